@@ -6,7 +6,6 @@ This module imports nothing else of the package, so that a lesson can start with
 from __future__ import annotations
 
 import math
-import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,6 +79,7 @@ class Claim:
     holds: bool | None
     tolerance: float = 0.0
     seeds: tuple[float, ...] = ()
+    headline: bool = False
 
     def record(self) -> dict[str, Any]:
         """The claim as JSON values, rounded to 6 significant digits."""
@@ -94,6 +94,8 @@ class Claim:
             record["tolerance"] = self.tolerance
         if self.seeds:
             record["seeds"] = [_rounded(value) for value in self.seeds]
+        if self.headline:
+            record["headline"] = True
         return record
 
     def __str__(self) -> str:
@@ -128,6 +130,7 @@ def claim(
     *,
     tolerance: float = 0.0,
     exact: bool = False,
+    headline: bool = False,
 ) -> Claim:
     """State something, with the measurement that shows it; raise if it is false.
 
@@ -142,6 +145,7 @@ def claim(
             difference allowed, for ``!=`` the difference that must be passed.
         exact: True for statements that no amount of training changes (an equality of two
             computations, a property). They are judged at smoke scale too.
+        headline: True for the one or two claims of a lesson that the course's table of lessons shows.
 
     Returns:
         The `Claim`.
@@ -170,7 +174,7 @@ def claim(
     mean, mean_bound = math.fsum(runs) / len(runs), math.fsum(bounds) / len(bounds)
     holds = _RELATIONS[relation](mean, mean_bound, tolerance) if exact or scale() != "smoke" else None
     seeds = tuple(runs) if isinstance(measured, Iterable) and len(runs) > 1 else ()
-    result = Claim(text, mean, relation, mean_bound, holds, tolerance, seeds)
+    result = Claim(text, mean, relation, mean_bound, holds, tolerance, seeds, headline)
     _show(str(result), {CLAIM_MIME: result.record()})
     if holds is False:
         raise ClaimError(str(result))
@@ -185,7 +189,7 @@ def _numbers(name: str, value: Any) -> list[float]:
         raise ValueError(f"{name} is empty: a claim needs one number, or one for each seed.")
     for one in values:
         # NumPy and Keras scalars convert by float(); a table of numbers does not.
-        if np.ndim(one) or not isinstance(one, numbers.Real | np.bool_) and not hasattr(one, "__float__"):
+        if np.ndim(one) or not hasattr(one, "__float__"):
             raise TypeError(
                 f"{name} holds {type(one).__name__}; a claim compares numbers. "
                 "For whole arrays, claim something about their largest difference."

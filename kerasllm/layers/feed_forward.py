@@ -34,8 +34,8 @@ class FeedForward(layers.Layer):
     Example:
         >>> import keras
         >>> layer = FeedForward(hidden_dim=32)
-        >>> layer(keras.ops.ones((2, 5, 8))).shape
-        TensorShape([2, 5, 8])
+        >>> tuple(layer(keras.ops.ones((2, 5, 8))).shape)
+        (2, 5, 8)
 
     Reference: Vaswani et al. (2017), "Attention Is All You Need", section 3.3, equation 2.
     """
@@ -84,8 +84,8 @@ class FeedForward(layers.Layer):
         self.project.build((*input_shape[:-1], self.hidden_dim))
 
     def call(self, inputs, training=None):
-        hidden = self.expand(inputs)                                              # (..., hidden_dim)
-        return self.project(self.drop(hidden, training=training))                 # (..., output_dim)
+        hidden = self.expand(inputs)  # (..., hidden_dim)
+        return self.project(self.drop(hidden, training=training))  # (..., output_dim)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.output_dim or input_shape[-1])

@@ -1,0 +1,183 @@
+"""The lesson builder, on small lessons of its own."""
+
+import json
+import textwrap
+from pathlib import Path
+
+import build_lessons as builder
+import nbformat
+import pytest
+
+GOOD = """
+    # %% [markdown]
+    # # 90 · Good
+    # *Is it good?*
+
+    # %%
+    import matplotlib.pyplot as plt
+    from kerasllm.course import claim, scale
+    from kerasllm.plots import show
+    print("one")
+
+    # %%
+    print("two")
+    figure, axis = plt.subplots()
+    axis.plot([1, 2, 3])
+    show(figure, "A straight line that rises from 1 to 3.")
+
+    # %%
+    claim("two is more than one", 2, ">", 1)
+    claim("equal", 1, "==", 1, exact=True);
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes a lesson's source; report and drafts stay in the temporary folder."""
+    monkeypatch.setattr(builder, "REPORT", tmp_path / "report.json")
+    monkeypatch.setattr(builder, "FAILED", tmp_path / "failed")
+
+    def write(name: str, text: str, folder: str = "src") -> builder.Lesson:
+        path = tmp_path / folder / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip(), "utf-8")
+        return builder.Lesson(path)
+
+    return write
+
+
+def report(tmp_path: Path) -> dict:
+    return json.loads((tmp_path / "report.json").read_text("utf-8"))
+
+
+def test_a_good_lesson_is_executed_normalised_and_reported(write, tmp_path):
+    lesson = write("90_good", GOOD)
+    assert builder.build_all([lesson], tmp_path / "out", "cpu") == 0
+    [entry] = report(tmp_path)["lessons"]
+    assert entry["name"] == "90_good"
+    assert entry["seconds"] > 0
+    assert entry["peak_mib"] > 10
+    assert [(c["text"], c["measured"], c["relation"], c["bound"], c["holds"]) for c in entry["claims"]] == [
+        ("two is more than one", 2, ">", 1, True),
+        ("equal", 1, "==", 1, True),
+    ]
+    book = nbformat.read(tmp_path / "out" / "90_good.ipynb", as_version=4)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1, 2, 3]
+    assert code[0].outputs[0].text == "one\n"
+    assert code[1].outputs[1].metadata["image/png"]["alt"].startswith("A straight line")
+    assert code[2].outputs[0].data == {"text/plain": "✓ two is more than one: 2 > 1"}
+    assert book.metadata.kerasllm.claims == entry["claims"]
+    assert book.metadata.kerasllm.source_sha256 == lesson.sha256()
+
+
+def test_building_twice_gives_the_same_bytes(write, tmp_path):
+    lesson = write("90_good", GOOD)
+    texts = []
+    for out in (tmp_path / "one", tmp_path / "two"):
+        assert builder.build_all([lesson], out, "cpu") == 0
+        texts.append((out / "90_good.ipynb").read_bytes())
+    assert texts[0] == texts[1]
+
+
+def test_smoke_scale_reaches_the_kernel_and_judges_exact_claims_only(write, tmp_path):
+    assert builder.build_all([write("90_good", GOOD)], tmp_path / "out", "smoke") == 0
+    assert [claim["holds"] for claim in report(tmp_path)["lessons"][0]["claims"]] == [None, True]
+
+
+def test_a_failing_lesson_is_told_and_keeps_the_last_good_notebook(write, tmp_path, capsys):
+    good, bad = write("91_good", GOOD), write("90_bad", GOOD)
+    assert builder.build_all([bad], tmp_path / "out", "cpu") == 0
+    before = (tmp_path / "out" / "90_bad.ipynb").read_bytes()
+    bad = write("90_bad", "# %%\nx = 1\n\n# %%\nzero = x - 1\nprint(1 / zero)\n")
+    assert builder.build_all([bad, good], tmp_path / "out", "cpu") == 1
+    said = capsys.readouterr().out
+    for part in ("90_bad", "code cell 2", "    print(1 / zero)", "ZeroDivisionError: division by zero", "✓ 91_good"):
+        assert part in said
+    assert (tmp_path / "out" / "90_bad.ipynb").read_bytes() == before
+    entries = report(tmp_path)["lessons"]
+    assert [entry["name"] for entry in entries] == ["90_bad", "91_good"]
+    assert "ZeroDivisionError" in entries[0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("from kerasllm.course import claim\nclaim('false', 1, '>', 2)", "false: 1 > 2"),
+        ("import warnings\nwarnings.warn('careful')", "a warning is a defect"),
+        ("import os\nos.write(2, b'from below Python\\n')", "a warning is a defect"),
+        ("import os\nprint(os.getcwd())", "a path of this machine"),
+        ("print('see /home/somebody/data.csv')", "a path of this machine"),
+        ("object()", "an object's address"),
+        ("import os\nos._exit(1)", "kernel"),
+        ("import matplotlib.pyplot as plt\nplt.plot([1, 2]);", "no description"),
+        ("print('0123456789' * 200_000)", "the limit is"),
+    ],
+)
+def test_what_must_not_be_published(write, tmp_path, capsys, source, message):
+    lesson = write("90_bad", f"# %%\n{source}\n")
+    assert builder.build_all([lesson], tmp_path / "out", "cpu") == 1
+    assert message.lower() in capsys.readouterr().out.lower()
+    assert not (tmp_path / "out").exists()
+
+
+def test_platform_noise_on_stderr_is_dropped(write, tmp_path):
+    noise = (
+        "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\\n"
+        "I0000 00:00:1795331824.780479 12913 port.cc:153] oneDNN custom operations are on.\\n"
+    )
+    lesson = write("90_noise", f'# %%\nimport os\nos.write(2, b"{noise}");\n')
+    assert builder.build_all([lesson], tmp_path / "out", "cpu") == 0
+
+
+EXERCISES = """
+    # %% [markdown]
+    # # Exercises
+
+    # %%
+    from kerasllm.course import case, check
+
+    # %% tags=["answer"]
+    def double(x):
+        \"\"\"Twice x.\"\"\"
+        ### BEGIN SOLUTION
+        return 2 * x
+        ### END SOLUTION
+
+    # %% tags=["check"]
+    check(double, case("two", 2, expect=4), hint="Add.")
+
+    # %% tags=["wrong"]
+    def double(x):
+        return x
+"""
+
+
+def test_exercises_become_a_students_and_a_solved_notebook(write, tmp_path):
+    lesson = write("90_good", EXERCISES, "exercises")
+    assert builder.build_all([lesson], tmp_path / "out", "cpu") == 0
+    student = nbformat.read(tmp_path / "out" / "exercises" / "90_good.ipynb", as_version=4)
+    solved = nbformat.read(tmp_path / "out" / "solutions" / "90_good.ipynb", as_version=4)
+    assert [len(book.cells) for book in (student, solved)] == [4, 4]
+    assert "raise NotImplementedError" in student.cells[2].source
+    assert "2 * x" not in student.cells[2].source
+    assert "Twice x." in student.cells[2].source
+    assert "raises-exception" in student.cells[3].metadata.tags
+    assert "2 * x" in solved.cells[2].source
+    assert "1 of 1 cases pass" in solved.cells[3].outputs[0].data["text/plain"]
+    assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in student.cells)
+    assert solved.cells[2].metadata.nbgrader.solution
+    assert solved.cells[3].metadata.nbgrader.points == 1
+
+
+def test_only_chooses_by_number_or_name_and_knows_what_there_is():
+    names = [lesson.name for lesson in builder.lessons(exercises=False)]
+    assert [lesson.name for lesson in builder.lessons("1", exercises=False)] == names[:1]
+    assert [lesson.name for lesson in builder.lessons(f"02,{names[0]}", exercises=False)] == names[:2]
+    with pytest.raises(SystemExit, match=r"'99'.*01_"):
+        builder.lessons("99")
+
+
+def test_committed_notebooks_are_made_at_cpu_scale_only():
+    with pytest.raises(SystemExit):
+        builder.main(["--scale", "smoke", "--out", str(builder.LESSONS)])

@@ -1,0 +1,130 @@
+"""Every lesson: executed at smoke scale through nbconvert, fresh, clean and in shape."""
+
+import re
+
+import build_lessons as builder
+import nbformat
+import pytest
+
+LESSONS = builder.lessons(exercises=False)
+ALL = builder.lessons()
+EXERCISES = [lesson for lesson in ALL if lesson.is_exercise]
+every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
+every_exercise = pytest.mark.parametrize("lesson", EXERCISES, ids=lambda lesson: lesson.name)
+
+
+def committed(lesson: builder.Lesson, folder: str = "") -> nbformat.NotebookNode:
+    return nbformat.read(builder.LESSONS / folder / f"{lesson.name}.ipynb", as_version=4)
+
+
+def every_committed_notebook():
+    for lesson in LESSONS:
+        yield pytest.param(lesson, "", id=lesson.name)
+    for lesson in EXERCISES:
+        for folder in ("exercises", "solutions"):
+            yield pytest.param(lesson, folder, id=f"{folder}-{lesson.name}")
+
+
+def test_sources_and_notebooks_are_one_to_one():
+    for folder in ("", "exercises", "solutions"):
+        sources = {path.stem for path in (builder.SOURCES / folder.replace("solutions", "exercises")).glob("*.py")}
+        assert {path.stem for path in (builder.LESSONS / folder).glob("*.ipynb")} == sources
+    assert {lesson.name for lesson in LESSONS} == {lesson.name for lesson in EXERCISES}
+
+
+@pytest.mark.lessons
+@pytest.mark.parametrize("lesson", ALL, ids=lambda lesson: lesson.label)
+def test_runs_at_smoke_scale(lesson, tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "FAILED", tmp_path / "failed")
+    entry = builder.build(lesson, tmp_path, "smoke")
+    if not lesson.is_exercise:
+        wanted = [claim["text"] for claim in committed(lesson).metadata.kerasllm.claims]
+        assert [claim["text"] for claim in entry["claims"]] == wanted, "another scale makes other claims"
+
+
+@pytest.mark.parametrize(("lesson", "folder"), every_committed_notebook())
+def test_committed_notebook_is_fresh_and_clean(lesson, folder):
+    path = builder.LESSONS / folder / f"{lesson.name}.ipynb"
+    rebuild = f"python tools/build_lessons.py --only {lesson.name} --out lessons"
+    book = committed(lesson, folder)
+    assert book.metadata.kerasllm.source_sha256 == lesson.sha256(), f"{path.name} is stale: {rebuild}"
+    assert path.stat().st_size <= builder.MAX_BYTES
+    assert set(book.metadata) == {"kernelspec", "language_info", "kerasllm"}
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    if folder == "exercises":
+        assert all(cell.execution_count is None and not cell.outputs for cell in code)
+        return
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    for number, cell in enumerate(code, 1):
+        builder.refuse_leaks(cell, number)
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                assert len(output.metadata["image/png"]["alt"]) >= 20
+
+
+@pytest.mark.parametrize(("lesson", "folder"), every_committed_notebook())
+def test_committed_notebook_holds_the_code_of_its_source(lesson, folder):
+    source = lesson.notebook()
+    make = {"": lambda book: book, "exercises": builder.student_notebook, "solutions": builder.solved_notebook}
+    assert [c.source for c in committed(lesson, folder).cells] == [c.source for c in make[folder](source).cells]
+
+
+@every_lesson
+def test_claims_hold_and_a_headline_is_named(lesson):
+    record = committed(lesson).metadata.kerasllm
+    assert len(record.claims) >= 3
+    assert all(claim["holds"] is True for claim in record.claims)
+    assert 1 <= sum(bool(claim.get("headline")) for claim in record.claims) <= 2
+    assert record.minutes <= builder.MAX_SECONDS / 60
+
+
+@every_lesson
+def test_lesson_has_the_shape_of_a_lesson(lesson):
+    book = lesson.notebook()
+    prose = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    head = book.cells[0].source
+    assert re.match(rf"# {lesson.name[:2]} · \S", head)
+    assert "?" in head, "a lesson answers a question"
+    for words in ("You need", "You will build", "Time"):
+        assert f"**{words}" in head
+    headings = re.findall(r"^## (.+)$", prose, re.M)
+    assert headings[-3:] == ["Summary", "Exercises", "References"]
+    assert f"exercises/{lesson.name}.ipynb" in prose
+    assert 1_200 <= len(prose.split()) <= 3_000
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 25, cell.source.splitlines()[0]
+
+
+@every_exercise
+def test_checks_refuse_stubs_and_planted_wrong_answers(lesson):
+    from kerasllm.course import ExerciseError
+
+    namespace: dict = {"__name__": lesson.name}
+
+    def run(source: str) -> None:
+        exec(compile(source, lesson.name, "exec"), namespace)
+
+    cells = [cell for cell in lesson.notebook().cells if cell.cell_type == "code"]
+    exercises: list[dict] = []
+    for cell in cells:
+        if builder.has_tag(cell, "answer"):
+            exercises.append({"answer": cell.source, "wrong": []})
+        elif builder.has_tag(cell, "check"):
+            exercises[-1]["check"] = cell.source
+        elif builder.has_tag(cell, "wrong"):
+            exercises[-1]["wrong"].append(cell.source)
+            continue
+        run(cell.source)
+    assert 3 <= len(exercises) <= 5
+    for exercise in exercises:
+        run(builder.stub(exercise["answer"]))
+        with pytest.raises(ExerciseError, match="not written yet"):
+            run(exercise["check"])
+        assert exercise["wrong"], "every check must be shown to refuse something"
+        for wrong in exercise["wrong"]:
+            run(wrong)
+            with pytest.raises(ExerciseError, match="case"):
+                run(exercise["check"])
+        run(exercise["answer"])
+        run(exercise["check"])
