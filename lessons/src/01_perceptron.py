@@ -20,18 +20,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.optimize import linprog
 from scipy.stats import spearmanr
-from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import Perceptron
 from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
 from kerasllm.course import claim, settings
+from kerasllm.data import load
 from kerasllm.plots import BLUE, GREEN, ORANGE, RED, show, use_style
 
 use_style()
 
 # %% [markdown]
-# The dials of this lesson stand in one cell. Turn them and run everything again.
+# The dials of this lesson. Change them and run everything again.
 
 # %%
 EPOCHS, SPLITS, PATIENCE, PAIRS = settings(
@@ -44,16 +44,16 @@ EPOCHS, SPLITS, PATIENCE, PAIRS = settings(
 # %% [markdown]
 # ## Try it in your head
 #
-# A doctor takes a few cells from a lump in the breast with a thin needle. A picture of the cells
+# A doctor takes a few cells from a lump in the breast with a thin needle, and a picture of them
 # is measured. Two of the measurements are the mean **radius** of the cell nuclei and their mean
 # **texture** (how much the grey values vary). The question is whether the tumour is malignant.
 # The data set has 569 patients (Street, Wolberg and Mangasarian 1993). Here are six of them. For
 # two the answer is hidden. What do you say?
 
 # %%
-cancer = load_breast_cancer()
-measured = cancer.data  # (569, 30)
-label = np.where(cancer.target == 0, 1, -1)  # +1 malignant, -1 benign
+cancer = load("breast-cancer")  # a table: 30 measurements, a label and a split
+measured = cancer.drop(columns=["label", "split"]).to_numpy()  # (569, 30)
+label = np.where(cancer["label"] == "malignant", 1, -1)  # (569,)
 
 names = {1: "malignant", -1: "benign"}
 print("patient   radius  texture   diagnosis")
@@ -65,11 +65,10 @@ for patient in [3, 19, 21, 25, 37, 39]:
 # %% [markdown]
 # Whoever trusts the radius alone says "benign" for both. Keep your answer for a moment.
 #
-# Before we build anything, we need a number to beat. A program that never looks at the cells and
-# always says "benign" is right for every benign tumour. This is the **baseline**. A rule made by
-# hand comes next: "malignant if the radius is above 15". The rows are divided once: three
-# quarters for learning (training), one quarter for judging (test). Nothing is ever learned from
-# the test rows.
+# First we need a number to beat. A program that never looks at the cells and always says "benign"
+# is right for every benign tumour. This is the **baseline**. A rule made by hand comes next:
+# "malignant if the radius is above 15". Three quarters of the rows are for learning (training),
+# one quarter is for judging (test). Nothing is learned from the test rows.
 
 
 # %%
@@ -94,16 +93,17 @@ print(f"radius above 15:    {by_hand:.3f}")
 # %% [markdown]
 # The radius is wrong about patient 3, whose tumour is small and malignant. The next figure shows
 # how the two groups overlap. Still, the rule by hand beats the baseline clearly. But who chose
-# the 15? We did, by looking. With thirty measurements for each patient nobody can look. We want a
-# machine that finds such numbers itself.
+# the 15? We did, by looking. With thirty measurements nobody can look. We want a machine that
+# finds such numbers itself.
 
 # %%
 BENIGN, MALIGNANT = "#DCE9F4", "#FBE6D8"  # pale blue and pale orange for the two sides
 
 
 def scatter(axes, X, y, size=14):
-    axes.scatter(*X[y == -1].T, s=size, c=BLUE, marker="o", alpha=0.7, linewidths=0, label="benign")
-    axes.scatter(*X[y == 1].T, s=size, c=RED, marker="^", alpha=0.7, linewidths=0, label="malignant")
+    style = {"s": size, "alpha": 0.7, "linewidths": 0}
+    axes.scatter(*X[y == -1].T, c=BLUE, marker="o", label="benign", **style)
+    axes.scatter(*X[y == 1].T, c=RED, marker="^", label="malignant", **style)
 
 
 figure, axes = plt.subplots(figsize=(6.5, 3.8))
@@ -116,8 +116,8 @@ axes.set_title("The rule by hand: everything right of the line is called maligna
 axes.legend(loc="upper right")
 show(
     figure,
-    "Scatter plot of mean radius and mean texture of the training tumours. A vertical line at radius"
-    " 15 leaves most malignant points on its right, but both groups overlap around it.",
+    "Scatter plot of mean radius and mean texture of the training tumours. A vertical line at"
+    " radius 15 leaves most malignant points on its right, but both groups overlap around it.",
 )
 
 # %% [markdown]
@@ -145,7 +145,7 @@ print(f"w = (0, 0), b =  -1:  {accuracy(predict(two, np.array([0, 0]), -1), labe
 print(f"w = (1, 0), b = -15:  {accuracy(predict(two, np.array([1, 0]), -15), label[test]):.3f}")
 
 # %% [markdown]
-# The numbers are the same. So to learn a rule means: to find good values for $w$ and $b$.
+# The numbers are the same. So learning a rule means finding good values for $w$ and $b$.
 #
 # ## Learning, on paper
 #
@@ -237,8 +237,7 @@ show(
 # $$ (w + yx) \cdot x + (b + y) = \underbrace{w \cdot x + b}_{\text{old score}} + y\,(|x|^2 + 1). $$
 #
 # The score moves toward the right sign by $|x|^2 + 1$, always, whatever $w$ was. It may not be
-# enough the first time, and it may spoil other rows. But each step is in the right direction for
-# its own row.
+# enough the first time, and it may spoil other rows. But it is right for its own row.
 #
 # One piece of tidying: append a constant 1 to every $x$. Then $b$ is just one more weight, the
 # score is $w \cdot x$, and the update is the single line $w \leftarrow w + yx$. The score then
@@ -259,9 +258,9 @@ print(f"y * score before {before:.3f}, after {after:.3f}, |x| squared {x @ x:.3f
 claim("y * score moved by |x| squared", after - before, "==", x @ x, tolerance=1e-9, exact=True)
 
 # %% [markdown]
-# In the plane this is an addition of arrows. In the figure there is no bias, so the line passes
-# through the origin. The triangle belongs on the orange side. Adding $x$ to $w$ turns the arrow
-# toward $x$, and the line turns with it.
+# The same as arrows. The figure has no bias, so the line passes through the origin. The triangle
+# belongs on the orange side. Adding $x$ to $w$ turns the arrow toward $x$, and the line turns
+# with it.
 
 
 # %%
@@ -286,16 +285,17 @@ left.set_title(f"Before: y·(w·x) = {w_old @ x_new:.2f}, a mistake")
 right.set_title(f"After: y·(w·x) = {w_new @ x_new:.2f}, right")
 show(
     figure,
-    "Two panels. Before the update the orange point x lies on the blue side and w points away from it."
-    " After adding x to w, the arrow and its perpendicular line have turned and x is on the orange side.",
+    "Two panels. Before the update the orange point x lies on the blue side and w points away"
+    " from it. After adding x to w, the arrow and its perpendicular line have turned and x is on"
+    " the orange side.",
 )
 
 # %% [markdown]
 # ## Two measurements, 426 patients
 #
-# Now the real data. First the rule as a function. Besides the last weights it keeps what we need
-# later: the weights after each epoch, the mistakes in each epoch, and the running average of all
-# weights. `rng` shuffles the rows anew in each epoch, so that no order of the file is learned.
+# Now the real data. The rule becomes a function. For each epoch it keeps the weights, the number
+# of mistakes, and the average of all weights so far. `rng` shuffles the rows anew in each epoch,
+# so that no order of the file is learned.
 
 
 # %%
@@ -359,24 +359,24 @@ figure.supxlabel("mean radius, standardised", fontsize=10)
 figure.supylabel("mean texture, standardised", fontsize=10)
 show(
     figure,
-    "Eight panels, one for each epoch, with the standardised tumours and the decision line. The line"
-    " has about the right direction early, but it shifts and turns in every panel.",
+    "Eight panels, one for each epoch, with the standardised tumours and the decision line. The"
+    " line has about the right direction early, but it shifts and turns in every panel.",
 )
 
 # %% [markdown]
 # ## It never comes to rest
 #
 # The two groups overlap. No line has all points on the right side, so each pass meets mistakes,
-# and each mistake moves the line. More epochs do not help: the weights after the last epoch are
-# simply the weights after the last mistake, good or bad by luck. There are two old remedies.
+# and each mistake moves the line. The weights after the last epoch are simply the weights after
+# the last mistake, good or bad by luck. There are two old remedies.
 #
 # - **Pocket** (Gallant 1990): after each epoch count the errors on the training rows. Keep the
 #   best weights seen so far in your pocket.
 # - **Average** (Freund and Schapire 1999): use the mean of the weights over all steps. A line
 #   that survives many rows counts many times.
 #
-# First one run as a picture, then ten runs as a table, each with its own split of the rows and
-# its own shuffling. One split alone could be luck.
+# One split could be luck. So we make several runs, each with its own split and shuffling. The
+# picture shows the first run, the table all.
 
 
 # %%
@@ -430,10 +430,9 @@ print(f"test accuracy over {SPLITS} splits, two measurements")
 table(two_columns, rivals)
 
 # %% [markdown]
-# The table deserves a second look. The last weights, the result of the plain rule, *lose* against
-# our 15. If the lesson stopped here, learning would be worse than one number chosen by eye. The
-# averaged weights win, though only by a little. How far does the accuracy swing within the last
-# 20 epochs of one run?
+# Look twice. The last weights, the result of the plain rule, *lose* against our 15. If the lesson
+# stopped here, learning would be worse than one number chosen by eye. The averaged weights win,
+# though only by a little. How far does the accuracy swing within the last 20 epochs of one run?
 
 
 # %%
@@ -455,8 +454,7 @@ claim("swing of the averaged weights", [swing(run, "average") for run in two_col
 
 # %% [markdown]
 # The mistakes never fade, and whether the last weights are good is a matter of luck. The averaged
-# weights are steady and better, at the price of one addition a row. Averaging returns in lesson
-# 04, for large networks.
+# weights are steady and better, at the price of one addition a row.
 #
 # > **Myth:** a widely copied recipe says that the learning rate of a perceptron must be tuned
 # > with care.
@@ -464,8 +462,7 @@ claim("swing of the averaged weights", [swing(run, "average") for run in two_col
 # > **Fact:** a learning rate $\eta$ multiplies each update. When we start from zero, it
 # > multiplies all weights at all times. The sign of a score does not change when all weights are
 # > multiplied by $\eta > 0$. So the mistakes are the same, row for row. The next cell trains with
-# > a rate 1,024 times smaller. (For the networks of later lessons the rate does matter, very
-# > much.)
+# > a rate 1,024 times smaller. (In later lessons the rate does matter.)
 
 # %%
 weights, _, mistakes = learn(scaled[train], label[train], 8)
@@ -479,9 +476,8 @@ claim("largest difference of 1024 times the tiny weights", difference, "==", 0, 
 # ## All thirty measurements
 #
 # The rule does not care how many columns it gets. The data set has thirty: ten properties of the
-# nuclei, each as mean, standard error and the mean of the three largest values. Nobody can draw a
-# line in thirty dimensions, but "score above 0" works as before. Predict first: how many of the
-# errors go away?
+# nuclei, each as mean, standard error and the mean of the three largest values. Predict first:
+# how many of the errors go away?
 
 # %%
 all_columns = [compare(np.arange(30), seed) for seed in range(SPLITS)]
@@ -494,9 +490,8 @@ claim("share of the errors that is left", errors_all / errors_two, "<", 0.5)
 
 # %% [markdown]
 # More than half of the errors go away, and now the rule by hand is left far behind. Is our rule
-# the real one? scikit-learn has a `Perceptron`. Give both the same rows in the same order, and
-# compare not the accuracy but every single weight. `tol=None` switches off scikit-learn's early
-# stopping.
+# the real one? Give scikit-learn's `Perceptron` the same rows in the same order, and compare not
+# the accuracy but every single weight. `tol=None` switches off scikit-learn's early stopping.
 
 # %%
 scaled = standardise(measured, train)  # (569, 31)
@@ -511,8 +506,7 @@ claim(
 )  # fmt: skip
 
 # %% [markdown]
-# After thousands of steps all 31 numbers are equal. From here on you know exactly what the
-# library does.
+# After thousands of steps all 31 numbers are equal. This is what the library does, exactly.
 #
 # ## Can it be done at all?
 #
@@ -549,8 +543,8 @@ claim("as published: also for all 569 patients", published, "==", True, exact=Tr
 # %% [markdown]
 # A surprise. With thirty measurements all training rows can be right at once. The description
 # that the authors published with the data says the same of all 569 rows, and the claim above
-# confirms it. But our training made mistakes up to its last epoch. If a perfect plane exists,
-# will the rule find it, given patience?
+# confirms it. But our training made mistakes up to its last epoch. Will the rule find the plane,
+# given patience?
 
 # %%
 print("split   plane exists   epochs   mistakes in all   in the last epoch   test accuracy")
@@ -584,7 +578,7 @@ claim(
 #
 # Second: the effort varies enormously. One split needs fewer than a hundred epochs. Another does
 # not finish in 2,000, although the linear program says that a plane exists. What makes one split
-# hard? Remember the question.
+# hard?
 #
 # ## Why it must stop: a proof and its measurement
 #
@@ -606,20 +600,22 @@ claim(
 # $$ k\gamma \;\le\; w \cdot u \;\le\; |w| \;\le\; \sqrt{k}\,R
 # \qquad\Longrightarrow\qquad k \le \left(\frac{R}{\gamma}\right)^2 . $$
 #
-# A straight line $k\gamma$ must stay under a square root. It cannot do so for long.
+# A straight line $k\gamma$ cannot stay under a square root for long.
 #
 # We measure this on handwritten digits, 8 by 8 pixels each (Alpaydin and Kaynak 1998), first 0
 # against 1. The best $u$ comes from a support vector machine, which maximises the margin. (Adding
 # each row once more with opposite sign makes its border pass through the origin.)
 
 # %%
-digits = load_digits()
+digits = load("digits")
+pixels = digits.drop(columns=["label", "split"]).to_numpy() / 16  # (1797, 64), from 0 to 1
+digit = digits["label"].astype(int)
 
 
 def pair(a, b):
-    """Two digits: pixels from 0 to 1 and a constant 1; +1 for digit a, -1 for digit b."""
-    chosen = np.isin(digits.target, [a, b])
-    X, y = with_one(digits.data[chosen] / 16), np.where(digits.target[chosen] == a, 1, -1)
+    """The images of two digits with a constant 1; label +1 for digit a, -1 for digit b."""
+    chosen = np.isin(digit, [a, b])
+    X, y = with_one(pixels[chosen]), np.where(digit[chosen] == a, 1, -1)
     return train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
 
 
@@ -664,8 +660,8 @@ for axes in panels:
     axes.grid(False)
 show(
     figure,
-    "Three pictures of 8 by 8 pixels: the mean zero, a ring; the mean one, a bar; and the weights, red"
-    " along the ring on both sides and blue in the middle, where only ones have ink.",
+    "Three pictures of 8 by 8 pixels: the mean zero, a ring; the mean one, a bar; and the weights,"
+    " red along the ring on both sides and blue in the middle, where only ones have ink.",
 )
 
 # %% [markdown]
@@ -700,7 +696,8 @@ for a, b in pairs:
 made, allowed = np.array(made), np.array(allowed)
 print(f"smallest margin: {pairs[np.argmax(allowed)]}")
 print(f"{len(pairs)} pairs: mistakes are {np.mean(made / allowed):.0%} of the bound on average")
-claim("the largest share of its bound that a pair used", max(made / allowed), "<=", 1, exact=True)
+share = max(made / allowed)
+claim("largest share of the bound that a pair used", share, "<=", 1, exact=True, headline=True)
 
 # %%
 X, _, y, _ = pair(1, 8)
@@ -734,8 +731,9 @@ right.set(xscale="log", yscale="log", xlabel=r"allowed: $(R / \gamma)^2$", ylabe
 right.set_title("Every pair of digits")
 show(
     figure,
-    "Left: for 1 against 8 the four quantities of the proof stay in order, a straight line below and a"
-    " square root above. Right: for every pair of digits the mistakes made lie below the bound and grow with it.",
+    "Left: for 1 against 8 the four quantities of the proof stay in order, a straight line below"
+    " and a square root above. Right: for every pair of digits the mistakes made lie below the"
+    " bound and grow with it.",
 )
 
 # %% [markdown]
@@ -754,7 +752,8 @@ print("split    margin   mistakes allowed   mistakes made   epochs")
 for seed in np.argsort(margins)[::-1]:
     mistakes = long_runs[seed]["mistakes"]
     end = "" if mistakes[-1] == 0 else ", no end"
-    print(f"{seed:5d}   {margins[seed]:.4f} {limits[seed]:18,.0f} {mistakes.sum():15,d} {len(mistakes):8d}{end}")
+    print(f"{seed:5d}   {margins[seed]:.4f} {limits[seed]:18,.0f}", end="")
+    print(f" {mistakes.sum():15,d} {len(mistakes):8d}{end}")
 
 # %%
 rank = spearmanr(margins, [run["mistakes"].sum() for run in long_runs]).statistic
@@ -780,8 +779,8 @@ print("weights after epochs 10, 20, 30, 40:", *(weights[[9, 19, 29, 39]].astype(
 claim("mistakes in the last epoch, of four rows", mistakes[-1], "==", 4, exact=True)
 
 # %% [markdown]
-# Every row is wrong in every epoch, and the weights run in a circle. But failing to find is no
-# proof. Here is one. Suppose $w_1, w_2, b$ solve XOR. The four rows then say:
+# Every row is wrong in every epoch, and the weights run in a circle. But that is no proof. Here
+# is one. Suppose $w_1, w_2, b$ solve XOR. The four rows then say:
 #
 # $$ \begin{aligned}
 # (0,0) \to -1: \quad & b \le 0 & \qquad (1,0) \to +1: \quad & w_1 + b > 0 \\
@@ -789,11 +788,10 @@ claim("mistakes in the last epoch, of four rows", mistakes[-1], "==", 4, exact=T
 # \end{aligned} $$
 #
 # Add the two on the left: $w_1 + w_2 + 2b \le 0$. Add the two on the right: $w_1 + w_2 + 2b > 0$.
-# One number cannot be both. So no such weights exist, and no learning rule, no computer and no
-# patience can find them.
+# One number cannot be both. So no such weights exist, and no rule can find them.
 #
-# How special is XOR? Two switches allow 16 tables of answers, three allow 256. The linear program
-# tests each of them.
+# Is XOR an exception? Two switches allow 16 tables of answers, three allow 256. The linear
+# program tests them all.
 
 # %%
 for n in (2, 3):
@@ -860,13 +858,12 @@ show(
 # draw before. In the three dimensions of its inputs the border is still one flat plane.
 #
 # But we chose the product ourselves, just as we chose the 15 at the start. Could other units
-# learn to compute such a helpful input? The perceptron rule cannot train them: it needs to know
-# for each unit whether its answer was wrong, and for a unit in the middle nobody says so. We
-# would like to ask "if this weight changes a little, does the result get better?" With a
-# threshold the answer is almost always "nothing changes": the step is flat, its slope is 0. For
-# the same reason a Keras layer `Dense(1)` with a threshold behind it cannot be trained by `fit`.
-# Lesson 02 therefore replaces the step by smooth curves, and lesson 03 computes all slopes at
-# once.
+# learn to compute such an input? The perceptron rule cannot train them: it must know whether a
+# unit's answer was wrong, and for a unit in the middle nobody says so. We would like to ask "if
+# this weight changes a little, does the result get better?" With a threshold the answer is almost
+# always "nothing changes": the step is flat, its slope is 0. For the same reason a Keras layer
+# `Dense(1)` with a threshold behind it cannot be trained by `fit`. Lesson 02 therefore replaces
+# the step by smooth curves, and lesson 03 computes all slopes at once.
 #
 # ## Summary
 #
