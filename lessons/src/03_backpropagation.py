@@ -19,11 +19,11 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from kerasllm.course import claim, settings
+from kerasllm.data import load
 from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
 
 use_style()
@@ -31,7 +31,7 @@ use_style()
 # %%
 EPOCHS, KERAS_EPOCHS, REPEATS, STRENGTHS = settings(
     smoke=(2, 1, 1, [1]),
-    cpu=(80, 5, 3, [1, 3, 10]),
+    cpu=(80, 5, 3, [1, 10]),
 )
 # EPOCHS        passes over the training images
 # KERAS_EPOCHS  passes during which we compare every step with Keras
@@ -50,10 +50,11 @@ BATCH = 32
 # a network that has learned nothing.
 
 # %%
-images, digits = load_digits(return_X_y=True)
-images = images / 16  # pixels from 0 to 1
-order = np.random.default_rng(0).permutation(len(images))
-train, test = order[:1437], order[1437:]
+table = load("digits")  # 64 pixel columns, label, split
+images = table.filter(like="pixel").to_numpy() / 16  # (1797, 64), from 0 to 1
+digits = table["label"].to_numpy(dtype=int)  # (1797,)
+train = np.flatnonzero(table["split"] == "train")  # row numbers
+test = np.flatnonzero(table["split"] == "test")
 
 
 def new_weights(seed):
@@ -202,6 +203,7 @@ edges = [("w", "×", w, dw), ("x", "×", x, dx), ("×", "+", p, dp), ("b", "+", 
 edges += [("+", "−", y_hat, dy_hat), ("y", "−", target, dtarget)]
 edges += [("−", "½( )²", e, de), ("½( )²", "L", L, 1.0)]
 
+# %%
 figure, ax = plt.subplots(figsize=(8, 2.9))
 style = {"ha": "center", "fontweight": "bold", "zorder": 2}
 style["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1}
@@ -215,11 +217,13 @@ for name, (x0, y0) in places.items():
     ax.text(x0, y0, name, ha="center", va="center", fontsize=12, bbox=shape, zorder=3)
 ax.text(6.9, 0.35, "value, computed forward →", color=BLUE)
 ax.text(6.9, 0.0, "← gradient of L, computed backward", color=RED)
+ax.set_ylim(-0.4, 2.7)
 ax.axis("off")
 show(
     figure,
-    "Computation graph of one neuron. Each edge carries its value from left to right above the line, "
-    "and the gradient of the loss from right to left below it; the weight gets -1.5, the bias -0.5.",
+    "Computation graph of one neuron. Each edge carries its value from left to right above the "
+    "line, and the gradient of the loss from right to left below it; the weight gets -1.5, the "
+    "bias -0.5.",
 )
 
 # %% [markdown]
@@ -262,8 +266,8 @@ claim("dL/dw by hand equals the nudge", dw, "==", nudge, tolerance=1e-8, exact=T
 # > **Myth 1:** the gradient of the weight is $-(y - \hat y)\,\hat y\,(1 - \hat y)$.
 # >
 # > **Fact:** it is $-(y - \hat y)\,x$. The factor $\hat y (1 - \hat y)$ is the slope of a
-# > *sigmoid*, and this output is linear. No sigmoid gives 1.5 anyway: it stays between 0 and 1. Outside that
-# > range the factor is negative, so it turns the sign around.
+# > *sigmoid*, and this output is linear. No sigmoid gives 1.5 anyway: it stays between 0 and 1.
+# > Outside that range the factor is negative, so it turns the sign around.
 #
 # > **Myth 2:** this expression is 0.0625.
 # >
@@ -469,9 +473,9 @@ claim("32-bit numbers are worse by", smallest[2][0] / smallest[1][0], ">", 1000,
 #
 # - Check in 64-bit numbers, with central differences, with $h$ near $10^{-5}$.
 # - In 32-bit numbers, a check finds only coarse mistakes.
-# - The purple curve jumps. There a large step pushed some ReLU across its corner at 0, where the
-#   slope changes at once. If a check fails at a few weights only, try a smaller $h$ before you
-#   search for a mistake.
+# - The curve through ReLU jumps. There a large step pushed some ReLU across its corner at 0,
+#   where the slope changes at once. If a check fails at a few weights only, try a smaller $h$
+#   before you search for a mistake.
 #
 # ## Training with our own gradients
 #
@@ -554,17 +558,17 @@ show(
     "Left, the loss of our network step by step with the losses of Keras as dots exactly on it. "
     "Right, the difference at each step, near the precision of 32-bit numbers.",
 )
-claim(f"largest difference in {len(losses)} steps", apart.max(), "<", 1e-4, exact=True)
-claim("largest difference of the weights at the end", apart_weights, "<", 1e-3, exact=True)
+claim("losses of Keras and NumPy, largest difference", apart.max(), "<", 1e-4, exact=True)
+claim("their weights at the end, largest difference", apart_weights, "<", 1e-3, exact=True)
 
 # %% [markdown]
 # The black box of lesson 02 holds nothing more than `gradients_of` and this loop.
 #
 # Is the hidden layer worth its backward pass? The baseline is a linear classifier, scikit-learn's
-# `LogisticRegression`. It is strong here, and one test set of 360 images cannot separate two good
+# `LogisticRegression`. It is strong here, and one test set of 345 images cannot separate two good
 # models. So we use every image for testing once: cut the data into five parts, train on four,
 # test on the fifth, and let each part be the test once (*cross-validation*, more in lesson 04).
-# We repeat this with other cuts. The linear model gets the best of three strengths of
+# We repeat this with other cuts. The linear model gets the better of two strengths of
 # regularisation, picked after the fact in its favour.
 
 # %%
@@ -926,6 +930,7 @@ flops = {"forward": 0, "backward": 0}
 
 
 def matmul(a, b):
+    """The product as before, with a counter."""
     a, b = tensor(a), tensor(b)
     work = 2 * a.data.shape[0] * a.data.shape[1] * b.data.shape[1]
     flops["forward"] += work
@@ -937,6 +942,7 @@ def matmul(a, b):
     return Tensor(a.data @ b.data, (a, b), back)
 
 
+# %%
 loss = tensor_loss([Tensor(w) for w in weights], X, y)
 loss.backward()
 one_gradient = flops["forward"] + flops["backward"]

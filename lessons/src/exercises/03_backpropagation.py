@@ -1,0 +1,428 @@
+# %% [markdown]
+# # Exercises 03 · Backpropagation
+#
+# Five exercises, each alone. Derive on paper first, then write code, then run the check. Where
+# the text says *predict*, write your guess down before you run anything.
+
+# %%
+import numpy as np
+
+from kerasllm.course import case, check
+
+# %% [markdown]
+# ## Exercise 1: the backward pass of a dense layer
+#
+# A dense layer computes `Z = X @ W + b`. Somebody gives you `dZ`, the gradient of the loss with
+# respect to `Z`. Return three gradients: for `X` (the layer below needs it), for `W` and for `b`.
+#
+# | array | shape |
+# |---|---|
+# | `X`, `dX` | (n, inputs) |
+# | `W`, `dW` | (inputs, outputs) |
+# | `b`, `db` | (outputs,) |
+# | `dZ` | (n, outputs) |
+#
+# The loss of the lesson was a mean, and its `1 / n` is already inside `dZ`. This function does
+# not know the loss.
+
+
+# %% tags=["answer"]
+def dense_backward(X, W, dZ):
+    """The gradients (dX, dW, db) of a dense layer."""
+    ### BEGIN SOLUTION
+    return dZ @ W.T, X.T @ dZ, dZ.sum(axis=0)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    dense_backward,
+    case(
+        "2 examples, 3 inputs, 2 outputs",
+        np.array([[1.0, 2, 0], [0, 1, 3]]),
+        np.array([[1.0, 0], [2, 1], [0, -1]]),
+        np.array([[1.0, -1], [0, 2]]),
+        expect=([[1, 1, 1], [0, 2, -2]], [[1, -1], [2, 0], [0, 6]], [1, 1]),
+    ),
+    case(
+        "everything square, so the shapes cannot help",
+        np.array([[1.0, 2], [3, 4]]),
+        np.array([[0.0, 1], [2, 3]]),
+        np.array([[1.0, 0], [0, -1]]),
+        expect=([[0, 2], [-1, -3]], [[1, -3], [2, -4]], [1, -1]),
+    ),
+    hint="Each factor gets the gradient times the other factor; the shapes tell the order.",
+)
+
+
+# %% tags=["wrong"]
+def dense_backward(X, W, dZ):
+    return dZ @ W.T, X.T @ dZ, dZ.mean(axis=0)
+
+
+# %% tags=["wrong"]
+def dense_backward(X, W, dZ):
+    return dZ @ W.T, (dZ.T @ X).reshape(W.shape), dZ.sum(axis=0)
+
+
+# %% [markdown]
+# ## Exercise 2: a gradient checker
+#
+# Write the central finite difference $(L(w + h) - L(w - h)) / 2h$ for an array of any shape.
+# `loss` is a function that takes the array and returns a number.
+#
+# Three things to care about. The array must be the same after the call as before. Each number is
+# nudged alone, while the others keep their values. And the array may hold whole numbers: NumPy
+# then cuts off the fraction of whatever you store in it.
+
+
+# %% tags=["answer"]
+def numeric_gradient(loss, weights, h=1e-5):
+    """Central differences of loss(weights), in an array of the shape of `weights`."""
+    ### BEGIN SOLUTION
+    weights = np.array(weights, dtype=float)  # a copy
+    gradient = np.zeros_like(weights)
+    for place in np.ndindex(weights.shape):
+        before = weights[place]
+        weights[place] = before + h
+        above = loss(weights)
+        weights[place] = before - h
+        below = loss(weights)
+        weights[place] = before
+        gradient[place] = (above - below) / (2 * h)
+    return gradient
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+kept = np.array([1.0, 2.0])
+
+
+def unchanged(gradient):
+    same = np.array_equal(kept, [1.0, 2.0])
+    return None if same else "the array that was handed in has other numbers in it now."
+
+
+check(
+    numeric_gradient,
+    case("sum of squares of a matrix", lambda w: (w**2).sum(), np.array([[1.0, -2.0], [0.5, 0.0]]),
+         expect=np.array([[2, -4], [1, 0]]), tolerance=1e-6),
+    case("a big step, where the kind of difference shows", lambda w: (w**3).sum(),
+         np.array([1.0, 2.0]), h=0.5, expect=np.array([3.25, 12.25])),
+    case("weights that act together", lambda w: w[0] * w[1] * w[2], np.array([2.0, 3.0, 5.0]),
+         h=0.1, expect=np.array([15, 10, 6])),
+    case("the array stays as it was", lambda w: (w**2).sum(), kept, expect=unchanged),
+    case("whole numbers", lambda w: (w**2).sum(), np.array([3, 4]), expect=np.array([6, 8])),
+    hint="Loop over np.ndindex(weights.shape) and work on a copy that holds floats.",
+)  # fmt: skip
+
+
+# %% tags=["wrong"]
+def numeric_gradient(loss, weights, h=1e-5):
+    weights = np.array(weights, dtype=float)
+    gradient, start = np.zeros_like(weights), loss(weights)
+    for place in np.ndindex(weights.shape):
+        weights[place] += h
+        gradient[place] = (loss(weights) - start) / h  # one-sided
+        weights[place] -= h
+    return gradient
+
+
+# %% tags=["wrong"]
+def numeric_gradient(loss, weights, h=1e-5):
+    weights = np.array(weights, dtype=float)
+    gradient = np.zeros_like(weights)
+    for place in np.ndindex(weights.shape):
+        weights[place] += h
+        above = loss(weights)
+        weights[place] -= 2 * h  # and never put back
+        gradient[place] = (above - loss(weights)) / (2 * h)
+    return gradient
+
+
+# %% tags=["wrong"]
+def numeric_gradient(loss, weights, h=1e-5):
+    gradient = np.zeros(weights.shape)
+    for place in np.ndindex(weights.shape):
+        before = weights[place]
+        weights[place] = before + h  # a whole number stays a whole number
+        above = loss(weights)
+        weights[place] = before - h
+        gradient[place] = (above - loss(weights)) / (2 * h)
+        weights[place] = before
+    return gradient
+
+
+# %% [markdown]
+# ## Exercise 3: two new operations for a small engine
+#
+# Here is an engine for single numbers. Every `Value` stores its parents and, for each parent, the
+# *slope* of the value with respect to that parent. `backward` multiplies and adds. Sum and
+# product are there:
+
+
+# %%
+class Value:
+    """A number that remembers how it was made."""
+
+    def __init__(self, data, parents=(), slopes=()):
+        self.data, self.parents, self.slopes = data, parents, slopes
+        self.grad = 0.0
+
+    def backward(self):
+        order, seen = [], set()
+
+        def visit(value):
+            if value not in seen:
+                seen.add(value)
+                for parent in value.parents:
+                    visit(parent)
+                order.append(value)
+
+        visit(self)
+        self.grad = 1.0
+        for value in reversed(order):
+            for parent, slope in zip(value.parents, value.slopes, strict=True):
+                parent.grad += value.grad * slope
+
+
+def add(a, b):
+    return Value(a.data + b.data, (a, b), (1.0, 1.0))
+
+
+def multiply(a, b):
+    return Value(a.data * b.data, (a, b), (b.data, a.data))
+
+
+# %% [markdown]
+# Add `tanh(a)` and `divide(a, b)`. Both take and return `Value`s, in the manner of `add` and
+# `multiply`. *Predict*: what is the slope of $x / x$? Your engine must find it, although it never
+# simplifies the fraction.
+
+
+# %% tags=["answer"]
+def tanh(a):
+    """The hyperbolic tangent of a Value."""
+    ### BEGIN SOLUTION
+    value = np.tanh(a.data)
+    return Value(value, (a,), (1 - value**2,))
+    ### END SOLUTION
+
+
+def divide(a, b):
+    """The quotient a / b of two Values."""
+    ### BEGIN SOLUTION
+    return Value(a.data / b.data, (a, b), (1 / b.data, -a.data / b.data**2))
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+def value_and_slopes_of_tanh(number):
+    x = Value(number)
+    result = tanh(x)
+    result.backward()
+    return [result.data, x.grad]
+
+
+def value_and_slopes_of_divide(first, second):
+    a, b = Value(first), Value(second)
+    result = divide(a, b)
+    result.backward()
+    return [result.data, a.grad, b.grad]
+
+
+def slope_of_a_mixture(number):
+    x = Value(number)
+    tanh(divide(x, add(x, multiply(x, x)))).backward()  # tanh(x / (x + x²))
+    return x.grad
+
+
+def slope_of_x_over_x(number):
+    x = Value(number)
+    divide(x, x).backward()
+    return x.grad
+
+
+check(
+    value_and_slopes_of_tanh,
+    case("at 0", 0.0, expect=[0.0, 1.0]),
+    case("at 0.5", 0.5, expect=[0.4621172, 0.7864477]),
+    case("at -2", -2.0, expect=[-0.9640276, 0.0706508]),
+    hint="The slope of tanh can be written with its value: one minus the square of it.",
+)
+check(
+    value_and_slopes_of_divide,
+    case("6 / 3", 6.0, 3.0, expect=[2.0, 1 / 3, -2 / 3]),
+    case("1 / -4", 1.0, -4.0, expect=[-0.25, -0.25, -0.0625]),
+    hint="Write a / b as a times b to the power -1.",
+)
+check(slope_of_x_over_x, case("at 7", 7.0, expect=0.0), hint="Do both parents get a slope?")
+check(slope_of_a_mixture, case("at 1", 1.0, expect=-0.1966119), hint="Test each one alone first.")
+
+
+# %% tags=["wrong"]
+def tanh(a):
+    return Value(np.tanh(a.data), (a,), (1 - a.data**2,))  # the input, not the value
+
+
+def divide(a, b):
+    return Value(a.data / b.data, (a, b), (1 / b.data, -a.data / b.data**2))
+
+
+# %% tags=["wrong"]
+def tanh(a):
+    value = np.tanh(a.data)
+    return Value(value, (a,), (1 - value**2,))
+
+
+def divide(a, b):
+    return Value(a.data / b.data, (a, b), (1 / b.data, a.data / b.data**2))  # the sign
+
+
+# %% [markdown]
+# ## Exercise 4: the neuron for which the copied formula is almost right
+#
+# The article of the lesson used $-(y - \hat y)\,\hat y (1 - \hat y)$ for a *linear* output. For a
+# *sigmoid* output, $\hat y = \sigma(wx + b)$ with $\sigma(z) = 1 / (1 + e^{-z})$, it is right up
+# to one factor. Find that factor. Return the gradients of two losses for one example:
+#
+# - the squared error $\tfrac12 (y - \hat y)^2$,
+# - the cross-entropy $-y \log \hat y - (1 - y) \log(1 - \hat y)$.
+#
+# *Predict*: a neuron is sure and wrong. It says $\hat y = 0.99995$ and the target is 0. Which
+# loss moves its weight more, and how many times more? The third case of the check is this neuron.
+# Print what your function returns for it.
+
+
+# %% tags=["answer"]
+def sigmoid_gradients(w, b, x, y):
+    """((dw, db) of the squared error, (dw, db) of the cross-entropy) for a sigmoid neuron."""
+    ### BEGIN SOLUTION
+    y_hat = 1 / (1 + np.exp(-(w * x + b)))
+    squared = (y_hat - y) * y_hat * (1 - y_hat)  # gradient for w·x + b
+    entropy = y_hat - y  # the slope of the sigmoid has cancelled
+    return (squared * x, squared), (entropy * x, entropy)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    sigmoid_gradients,
+    case("undecided, target 1", 0.5, -1.0, 2.0, 1.0, expect=((-0.25, -0.125), (-1.0, -0.5))),
+    case("undecided, target 0", 1.0, -3.0, 3.0, 0.0, expect=((0.375, 0.125), (1.5, 0.5))),
+    case("sure and wrong", 10.0, 0.0, 1.0, 0.0, tolerance=1e-8,
+         expect=((4.5393746e-05, 4.5393746e-05), (0.9999546021, 0.9999546021))),
+    case("input 0", 1.0, 0.0, 0.0, 1.0, expect=((0.0, -0.125), (0.0, -0.5))),
+    hint="First the gradient for z = wx + b; then dw is that times x, and db is that.",
+)  # fmt: skip
+
+
+# %% tags=["wrong"]
+def sigmoid_gradients(w, b, x, y):
+    y_hat = 1 / (1 + np.exp(-(w * x + b)))
+    squared = (y_hat - y) * y_hat * (1 - y_hat)
+    return (squared, squared), (y_hat - y, y_hat - y)  # the input is missing
+
+
+# %% tags=["wrong"]
+def sigmoid_gradients(w, b, x, y):
+    y_hat = 1 / (1 + np.exp(-(w * x + b)))
+    slope = y_hat * (1 - y_hat)
+    squared, entropy = (y_hat - y) * slope, (y_hat - y) * slope  # cancels only in one of them
+    return (squared * x, squared), (entropy * x, entropy)
+
+
+# %% tags=["wrong"]
+def sigmoid_gradients(w, b, x, y):
+    y_hat = 1 / (1 + np.exp(-(w * x + b)))
+    squared = (y_hat - y) * y_hat * (1 - y_hat)
+    return (squared * x, (y_hat - y) * y_hat), ((y_hat - y) * x, y_hat - y)  # the copied bias
+
+
+# %% [markdown]
+# The squared error hardly moves the neuron that needs it most, because the sigmoid is flat there.
+# The cross-entropy cancels that flat slope. This is one reason why classifiers use it.
+#
+# ## Exercise 5: a loss that punishes being too sure
+#
+# *Label smoothing* (Szegedy et al. 2016, section 7) replaces the one-hot target. With $K$ classes
+# and smoothing $s$, every class gets $s / K$, and the right class gets $1 - s$ on top. The loss
+# is the cross-entropy $-\sum_k t_k \log p_k$ with these targets $t$, averaged over the $n$
+# examples. Keras has it as `label_smoothing`.
+#
+# Return the gradient with respect to the logits. The derivation of the lesson needs one small
+# change.
+#
+# *Predict*: the network is right and very sure, $p_y > 0.9999$, and $s = 0.3$. Which way does one
+# step move the logit of the right class: up or down?
+
+
+# %% tags=["answer"]
+def smoothed_gradient(logits, y, smoothing):
+    """Gradient of the mean smoothed cross-entropy; logits (n, classes), y (n,) right classes."""
+    ### BEGIN SOLUTION
+    n, classes = logits.shape
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    targets = np.full((n, classes), smoothing / classes)
+    targets[np.arange(n), y] += 1 - smoothing
+    return (probabilities - targets) / n
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+def pushes_down(gradient):
+    if np.shape(gradient) != (1, 3):
+        return f"the gradient has shape {np.shape(gradient)}, not that of the logits."
+    if abs(np.sum(gradient)) > 1e-9:
+        return "the gradients of one example do not add up to 0. Do your targets add up to 1?"
+    return None if gradient[0, 0] > 0.1 else "the sign or size for the right class is not right."
+
+
+check(
+    smoothed_gradient,
+    case("no smoothing", np.zeros((2, 4)), np.array([0, 2]), 0.0,
+         expect=np.array([[-0.375, 0.125, 0.125, 0.125], [0.125, 0.125, -0.375, 0.125]])),
+    case("some smoothing", np.zeros((2, 4)), np.array([0, 2]), 0.2,
+         expect=np.array([[-0.3, 0.1, 0.1, 0.1], [0.1, 0.1, -0.3, 0.1]])),
+    case("right and very sure", np.array([[10.0, 0.0, 0.0]]), np.array([0]), 0.3,
+         expect=pushes_down),
+    case("very large logits", np.array([[1000.0, 0.0]]), np.array([0]), 0.1,
+         expect=np.array([[0.05, -0.05]])),
+    hint="Probabilities minus targets, divided by n. Only the targets are new.",
+)  # fmt: skip
+
+
+# %% tags=["wrong"]
+def smoothed_gradient(logits, y, smoothing):
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    gradient = exponentials / exponentials.sum(axis=1, keepdims=True)
+    gradient -= smoothing / logits.shape[1]
+    gradient[np.arange(len(y)), y] -= 1 - smoothing
+    return gradient  # the mean is forgotten
+
+
+# %% tags=["wrong"]
+def smoothed_gradient(logits, y, smoothing):
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    gradient = exponentials / exponentials.sum(axis=1, keepdims=True)
+    gradient -= smoothing / logits.shape[1]
+    gradient[np.arange(len(y)), y] -= 1  # these targets add up to more than 1
+    return gradient / len(y)
+
+
+# %% tags=["wrong"]
+def smoothed_gradient(logits, y, smoothing):
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    gradient = exponentials / exponentials.sum(axis=1, keepdims=True)
+    gradient[np.arange(len(y)), y] -= 1
+    return (1 - smoothing) * gradient / len(y)  # a smaller gradient is not a smoother target
+
+
+# %% [markdown]
+# Down. The targets of this loss are $t_y = 1 - s + s / K$, and a network that is surer than that
+# is pushed back. A gradient does not ask whether the answer is right. It asks whether the loss
+# would fall.
+#
+# **Reference.** Szegedy, C., Vanhoucke, V., Ioffe, S., Shlens, J., and Wojna, Z. (2016).
+# Rethinking the Inception architecture for computer vision. *CVPR*. Section 7.
