@@ -55,7 +55,6 @@ class Dataset:
     """One data set of the catalogue. Without an `archive` it comes with an installed library."""
 
     name: str
-    title: str
     task: str
     language: str
     licence: str

