@@ -44,10 +44,9 @@ BATCH = 32
 # ## Blame by nudging
 #
 # The data are the 8x8 digits of lesson 02. The network is also that of lesson 02: 64 pixels, 64
-# hidden units with ReLU, 10 outputs. There Keras trained it and we only watched. Now we open that
-# box. The loss is the cross-entropy: minus the logarithm of the probability that the network
-# gives to the right digit, averaged over the images. The next cell computes it for 32 images and
-# a network that has learned nothing.
+# hidden units with ReLU, 10 outputs. There Keras trained it and we only watched. The loss is the
+# cross-entropy: minus the logarithm of the probability that the network gives to the right digit,
+# averaged over the images. The next cell computes it for 32 images and random weights.
 
 # %%
 table = load("digits")  # 64 pixel columns, label, split
@@ -126,9 +125,9 @@ print(f"forward passes for one gradient: {passes:,}")
 print(f"loss before {loss_of(weights, X, y):.4f}, after one step {loss_of(better, X, y):.4f}")
 
 # %% [markdown]
-# It works: one step against the gradient makes the loss smaller. The question of the title has an
-# answer, and we can draw it. The figure shows the blame of the 64 pixels: for each pixel the
-# sizes of the gradients of its 64 weights, added up. Beside it is the mean of the 32 images.
+# It works: one step against the gradient makes the loss smaller. So the first question has an
+# answer. The figure shows the blame of the 64 pixels: for each pixel the sizes of the gradients
+# of its 64 weights, added up.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.3))
@@ -154,14 +153,12 @@ claim("an empty pixel has no blame", np.abs(nudged[0][empty]).max(), "==", 0, ex
 claim("nudging costs two forward passes a weight", passes, "==", 2 * 4810, exact=True)
 
 # %% [markdown]
-# A weight whose input is 0 has no influence, so it gets no blame. Keep this in mind: the formula
-# will say the same.
+# A weight whose input is 0 has no influence, so it gets no blame. The formula will say the same.
 #
-# The result is right, but the price is not acceptable. One step took thousands of forward passes.
-# The smallest GPT-2 has about 124 million weights (Radford et al. 2019 say 117 million; the
-# published files hold 124). Nudging them one by one costs 248 million forward passes for a single
-# step. Backpropagation gives the same numbers for the price of about three forward passes, no
-# matter how many weights there are. At the end of the lesson we count this.
+# The result is right, but the price is not acceptable. The smallest GPT-2 has about 124 million
+# weights (lesson 14). Nudging them costs 248 million forward passes for a single step.
+# Backpropagation gives the same numbers for the price of about three forward passes, however many
+# weights there are. We will count this.
 #
 # ## One neuron on paper
 #
@@ -180,8 +177,9 @@ claim("nudging costs two forward passes a weight", passes, "==", 2 * 4810, exact
 # \frac{\partial L}{\partial b} = \frac{\partial L}{\partial \hat y} \cdot 1 = -0.5, \quad
 # \frac{\partial L}{\partial w} = \frac{\partial L}{\partial \hat y} \cdot x = -1.5 .$$
 #
-# Each slope is computed once and used by everything before it. That is the whole idea of
-# backpropagation. The next cell does the same arithmetic, and the figure shows it as a graph.
+# Each slope is computed once and used by everything before it. That is the idea of
+# backpropagation (Rumelhart, Hinton and Williams 1986). The next cell does this arithmetic, and
+# the figure shows it as a graph.
 
 # %%
 x, w, b, target = 3.0, 0.1, 1.2, 2.0
@@ -305,8 +303,7 @@ claim("myth 4: the subtraction", 0.1 - 0.1 * 0.0625, "==", 0.09375, tolerance=1e
 
 # %% [markdown]
 # The copied weight makes the loss larger for every positive input. One nudge of 0.00001 would
-# have shown it. So the lesson of this box is not "be better at arithmetic". It is: **check a
-# gradient before you trust it**.
+# have shown it. So: **check a gradient before you trust it**.
 #
 # ## A network in matrices
 #
@@ -319,13 +316,14 @@ claim("myth 4: the subtraction", 0.1 - 0.1 * 0.0625, "==", 0.09375, tolerance=1e
 # go backward through four rules.
 #
 # **1. Softmax with cross-entropy.** For one image with logits $z$ and right class $y$ the loss is
-# $-\log p_y = -z_y + \log \sum_j e^{z_j}$. Its slope for the logit $z_k$ is $p_k - [k = y]$,
-# where $[k = y]$ is 1 for the right class and 0 otherwise. The loss is a mean over $n$ images, so
+# $-\log p_y = -z_y + \log \sum_j e^{z_j}$. The second term has the slope
+# $e^{z_k} / \sum_j e^{z_j} = p_k$. So the slope of the loss for the logit $z_k$ is
+# $p_k - [k = y]$, where $[k = y]$ is 1 for the right class and 0 otherwise. The loss is a mean
+# over $n$ images, so
 #
 # $$dZ_2 = (P - Y) / n ,$$
 #
-# where $Y$ holds a 1 in the column of the right class. Probability minus truth: nothing could be
-# simpler.
+# where $Y$ holds a 1 in the column of the right class. Probability minus truth.
 #
 # **2. Matrix product.** In $Z = H W$ the number $h_{ij}$ is multiplied by $w_{jk}$ and added to
 # $z_{ik}$. As in the neuron, each factor gets the gradient times the other factor, summed over
@@ -373,7 +371,7 @@ claim("the formula also gives empty pixels no blame", np.abs(rows).max(), "==", 
 # %% [markdown]
 # ## The gradient, checked three ways
 #
-# We have two of three already: by hand, and by nudging. The third is automatic differentiation in
+# Two of three are there: by hand, and by nudging. The third is automatic differentiation in
 # TensorFlow. `tf.GradientTape` records the operations of the forward pass and then applies the
 # rules backward by itself. We compare all 4,810 numbers. The measure is the *relative error*
 # $\lVert a - b \rVert / (\lVert a \rVert + \lVert b \rVert)$: near 0 when the two agree, up to 1
@@ -410,7 +408,7 @@ claim("hand equals nudging, largest error", max(to_nudges), "<", 1e-6, exact=Tru
 # against each other. A large $h$ leaves the place where the slope was asked for: the *truncation*
 # error, which for central differences grows as $h^2$. A small $h$ subtracts two nearly equal
 # numbers, and only their last, rounded digits remain: the *rounding* error, which grows as $1/h$.
-# We use the ten output biases, where the loss is smooth, and the 64 hidden biases, which act
+# We use the 10 output biases, where the loss is smooth, and the 64 hidden biases, which act
 # through a ReLU.
 
 
@@ -466,10 +464,10 @@ claim("one-sided differences are worse by", smallest[0][0] / smallest[1][0], ">"
 claim("32-bit numbers are worse by", smallest[2][0] / smallest[1][0], ">", 1000, exact=True)
 
 # %% [markdown]
-# The valley is the point of this section. There is a best $h$, and it is not the smallest one.
-# Theory puts it near $\varepsilon^{1/3}$ for central differences and near $\varepsilon^{1/2}$ for
-# one-sided ones, where $\varepsilon \approx 10^{-16}$ is the precision of a 64-bit number
-# (Nocedal and Wright 2006, section 8.1). Three rules follow:
+# There is a best $h$, and it is not the smallest one. Theory puts it near $\varepsilon^{1/3}$ for
+# central differences and near $\varepsilon^{1/2}$ for one-sided ones, where
+# $\varepsilon \approx 10^{-16}$ is the precision of a 64-bit number (Nocedal and Wright 2006,
+# section 8.1). Three rules follow:
 #
 # - Check in 64-bit numbers, with central differences, with $h$ near $10^{-5}$.
 # - In 32-bit numbers, a check finds only coarse mistakes.
@@ -518,7 +516,7 @@ for epoch in np.unique(np.linspace(0, EPOCHS - 1, 5).astype(int)):
 # %% [markdown]
 # The network learns. Is it the same learning that Keras does? We give Keras the same weights and
 # the same batches, and compare the loss at every step. Keras computes with 32-bit numbers and we
-# with 64, so small differences are expected. Larger ones would mean that one of the two is wrong.
+# with 64, so only small differences are expected.
 
 # %%
 model = keras.Sequential([keras.Input((64,))])
@@ -565,11 +563,11 @@ claim("their weights at the end, largest difference", apart_weights, "<", 1e-3, 
 # The black box of lesson 02 holds nothing more than `gradients_of` and this loop.
 #
 # Is the hidden layer worth its backward pass? The baseline is a linear classifier, scikit-learn's
-# `LogisticRegression`. It is strong here, and one test set of 345 images cannot separate two good
-# models. So we use every image for testing once: cut the data into five parts, train on four,
-# test on the fifth, and let each part be the test once (*cross-validation*, more in lesson 04).
-# We repeat this with other cuts. The linear model gets the better of two strengths of
-# regularisation, picked after the fact in its favour.
+# `LogisticRegression`. One test set of 345 images cannot separate two good models. So we use
+# every image for testing once: cut the data into five parts, train on four, test on the fifth,
+# and let each part be the test once (*cross-validation*, more in lesson 04). We repeat this with
+# other cuts. The linear model gets the better of two strengths of regularisation, picked after
+# the fact in its favour.
 
 # %%
 linear, network = [], []
@@ -594,7 +592,7 @@ claim("and that gain is small", 100 * gain, "<", 1.5)
 
 # %% [markdown]
 # The network wins, but by a fraction of a point. On small, centred pictures a linear model is
-# hard to beat. Remember to ask for the baseline first.
+# strong.
 #
 # ## Wrong gradients that train
 #
@@ -604,7 +602,7 @@ claim("and that gain is small", 100 * gain, "<", 1.5)
 # - *Forgotten mean*: $dZ_2$ is not divided by $n$.
 # - *Transposed*: $dW_1$ is computed as $dZ_1^\top X$. Both layers have 64 units, so the shape
 #   fits.
-# - *Wrong mask*: ReLU's mask is taken from $dH$ and not from $Z_1$.
+# - *Wrong mask*: ReLU's mask is taken from $dH$, not $Z_1$.
 #
 # We train with each. For comparison, a fourth run never trains the first layer at all.
 
@@ -653,12 +651,13 @@ for name, run in [*runs.items(), ("forgotten mean, rate / 32", slow)]:
     print(f"{name:26} final loss {run[-1, 0]:6.3f}, test accuracy {run[-1, 1]:.3f}")
 
 # %% [markdown]
-# Two mistakes stop learning, so you would search for them. But the forgotten mean is only a
-# learning rate that is 32 times too large. Tune the rate, as everybody does, and it hides: see
-# the last line. The transposed gradient is the dangerous one. The loss falls, the accuracy is far
-# above guessing, and nothing looks broken. In truth the output layer learns on hidden units that
-# are no better than random ones, as in the frozen run. You would look for more data, or a larger
-# network. The gradient check needs one batch and no training.
+# Two mistakes stop learning, so you would search for them. The wrong mask lets only positive
+# gradients through: the weights only fall, until the ReLUs are dead (lesson 02). And the
+# forgotten mean is only a learning rate that is 32 times too large. Tune the rate, as everybody
+# does, and it hides: see the last line. The transposed gradient is the dangerous one. The loss
+# falls, and the accuracy is far above guessing. In truth the output layer learns on hidden units
+# that are no better than random ones, as in the frozen run. The gradient check needs one batch
+# and no training.
 
 # %%
 print("relative error against nudging     W1       b1       W2       b2")
@@ -683,10 +682,9 @@ claim("and loses against the right one, in points", 100 * np.subtract(right, see
 #
 # ## An automatic differentiation engine
 #
-# You wrote four rules by hand. For a transformer nobody does this. The rules are always the same
-# few, so a program can apply them. This idea is *reverse-mode automatic differentiation*
-# (Linnainmaa 1970). It needs two things: every value remembers what it was made from, and every
-# operation knows its own rule.
+# You wrote four rules by hand. The rules are always the same few, so a program can apply them.
+# This is *reverse-mode automatic differentiation* (Linnainmaa 1970). Every value must remember
+# what it was made from, and every operation must know its own rule.
 #
 # First the value. A `Tensor` holds an array, its gradient, the tensors it was made from (its
 # parents), and `back`: a function from the gradient of the result to the gradients of the
@@ -720,10 +718,9 @@ class Tensor:
 
 
 # %% [markdown]
-# Then the operations. Each is a line for the value and a line for the rule. You have met all of
-# the rules: a sum passes the gradient on, a product multiplies it by the other factor, and a
-# matrix product is rule 2 from above. `pick` takes one number from each row, the log-probability
-# of the right class.
+# Then the operations, each with its value and its rule. You have met the rules: a sum passes the
+# gradient on, a product multiplies it by the other factor, and a matrix product is rule 2. `pick`
+# takes one number from each row, the log-probability of the right class.
 
 
 # %%
@@ -822,8 +819,8 @@ def backward(last):
 
 
 # %% [markdown]
-# That is the whole engine. How long is it? A notebook gives each cell a file of its own, so we
-# count the lines of the five cells, with blank lines and comments.
+# That is the whole engine. A notebook gives each cell a file of its own, so we count the lines of
+# the five cells, with blank lines and comments.
 
 # %%
 cells = {f.__code__.co_filename for f in [Tensor.backward, add, exp, in_order, backward]}
@@ -957,17 +954,19 @@ claim("nudging costs more, by a factor", factor, ">", 3000, exact=True, headline
 
 # %% [markdown]
 # Forward and backward together cost three forward passes, for any number of weights. (Frameworks
-# save a little: they leave out the gradient of the images, which nobody needs.) Two FLOPs forward
-# and four backward for each weight and each example: this is the 6 in the formula $6ND$ with
-# which lesson 14 predicts how long a GPT trains.
+# save a little: they leave out the gradient of the images, which nobody needs. For the general
+# bound see Griewank and Walther 2008, chapter 4.) Two FLOPs forward and four backward for each
+# weight and each example: this is the 6 in the formula $6ND$ with which lesson 14 predicts how
+# long a GPT trains.
 #
-# The price is memory. The rules need the values of the forward pass, so all of them are kept
-# until the walk back. They grow with the batch and with the depth. When training runs out of
-# memory, these *activations* are often the reason.
+# The price is memory. The rules need the values of the forward pass, so all of them are kept.
+# They grow with the batch and with the depth. When training runs out of memory, these
+# *activations* are often the reason.
 #
 # TensorFlow, JAX and PyTorch do what our engine does. They add rules for hundreds of operations,
 # fast kernels for CPUs and GPUs, compilation of the whole graph, and ways to trade memory for
-# computation. The tape and the backward walk are the same idea (Baydin et al. 2018).
+# computation. The backward walk is the same (Baydin et al. 2018; Goodfellow et al. 2016, section
+# 6.5).
 #
 # ## Summary
 #
@@ -986,8 +985,7 @@ claim("nudging costs more, by a factor", factor, ">", 3000, exact=True, headline
 #
 # [exercises/03_backpropagation.ipynb](exercises/03_backpropagation.ipynb): the backward pass of a
 # dense layer, a gradient checker, two new operations for a small engine, a neuron for which the
-# copied formula is almost right, and a loss that punishes being too sure. They train the habit of
-# this lesson: derive, predict, then measure.
+# copied formula is almost right, and a loss that punishes being too sure.
 #
 # ## References
 #
@@ -1001,7 +999,7 @@ claim("nudging costs more, by a factor", factor, ">", 3000, exact=True, headline
 # - Baydin, A. G., Pearlmutter, B. A., Radul, A. A., and Siskind, J. M. (2018). Automatic
 #   differentiation in machine learning: a survey. *Journal of Machine Learning Research* 18(153),
 #   1–43.
-# - Griewank, A., and Walther, A. (2008). *Evaluating Derivatives*, 2nd edition. SIAM.
+# - Griewank, A., and Walther, A. (2008). *Evaluating Derivatives*, 2nd edition. SIAM. Chapters 3
+#   and 4.
 # - Nocedal, J., and Wright, S. J. (2006). *Numerical Optimization*, 2nd edition. Springer.
 #   Chapter 8, calculating derivatives.
-# - Radford, A., et al. (2019). Language models are unsupervised multitask learners. OpenAI.
