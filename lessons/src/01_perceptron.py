@@ -234,7 +234,7 @@ show(
 #
 # Suppose $(x, y)$ was a mistake. After the update the score of the same $x$ is
 #
-# $$ (w + yx) \cdot x + (b + y) = \underbrace{w \cdot x + b}_{\text{old score}} + y\,(|x|^2 + 1). $$
+# $$ (w + yx) \cdot x + (b + y) = \underbrace{w \cdot x + b}_{\text{old score}} + y(|x|^2 + 1). $$
 #
 # The score moves toward the right sign by $|x|^2 + 1$, always, whatever $w$ was. It may not be
 # enough the first time, and it may spoil other rows. But it is right for its own row.
@@ -345,9 +345,9 @@ for name, X in [("raw", raw), ("standardised", scaled)]:
         claim("raw numbers: the worst of these", min(late), "<", baseline)
 
 # %% [markdown]
-# With raw numbers the accuracy jumps up and down, and once it falls below "always benign".
-# Standardised numbers do better. But look closely: they jump too. Here is the decision line at
-# the end of each of the first eight epochs. Will it come to rest?
+# With raw numbers the accuracy jumps up and down, and falls below "always benign". Standardised
+# numbers do better. But look closely: they jump too. Here is the decision line at the end of each
+# of the first eight epochs. Will it come to rest?
 
 # %%
 figure, panels = plt.subplots(2, 4, figsize=(8, 4.6), sharex=True, sharey=True)
@@ -513,7 +513,7 @@ claim(
 # With two measurements training never ended. Was it too short, or is there truly no line? Trying
 # longer can never answer this. A **linear program** can. It is a solver for systems of
 # inequalities, and its answer is certain up to rounding: either a solution, or "there is none".
-# We ask for weights with $y_i\,(w \cdot x_i) \ge 1$ for all rows $i$. (If some $w$ has all scores
+# We ask for weights with $y_i(w \cdot x_i) \ge 1$ for all rows $i$. (If some $w$ has all scores
 # on the right side, a multiple of it reaches 1 everywhere. So the 1 excludes nothing.) Data with
 # such a $w$ are called **linearly separable**.
 
@@ -567,7 +567,7 @@ claim("splits on which the rule came to rest", len(stopped), ">=", SPLITS - 2)
 slowest = max(len(run["mistakes"]) for run in long_runs)
 claim("epochs on the slowest split: our patience ends first", slowest, "==", PATIENCE)
 claim(
-    f"test accuracy: long training against {EPOCHS} epochs averaged",
+    "test accuracy: long training against the averaged weights",
     [run["test"] for run in long_runs], "<", average_all, tolerance=0.01,
 )  # fmt: skip
 
@@ -585,19 +585,20 @@ claim(
 # Novikoff proved in 1962 that the rule stops on all separable data, and gave a limit for the
 # number of mistakes. Two numbers describe the data:
 #
-# - $R$, the length of the longest row: $|x_i| \le R$;
-# - the **margin** $\gamma$: there is a direction $u$ of length 1 with $y_i\,(u \cdot x_i) \ge
-#   \gamma > 0$ for all rows. It says how wide the free space along the border is.
+# - $R$, the length of the longest row (with its 1): $|x_i| \le R$;
+# - the **margin** $\gamma$: there is a direction $u$ of length 1 with
+#   $y_i(u \cdot x_i) \ge \gamma > 0$ for all rows. It says how wide the free space along the
+#   border is.
 #
 # Follow two quantities through $k$ mistakes, from $w = 0$. Each mistake adds $yx$.
 #
-# 1. $w \cdot u$ grows by $y\,(x \cdot u) \ge \gamma$ each time. So $w \cdot u \ge k\gamma$.
-# 2. $|w|^2$ becomes $|w|^2 + 2y\,(w \cdot x) + |x|^2$. It was a mistake, so the middle term is at
-#    most 0, and $|w|^2$ grows by at most $R^2$. So $|w| \le \sqrt{k}\,R$.
+# 1. $w \cdot u$ grows by $y(x \cdot u) \ge \gamma$ each time. So $w \cdot u \ge k\gamma$.
+# 2. $|w|^2$ becomes $|w|^2 + 2y(w \cdot x) + |x|^2$. It was a mistake, so the middle term is at
+#    most 0, and $|w|^2$ grows by at most $R^2$. So $|w| \le \sqrt{k}R$.
 #
 # A projection is never longer than its vector: $w \cdot u \le |w|$. Together
 #
-# $$ k\gamma \;\le\; w \cdot u \;\le\; |w| \;\le\; \sqrt{k}\,R
+# $$ k\gamma \le w \cdot u \le |w| \le \sqrt{k}R
 # \qquad\Longrightarrow\qquad k \le \left(\frac{R}{\gamma}\right)^2 . $$
 #
 # A straight line $k\gamma$ cannot stay under a square root for long.
@@ -665,8 +666,7 @@ show(
 )
 
 # %% [markdown]
-# Ink in the middle speaks for a one, because a zero is empty there. No one told the unit where to
-# look.
+# Ink in the middle speaks for a one, because a zero is empty there.
 #
 # One pair proves little. The next cell takes all 45 pairs of digits. For 1 against 8, the hardest
 # pair, it follows the proof itself, mistake by mistake.
@@ -714,10 +714,10 @@ claim("|w| stays below root k times R", max(notes[:, 1] - np.sqrt(k) * R), "<=",
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6))
-left.plot(k, np.sqrt(k) * R, "--", color=ORANGE, label=r"$\sqrt{k}\,R$")
+left.plot(k, np.sqrt(k) * R, "--", color=ORANGE, label=r"$\sqrt{k}R$")
 left.plot(k, notes[:, 1], color=ORANGE, label=r"$|w|$")
 left.plot(k, notes[:, 0], color=BLUE, label=r"$w \cdot u$")
-left.plot(k, k * gamma, "--", color=BLUE, label=r"$k\,\gamma$")
+left.plot(k, k * gamma, "--", color=BLUE, label=r"$k\gamma$")
 left.set(xlabel="mistakes k", title="1 against 8: the proof as it happens")
 left.legend()
 line = np.array([min(allowed) / 1.5, max(allowed) * 1.5])
@@ -779,8 +779,9 @@ print("weights after epochs 10, 20, 30, 40:", *(weights[[9, 19, 29, 39]].astype(
 claim("mistakes in the last epoch, of four rows", mistakes[-1], "==", 4, exact=True)
 
 # %% [markdown]
-# Every row is wrong in every epoch, and the weights run in a circle. But that is no proof. Here
-# is one. Suppose $w_1, w_2, b$ solve XOR. The four rows then say:
+# Every row is wrong in every epoch, and each epoch ends where it began, at zero. So the rule
+# fails, but this is no proof about other rules. Here is one. Suppose $w_1, w_2, b$ solve XOR. The
+# four rows then say:
 #
 # $$ \begin{aligned}
 # (0,0) \to -1: \quad & b \le 0 & \qquad (1,0) \to +1: \quad & w_1 + b > 0 \\
@@ -854,8 +855,8 @@ show(
 )
 
 # %% [markdown]
-# Solved. In the plane the border now consists of two crossing lines, which no single unit could
-# draw before. In the three dimensions of its inputs the border is still one flat plane.
+# Solved. In the plane the border now consists of two crossing lines. In the three dimensions of
+# its inputs the border is still one flat plane.
 #
 # But we chose the product ourselves, just as we chose the 15 at the start. Could other units
 # learn to compute such an input? The perceptron rule cannot train them: it must know whether a

@@ -145,14 +145,14 @@ def margin(w, b, X, y):
 
 
 # %% tags=["check"]
-points, either = fixed([[1, 1], [1, 0], [0, 1], [0, 0]]), fixed([1, 1, 1, -1])
+points, both = fixed([[1, 1], [1, 0], [0, 1], [0, 0]]), fixed([1, -1, -1, -1])
 far, sides = fixed([[5, 7], [-1, 0]]), fixed([1, -1])
 twice = fixed([[3, 4], [3, 4]])  # the same point with both labels
 check(
     margin,
     case("a vertical line", fixed([1, 0]), -2, far, sides, expect=3.0),
     case("weights three times as long", fixed([3, 0]), -6, far, sides, expect=3.0),
-    case("the unit that learned OR", fixed([2, 2]), -1, points, either, expect=np.sqrt(2) / 4),
+    case("the four points of AND", fixed([3, 2]), -4, points, both, expect=1 / np.sqrt(13)),
     case("one point on the wrong side", fixed([3, 4]), 0, twice, sides, expect=-5.0),
     hint="Divide y times the score by the length of w, and take the smallest value.",
 )
@@ -179,9 +179,10 @@ def margin(w, b, X, y):
 
 
 # %% [markdown]
-# The line that the rule found for OR is not the line with the widest gap. Can you find a better
-# one by hand? Try some values of `b` in `margin(np.array([2, 2]), b, points, either)` and see
-# where the margin stops growing. The rule stops at the first line that works, not at the best.
+# The labels `both` are those of the logical AND, and $w = (3, 2)$, $b = -4$ is where the rule
+# stops when it meets the four points in the order of `points` backwards. It is not the line with
+# the widest gap. Can you find a better one by hand? Try some values in `margin(w, b, points,
+# both)`. The rule stops at the first line that works, not at the best.
 #
 # ## Exercise 4: XOR with three units
 #
@@ -353,7 +354,7 @@ axes.legend()
 show(
     figure,
     "The share of random labellings that one unit can fit is 1 up to about 30 rows, falls through"
-    " one half at 42 rows and is near 0 from 60 rows on; the measured points follow Cover's formula.",
+    " one half at 42 rows and is near 0 from 60 rows on; the points follow Cover's formula.",
 )
 
 # %% [markdown]
