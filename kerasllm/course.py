@@ -98,6 +98,9 @@ class Claim:
             record["headline"] = True
         return record
 
+    def _ipython_display_(self) -> None:
+        """Nothing: `claim` has shown its line already, also when it is the last line of a cell."""
+
     def __str__(self) -> str:
         if self.holds is None:
             return f"○ {self.text}: {_short(self.measured)} (not judged at smoke scale)"

@@ -27,7 +27,7 @@ GOOD = """
 
     # %%
     claim("two is more than one", 2, ">", 1)
-    claim("equal", 1, "==", 1, exact=True);
+    claim("equal", 1, "==", 1, exact=True)
 """
 
 
@@ -66,7 +66,10 @@ def test_a_good_lesson_is_executed_normalised_and_reported(write, tmp_path):
     assert [cell.execution_count for cell in code] == [1, 2, 3]
     assert code[0].outputs[0].text == "one\n"
     assert code[1].outputs[1].metadata["image/png"]["alt"].startswith("A straight line")
-    assert code[2].outputs[0].data == {"text/plain": "✓ two is more than one: 2 > 1"}
+    assert [output.data for output in code[2].outputs] == [
+        {"text/plain": "✓ two is more than one: 2 > 1"},
+        {"text/plain": "✓ equal: 1 == 1"},
+    ]
     assert book.metadata.kerasllm.claims == entry["claims"]
     assert book.metadata.kerasllm.source_sha256 == lesson.sha256()
 
