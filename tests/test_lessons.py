@@ -42,7 +42,7 @@ def test_runs_at_smoke_scale(lesson, tmp_path, monkeypatch):
         assert [claim["text"] for claim in entry["claims"]] == wanted, "another scale makes other claims"
 
 
-@pytest.mark.parametrize(("lesson", "folder"), every_committed_notebook())
+@pytest.mark.parametrize(("lesson", "folder"), list(every_committed_notebook()))
 def test_committed_notebook_is_fresh_and_clean(lesson, folder):
     path = builder.LESSONS / folder / f"{lesson.name}.ipynb"
     rebuild = f"python tools/build_lessons.py --only {lesson.name} --out lessons"
@@ -62,7 +62,7 @@ def test_committed_notebook_is_fresh_and_clean(lesson, folder):
                 assert len(output.metadata["image/png"]["alt"]) >= 20
 
 
-@pytest.mark.parametrize(("lesson", "folder"), every_committed_notebook())
+@pytest.mark.parametrize(("lesson", "folder"), list(every_committed_notebook()))
 def test_committed_notebook_holds_the_code_of_its_source(lesson, folder):
     source = lesson.notebook()
     make = {"": lambda book: book, "exercises": builder.student_notebook, "solutions": builder.solved_notebook}

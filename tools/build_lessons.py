@@ -134,12 +134,14 @@ def has_tag(cell: NotebookNode, tag: str) -> bool:
 def student_notebook(source: NotebookNode) -> NotebookNode:
     """The exercises as a reader gets them: stubs in place of solutions, no planted wrong answers."""
     book = solved_notebook(source)
+    begun = False
     for cell in book.cells:
         if has_tag(cell, "answer"):
             cell.source = stub(cell.source)
-        if has_tag(cell, "check"):
+            begun = True
+        elif begun and cell.cell_type == "code":
             # "Run all" goes on past an exercise that is not written yet.
-            cell.metadata["tags"] = ["check", "raises-exception"]
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "raises-exception"]
     return book
 
 
