@@ -1,0 +1,88 @@
+"""The neural n-gram: the first neural language model."""
+
+import keras
+from keras import layers
+
+
+@keras.saving.register_keras_serializable(package="kerasllm")
+class NeuralNGram(keras.Model):
+    """Predicts the next token from the embeddings of the last ``order - 1`` tokens.
+
+    The embeddings of the last tokens are concatenated and go through a hidden layer to a softmax
+    over the vocabulary. For all positions of a window at once, "concatenate the last n vectors,
+    then multiply by a matrix" is a causal convolution of width n: `keras.layers.Conv1D`.
+    Before the start of the window it sees zeros.
+
+    Args:
+        vocabulary_size: number of tokens.
+        order: n of the n-gram: the predicted token is the n-th; at least 2.
+        embedding_dim: size of an embedding.
+        hidden_dim: units of the hidden layer.
+        dropout: share of the hidden units that is set to 0 while training.
+        **kwargs: arguments of `keras.Model`, such as `name` and `dtype`.
+
+    Call arguments:
+        inputs: int tensor (batch, time) of token ids.
+        training: whether dropout is active.
+
+    Returns:
+        Float tensor (batch, time, vocabulary_size): at each position the logits of the next token.
+
+    Raises:
+        ValueError: if a size is not positive, `order` is below 2, or `dropout` is not in [0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> model = NeuralNGram(vocabulary_size=50, order=4, embedding_dim=8, hidden_dim=16)
+        >>> tuple(model(np.ones((2, 10), "int32")).shape)
+        (2, 10, 50)
+
+    Reference: Bengio et al. (2003), "A Neural Probabilistic Language Model", section 2, equation 1
+    (without its direct connections).
+    """
+
+    def __init__(self, vocabulary_size, order=5, embedding_dim=64, hidden_dim=256, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        sizes = {"vocabulary_size": vocabulary_size, "embedding_dim": embedding_dim, "hidden_dim": hidden_dim}
+        for name, size in sizes.items():
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name} must be a whole number from 1 up, not {size!r}.")
+        if not isinstance(order, int) or order < 2:
+            raise ValueError(f"order must be a whole number from 2 up, not {order!r}.")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be a share from 0 to below 1, not {dropout!r}.")
+        self.vocabulary_size = vocabulary_size
+        self.order = order
+        self.embedding_dim = embedding_dim
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        policy = self.dtype_policy
+        self.embed = layers.Embedding(vocabulary_size, embedding_dim, dtype=policy, name="embedding")
+        self.hidden = layers.Conv1D(
+            hidden_dim, order - 1, padding="causal", activation="tanh", dtype=policy, name="hidden"
+        )
+        self.drop = layers.Dropout(dropout, dtype=policy)
+        self.logits = layers.Dense(vocabulary_size, dtype=policy, name="logits")
+
+    def build(self, input_shape):
+        self.embed.build(input_shape)
+        self.hidden.build((*input_shape, self.embedding_dim))
+        self.logits.build((*input_shape, self.hidden_dim))
+
+    def call(self, inputs, training=None):
+        vectors = self.embed(inputs)  # (batch, time, embedding_dim)
+        hidden = self.hidden(vectors)  # (batch, time, hidden_dim)
+        return self.logits(self.drop(hidden, training=training))  # (batch, time, vocabulary_size)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, self.vocabulary_size)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "order": self.order,
+            "embedding_dim": self.embedding_dim,
+            "hidden_dim": self.hidden_dim,
+            "dropout": self.dropout,
+        }
