@@ -1,0 +1,32 @@
+"""Between text and ids: cleaning that says what it changes, and four tokenizers with one interface.
+
+    from kerasllm import text
+
+    tokenizer = text.train_bpe(texts, 8_000, eos=True)
+    ids = tokenizer.encode("你好, world")
+    tokenizer.decode(ids)                       # the text again, exactly
+    tokenizer.save("tokenizer.json")
+
+| made by             | a token is                         | decoding returns          |
+|---------------------|------------------------------------|---------------------------|
+| `train_characters`  | a character; bytes for unknown ones| the text exactly          |
+| `train_bpe`         | a frequent run of bytes            | the text exactly          |
+| `train_wordpiece`   | a frequent part of a word          | the words, spaces guessed |
+| `train_words`       | a word; a character in Chinese     | the words, spaces guessed |
+
+Importing this module loads neither Keras nor TensorFlow.
+"""
+
+from kerasllm.text.cleaning import clean, cleaning_report
+from kerasllm.text.tokenizer import Tokenizer
+from kerasllm.text.trainers import train_bpe, train_characters, train_wordpiece, train_words
+
+__all__ = [
+    "Tokenizer",
+    "clean",
+    "cleaning_report",
+    "train_bpe",
+    "train_characters",
+    "train_wordpiece",
+    "train_words",
+]
