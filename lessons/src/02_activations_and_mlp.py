@@ -30,12 +30,12 @@ use_style()
 # The dials of this lesson. Turn them and run everything again.
 
 # %%
-EPOCHS, DEEP_EPOCHS, SEEDS, NETS, STEPS = settings(
-    smoke=(1, 1, 1, 20, 50),  # to test that the notebook runs
-    cpu=(15, 10, 3, 200, 1000),
+EPOCHS, DEEP_EPOCHS, LAYERS, SEEDS, NETS, STEPS = settings(
+    smoke=(1, 1, 3, 1, 20, 50),  # to test that the notebook runs
+    cpu=(15, 10, 10, 3, 200, 1000),
 )
 # EPOCHS: passes over the digits for small networks    DEEP_EPOCHS: the same for deep ones
-# SEEDS: how often each training is repeated
+# LAYERS: hidden layers of a deep network              SEEDS: how often a training is repeated
 # NETS: how many small networks learn XOR at once      STEPS: how many steps they take
 
 # %% [markdown]
@@ -121,7 +121,7 @@ claim("tanh: share of nudges that change the error", noticed["tanh"], ">", 0.99,
 #
 # $\varphi(x) = e^{-x^2/2}/\sqrt{2\pi}$ is the normal density and $\Phi(x)$ the share of it that
 # lies left of $x$, so GELU is "the input times the probability that a normal number is smaller".
-# ReLU has no derivative at exactly 0; every library picks 0 there. In code, each curve stands
+# ReLU has no derivative at exactly 0; the usual libraries pick 0 there. In code, each curve stands
 # beside its slope:
 
 
@@ -210,11 +210,11 @@ claim("two formulas of GELU differ by", np.abs(gelu_gap).max(), "<", 0.0005, exa
 
 # %% [markdown]
 # Grey is where the slope is below 0.01. A unit there is **saturated**. Sigmoid and tanh saturate
-# on both sides, ReLU on the left, the step everywhere. GELU is a ReLU with a rounded corner; just
-# left of 0 its slope is even negative.
+# on both sides, ReLU on the left, the step everywhere. GELU is a ReLU with a rounded corner; a
+# little left of the corner its slope is even negative (the smallest value is in the table).
 #
-# > **Myth:** "GELU is $\tfrac{x}{2}\big(1 + \tanh(\sqrt{2/\pi}\,(x + 0.044715x^3))\big)$", a
-# > formula found in many explanations.
+# > **Myth:** GELU is $\tfrac{x}{2}\big(1 + \tanh(\sqrt{2/\pi}\,(x + 0.044715x^3))\big)$, a formula
+# > found in many explanations.
 # >
 # > **Fact:** that is an approximation (Hendrycks and Gimpel 2016, section 2). The last panel and
 # > the claim show how far it is off: less than 0.0005. This is no harm for training. But weights
@@ -444,6 +444,10 @@ def hinges(width, x):
     return relu(x[:, None] - t[:-1]) @ w2 + curve(t[:1])  # (points,)
 
 
+# %% [markdown]
+# Look at the bends, and at the error as the number of units doubles.
+
+# %%
 x = np.linspace(0, 1, 2001)
 widths = [2, 4, 8, 16, 32, 64, 128]
 gaps = [np.abs(hinges(width, x) - curve(x)).max() for width in widths]
@@ -464,14 +468,15 @@ show(
     "Left: 4 ReLU units follow a wavy curve badly, 16 closely. Right: on double logarithmic axes"
     " the largest error falls in a straight line as units are added.",
 )
-claim("error of 64 units / error of 128 units", gaps[-2] / gaps[-1], "==", 4, tolerance=0.2, exact=True)
+ratio = gaps[-2] / gaps[-1]
+claim("error of 64 units / error of 128 units", ratio, "==", 4, tolerance=0.2, exact=True)
 
 # %% [markdown]
 # That is the **universal approximation** theorem in its simplest case: one hidden layer with
-# enough units comes as close as we like to any continuous curve (Cybenko 1989 for sigmoids,
-# Hornik, Stinchcombe and White 1989 in several dimensions). It promises that weights exist. It
-# does not say that training finds them, nor how many units are needed, nor what happens between
-# data points.
+# enough units comes as close as we like to any continuous curve on a bounded interval (Cybenko
+# 1989 for sigmoids; Leshno and others 1993 for ReLU and every other activation that is not a
+# polynomial). It promises that weights exist. It does not say that training finds them, nor how
+# many units are needed, nor what happens between data points.
 #
 # ## Handwritten digits
 #
@@ -566,7 +571,7 @@ claim("FeedForward against Keras, largest difference", difference, "<", 1e-5, ex
 # ## What the hidden layer is worth
 #
 # Now both models and both questions, with several seeds: another seed means other random first
-# weights and another order of the pictures. Each model gets the learning rate that suits it.
+# weights and another order of the pictures. Each model gets a learning rate that suits it.
 
 # %%
 questions = {"which digit": (digit_train, digit_test), "odd or even": (digit_train % 2, digit_test % 2)}
@@ -586,15 +591,18 @@ for question, (labels, test_labels) in questions.items():
 
 gain = np.subtract(unseen["odd or even", "MLP"], unseen["odd or even", "linear"])
 claim("odd or even: what the hidden layer adds to test accuracy", gain, ">", 0.015, headline=True)
+linear = seen["odd or even", "linear"]
+claim("odd or even: linear on its own training pictures", linear, "<", 0.96)
 claim("which digit: MLP on test pictures", unseen["which digit", "MLP"], ">", 0.95)
 claim("which digit: linear on test pictures", unseen["which digit", "linear"], ">", 0.94)
 
 # %% [markdown]
-# For "odd or even" the hidden layer is worth several points: this is a question no plane answers.
-# For "which digit" the two are close, and with 345 test pictures one point is three or four
-# pictures: the seeds overlap. These digits are nearly linear: a good linear model is a strong
-# baseline, and we would not have known without trying it. (The same people wrote training and test
-# pictures here; new writers are harder to read.)
+# For "odd or even" the hidden layer is worth several points. The linear model cannot even answer
+# for the pictures it was trained on: this is a question for which one plane is not enough. For
+# "which digit" the two are close, and with 345 test pictures one point is only three or four
+# pictures. These digits are nearly linear: a good linear model is a strong baseline, and we would
+# not have known without trying it. (The same people wrote training and test pictures here; new
+# writers are harder to read.)
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(8, 2.7), sharex=True)
@@ -651,21 +659,23 @@ show(
 )
 
 # %% [markdown]
-# Some of the blends are no digit at all. So is a unit "for" one digit? Count it: for each unit,
-# for how many of the ten digits is it on in most of the pictures?
+# Some of the blends are no digit at all. So is a unit "for" one digit? Count it: how many
+# different digits are among the 20 training pictures that excite a unit most? For a unit that
+# knows nothing it would be about nine, $10\,(1 - 0.9^{20}) \approx 8.8$. For a unit that stands
+# for one digit it is one.
 
 # %%
-on = np.stack([(hidden[digit_train == d] > 0).mean(axis=0) for d in range(10)])  # (10, 64)
-digits_of_unit = (on > 0.5).sum(axis=0)  # (64,)
-for count in range(11):
-    print(f"on for {count:2d} digits: {'#' * int((digits_of_unit == count).sum())}")
-claim("digits for which a unit is on, mean over units", digits_of_unit.mean(), ">", 2)
+alive = np.flatnonzero(hidden.max(axis=0) > 0)  # the units that are ever on
+kinds = np.array([len(set(digit_train[np.argsort(-hidden[:, unit])[:20]])) for unit in alive])
+for count in range(1, kinds.max() + 1):
+    print(f"{count} different digits: {'#' * int(np.sum(kinds == count))}")
+claim("different digits among a unit's 20 favourites, mean", kinds.mean(), "<", 5)
+claim("share of units that stand for one digit", np.mean(kinds == 1), "<", 0.5)
 
 # %% [markdown]
-# Few units belong to one digit. Most answer to a part that several digits share, and a digit is a
-# combination of units. This is called a distributed representation. Nobody designed these parts.
-# In lesson 01 we had to think of the input $x_1x_2$ ourselves; here training has made 64 new
-# inputs.
+# Most units answer to a part that two, three or four digits share, and a digit is a combination of
+# units. This is called a **distributed representation**. Nobody designed these parts. In lesson 01
+# we had to think of the input $x_1x_2$ ourselves; here training has made its own.
 #
 # ## Why not twenty layers?
 #
@@ -682,6 +692,8 @@ claim("digits for which a unit is on, mean over units", digits_of_unit.mean(), "
 
 # %%
 WIDTH, DEPTH = 64, 20
+activations = {"sigmoid": tf.sigmoid, "tanh": tf.tanh, "ReLU": tf.nn.relu}
+scales = {"0.01": 0.01, "Glorot": np.sqrt(1 / WIDTH), "He": np.sqrt(2 / WIDTH), "1": 1.0}
 
 
 def probe(activation, scale, seed=0):
@@ -706,8 +718,6 @@ def probe(activation, scale, seed=0):
 # network is a flat line near $10^0$.
 
 # %%
-activations = {"sigmoid": tf.sigmoid, "tanh": tf.tanh, "ReLU": tf.nn.relu}
-scales = {"0.01": 0.01, "Glorot": np.sqrt(1 / WIDTH), "He": np.sqrt(2 / WIDTH), "1": 1.0}
 figure, grid = plt.subplots(2, 3, figsize=(8, 5), sharex=True, sharey="row")
 gradient_at_start = {}
 for column, (name, activation) in enumerate(activations.items()):
@@ -720,6 +730,10 @@ for column, (name, activation) in enumerate(activations.items()):
     grid[1, column].set(xlabel="layer", xticks=[0, 5, 10, 15, 20])
 grid[0, 0].set_ylabel("spread over inputs")
 grid[1, 0].set_ylabel("gradient")
+grid[0, 0].set_yticks([1e-24, 1e-16, 1e-8, 1, 1e8, 1e16])
+grid[1, 0].set_yticks([1e-32, 1e-24, 1e-16, 1e-8, 1, 1e8, 1e16])
+for axes in grid.flat:
+    axes.axhspan(1e-3, 1e3, color="0.9", lw=0, zorder=0)
 grid[0, 1].legend(title="weights", loc="lower left", ncols=2)
 arrow = {"arrowstyle": "->", "color": "0.4"}
 grid[1, 2].annotate("the gradient\ntravels", (5, 1e-31), (11, 1e-31), va="center", arrowprops=arrow)
@@ -755,6 +769,7 @@ for (name, label), gradient in gradient_at_start.items():
 claim("sigmoid, Glorot: gradient", gradient_at_start["sigmoid", "Glorot"], "<", 1e-9, exact=True)
 claim("sigmoid, Glorot: saturated units", saturated["sigmoid", "Glorot"], "<", 0.01, exact=True)
 claim("tanh, weights 1: saturated units", saturated["tanh", "1"], ">", 0.5, exact=True)
+claim("tanh, weights 1: gradient", gradient_at_start["tanh", "1"], ">", 1000, exact=True)
 claim("ReLU, He: gradient", gradient_at_start["ReLU", "He"], ">", 0.01, exact=True)
 claim("ReLU, 0.01: gradient", gradient_at_start["ReLU", "0.01"], "<", 1e-20, exact=True)
 
@@ -773,8 +788,7 @@ claim("ReLU, 0.01: gradient", gradient_at_start["ReLU", "0.01"], "<", 1e-20, exa
 
 # %%
 deep, deep_accuracy = {}, {}
-LAYERS = settings(smoke=3, cpu=10)
-for name, initializer in (("sigmoid", "glorot_normal"), ("relu", "he_normal")):
+for name, initializer in (("sigmoid", "glorot_uniform"), ("relu", "he_normal")):
     deep[name], deep_accuracy[name] = [], []
     for seed in range(SEEDS):
         keras.utils.set_random_seed(seed)
@@ -782,29 +796,34 @@ for name, initializer in (("sigmoid", "glorot_normal"), ("relu", "he_normal")):
         history = fit(model, digit_train, rate=0.001, epochs=DEEP_EPOCHS, batch_size=64)
         deep[name].append(history["loss"])
         deep_accuracy[name].append(accuracy(model, X_test, digit_test))
-
-figure, axes = plt.subplots(figsize=(8, 2.8))
-for name, color in (("sigmoid", RED), ("relu", BLUE)):
-    axes.plot(range(1, DEEP_EPOCHS + 1), np.array(deep[name]).T, "o-", ms=3, color=color)
-    axes.text(DEEP_EPOCHS + 0.15, deep[name][0][-1], name, color=color, va="center")
     print(f"{LAYERS} layers, {name:7s}: test accuracy", np.round(deep_accuracy[name], 3))
 print("one layer,  relu   : test accuracy", np.round(unseen["which digit", "MLP"], 3))
+claim("ten sigmoid layers, test accuracy", deep_accuracy["sigmoid"], "<", 0.2, headline=True)
+claim("ten ReLU layers, test accuracy", deep_accuracy["relu"], ">", 0.85)
+
+# %% [markdown]
+# The loss tells how it came about. One line is one seed.
+
+# %%
+figure, axes = plt.subplots(figsize=(8, 2.8))
+sides = axes.get_yaxis_transform()  # x in shares of the width, y in data
+for name, color in (("sigmoid", RED), ("relu", BLUE)):
+    axes.plot(range(1, DEEP_EPOCHS + 1), np.array(deep[name]).T, "o-", ms=3, color=color)
+    axes.text(1.01, deep[name][0][-1], name, color=color, va="center", transform=sides)
 axes.hlines(np.log(10), 1, DEEP_EPOCHS, color="0.5", ls=":", zorder=0)
-axes.text(1 + DEEP_EPOCHS / 2, 2.2, "guessing one of ten: ln 10", color="0.4", va="top")
+axes.text(0.5, 2.2, "guessing one of ten: ln 10", color="0.4", va="top", transform=sides)
 axes.set(xlabel="epoch", ylabel="training loss", ylim=(0, 2.8), title="Ten hidden layers, digits")
 show(
     figure,
     "Training loss by epoch of networks with ten hidden layers, one line a seed. The sigmoid networks"
     " stay at the loss of guessing, ln 10; the ReLU networks fall to nearly 0.",
 )
-claim("ten sigmoid layers, test accuracy", deep_accuracy["sigmoid"], "<", 0.2, headline=True)
-claim("ten ReLU layers, test accuracy", deep_accuracy["relu"], ">", 0.85)
 
 # %% [markdown]
 # The sigmoid nets have learnt nothing: they answer as if they had not seen the picture. The ReLU
 # nets learn. But compare the printed numbers: ten layers read no better than one. Depth alone is
 # no virtue, not for 8 × 8 pixels. It pays on harder data, and with two inventions that
-# transformers use at every layer: normalisation and residual connections (lessons 10 and 11).
+# transformers use at every layer: normalisation and residual connections (lesson 11).
 #
 # ## ReLU's own illness
 #
@@ -833,8 +852,7 @@ claim("learning rate 0.001: share of dead units", dead[0.001], "<", 0.25)
 # %% [markdown]
 # At a rate of 1 the whole layer is dead, and the model gives every picture the same answer. A
 # smaller rate afterwards does not wake it: the weights of a dead unit move by exactly 0. Smaller
-# steps, warm-up and normalisation prevent it (lesson 04). GELU helps a little: its slope just left
-# of 0 is not 0.
+# steps and a slow start help (lesson 04). GELU helps a little: its slope just left of 0 is not 0.
 #
 # So what should you choose? In hidden layers ReLU, with He's weights, or GELU, as transformers do.
 # Sigmoid where a number between 0 and 1 is wanted: a probability of yes or no, or a gate (lesson
@@ -853,7 +871,7 @@ claim("learning rate 0.001: share of dead units", dead[0.001], "<", 0.25)
 # ## Exercises
 #
 # Open [exercises/02_activations_and_mlp.ipynb](exercises/02_activations_and_mlp.ipynb). You write
-# a stable softmax and the slope of GELU, solve XOR by hand with tanh units, count the numbers of a
+# a stable softmax and the slope of SiLU, solve XOR by hand with tanh units, count the numbers of a
 # network, and predict at which depth a gradient is lost. Each answer is checked in the notebook.
 #
 # ## References
@@ -864,6 +882,9 @@ claim("learning rate 0.001: share of dead units", dead[0.001], "<", 0.25)
 #   approximators. *Neural Networks* 2(5), 359-366.
 # - X. Glorot, Y. Bengio (2010). Understanding the difficulty of training deep feedforward neural
 #   networks. *AISTATS*. Section 4.2 derives the rule, equation 16 is its uniform form.
+# - M. Leshno, V. Lin, A. Pinkus, S. Schocken (1993). Multilayer feedforward networks with a
+#   nonpolynomial activation function can approximate any function. *Neural Networks* 6(6),
+#   861-867.
 # - V. Nair, G. Hinton (2010). Rectified linear units improve restricted Boltzmann machines.
 #   *ICML*.
 # - X. Glorot, A. Bordes, Y. Bengio (2011). Deep sparse rectifier neural networks. *AISTATS*.

@@ -6,6 +6,8 @@
 # it. Each exercise stands alone.
 
 # %%
+from itertools import pairwise
+
 import numpy as np
 from scipy.special import erf
 
@@ -90,7 +92,7 @@ def count_numbers(widths, use_bias=True):
     """The number of weights and biases of dense layers with these widths."""
     ### BEGIN SOLUTION
     total = 0
-    for inputs, units in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, units in pairwise(widths):
         total += inputs * units + (units if use_bias else 0)
     return total
     ### END SOLUTION
@@ -111,13 +113,13 @@ check(
 
 # %% tags=["wrong"]
 def count_numbers(widths, use_bias=True):  # counts a bias for the inputs too
-    pairs = sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    pairs = sum(a * b for a, b in pairwise(widths))
     return pairs + (sum(widths) if use_bias else 0)
 
 
 # %% tags=["wrong"]
 def count_numbers(widths, use_bias=True):  # forgets that biases can be off
-    return sum(a * b + b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    return sum(a * b + b for a, b in pairwise(widths))
 
 
 # %% [markdown]
