@@ -10,7 +10,7 @@
 # **You will build** a network that learns from gradients you wrote yourself, a gradient checker,
 # and an automatic differentiation engine in fewer than 100 lines.
 #
-# **Time** about half a minute to run on a 2-core laptop; reading takes longer.
+# **Time** less than 1 minute to run on a 2-core laptop; reading takes longer.
 
 # %%
 import linecache
@@ -253,7 +253,7 @@ claim("dL/dw by hand equals the nudge", dw, "==", nudge, tolerance=1e-8, exact=T
 
 # %% [markdown]
 # One step lands exactly on the target. That is luck: the step changes $\hat y$ by
-# $-\eta\, (x^2 + 1)\, e$, where $\eta$ is the learning rate, and here $0.1 \cdot (9 + 1) = 1$. In
+# $-\eta (x^2 + 1) e$, where $\eta$ is the learning rate, and here $0.1 \cdot (9 + 1) = 1$. In
 # general one step gets closer, or jumps too far when $\eta$ is too large.
 #
 # ## A worked example to mistrust
@@ -263,9 +263,9 @@ claim("dL/dw by hand equals the nudge", dw, "==", nudge, tolerance=1e-8, exact=T
 # reconstruct the input and the bias. We assume $x = 3$ and $b = 1.2$, which give $\hat y = 1.5$.
 # Four of its steps went wrong.
 #
-# > **Myth 1:** the gradient of the weight is $-(y - \hat y)\,\hat y\,(1 - \hat y)$.
+# > **Myth 1:** the gradient of the weight is $-(y - \hat y) \hat y (1 - \hat y)$.
 # >
-# > **Fact:** it is $-(y - \hat y)\,x$. The factor $\hat y (1 - \hat y)$ is the slope of a
+# > **Fact:** it is $-(y - \hat y) x$. The factor $\hat y (1 - \hat y)$ is the slope of a
 # > *sigmoid*, and this output is linear. No sigmoid gives 1.5 anyway: it stays between 0 and 1.
 # > Outside that range the factor is negative, so it turns the sign around.
 #
@@ -273,7 +273,7 @@ claim("dL/dw by hand equals the nudge", dw, "==", nudge, tolerance=1e-8, exact=T
 # >
 # > **Fact:** with the article's own numbers it is $-(0.5)(1.5)(-0.5) = +0.375$.
 #
-# > **Myth 3:** the gradient of the bias is $-(y - \hat y)\,\hat y = -0.375$.
+# > **Myth 3:** the gradient of the bias is $-(y - \hat y) \hat y = -0.375$.
 # >
 # > **Fact:** that formula gives $-0.75$. The right gradient is $-(y - \hat y) = -0.5$.
 #
@@ -311,8 +311,8 @@ claim("myth 4: the subtraction", 0.1 - 0.1 * 0.0625, "==", 0.09375, tolerance=1e
 #
 # Now the whole network, for $n$ images at once. The forward pass, with shapes:
 #
-# $$Z_1 = X W_1 + b_1 \;(n \times 64), \quad H = \max(Z_1, 0) \;(n \times 64), \quad
-# Z_2 = H W_2 + b_2 \;(n \times 10), \quad P = \mathrm{softmax}(Z_2) .$$
+# $$Z_1 = X W_1 + b_1~(n \times 64), \quad H = \max(Z_1, 0)~(n \times 64), \quad
+# Z_2 = H W_2 + b_2~(n \times 10), \quad P = \mathrm{softmax}(Z_2) .$$
 #
 # Write $dA$ for the gradient of the loss with respect to $A$. It always has the shape of $A$. We
 # go backward through four rules.
@@ -331,7 +331,7 @@ claim("myth 4: the subtraction", 0.1 - 0.1 * 0.0625, "==", 0.09375, tolerance=1e
 # $z_{ik}$. As in the neuron, each factor gets the gradient times the other factor, summed over
 # all the places where it was used:
 #
-# $$dW = H^\top dZ, \qquad dH = dZ\, W^\top .$$
+# $$dW = H^\top dZ, \qquad dH = dZ W^\top .$$
 #
 # The shapes leave little choice: $dW$ is $(64 \times n)(n \times 10)$.
 #
@@ -921,24 +921,26 @@ claim("and so is the network", min(wrong), ">", 0.1, exact=True)
 #
 # Count the work in multiplications and additions (FLOPs). A product of an $n \times k$ and a
 # $k \times m$ matrix takes $2nkm$ of them. The rule for its backward pass has *two* such
-# products, $dZ\,W^\top$ and $H^\top dZ$, each of the same size. We put a counter into `matmul`
-# and run the engine once.
+# products, $dZ W^\top$ and $H^\top dZ$, each of the same size. We count every product and run the
+# engine once.
 
 # %%
 flops = {"forward": 0, "backward": 0}
 
 
+def product(A, B, way):
+    flops[way] += 2 * A.shape[0] * A.shape[1] * B.shape[1]
+    return A @ B
+
+
 def matmul(a, b):
-    """The product as before, with a counter."""
+    """The operation as before, with a counter in each product."""
     a, b = tensor(a), tensor(b)
-    work = 2 * a.data.shape[0] * a.data.shape[1] * b.data.shape[1]
-    flops["forward"] += work
 
     def back(g):
-        flops["backward"] += 2 * work  # two products of the same size
-        return g @ b.data.T, a.data.T @ g
+        return product(g, b.data.T, "backward"), product(a.data.T, g, "backward")
 
-    return Tensor(a.data @ b.data, (a, b), back)
+    return Tensor(product(a.data, b.data, "forward"), (a, b), back)
 
 
 # %%
@@ -949,7 +951,8 @@ nudging = passes * flops["forward"]
 kept = sum(t.data.nbytes for t in in_order(loss) if t.parents)
 print(f"forward {flops['forward']:,} FLOPs, backward {flops['backward']:,}")
 print(f"one gradient by nudging: {nudging:,} FLOPs, {nudging / one_gradient:,.0f} times as much")
-print(f"kept in memory for the way back: {kept:,} bytes for {BATCH} images")
+print(f"kept for the way back: {kept:,} bytes for {BATCH} images")
+print(f"the weights themselves: {sum(w.nbytes for w in weights):,} bytes")
 claim("backward in forward passes", flops["backward"] / flops["forward"], "==", 2, exact=True)
 factor = nudging / one_gradient
 claim("nudging costs more, by a factor", factor, ">", 3000, exact=True, headline=True)

@@ -282,7 +282,7 @@ def divide(a, b):
 # %% [markdown]
 # ## Exercise 4: the neuron for which the copied formula is almost right
 #
-# The article of the lesson used $-(y - \hat y)\,\hat y (1 - \hat y)$ for a *linear* output. For a
+# The article of the lesson used $-(y - \hat y) \hat y (1 - \hat y)$ for a *linear* output. For a
 # *sigmoid* output, $\hat y = \sigma(wx + b)$ with $\sigma(z) = 1 / (1 + e^{-z})$, it is right up
 # to one factor. Find that factor. Return the gradients of two losses for one example:
 #
