@@ -211,7 +211,7 @@ def _short(value: float) -> str:
 
 def _show(line: str, extra: Mapping[str, Any] | None = None) -> None:
     """Print a line; inside a notebook, display it together with `extra` for the builder."""
-    if _in_kernel():
+    if in_notebook():
         from IPython.display import display
 
         display({"text/plain": line, **(extra or {})}, raw=True)
@@ -219,7 +219,8 @@ def _show(line: str, extra: Mapping[str, Any] | None = None) -> None:
         print(line)
 
 
-def _in_kernel() -> bool:
+def in_notebook() -> bool:
+    """Whether this code runs in a Jupyter kernel."""
     try:
         from IPython import get_ipython
     except ImportError:

@@ -77,6 +77,7 @@ def test_the_package_needs_nothing_that_a_student_does_not_get():
     assert ours <= installed
 
 
+@pytest.mark.network
 def test_wheel_carries_the_catalogue_and_the_cards(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT]
     subprocess.run(command, check=True, capture_output=True)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from kerasllm.course import _in_kernel
+from kerasllm.course import in_notebook
 
 Update = Callable[[int, int], None]
 
@@ -28,7 +28,7 @@ def progress(line: str) -> Iterator[Update]:
     """
     if os.environ.get("KERASLLM_PROGRESS") == "0":
         yield _ignore
-    elif _in_kernel():
+    elif in_notebook():
         yield from _in_notebook(line)
     elif sys.stderr.isatty():
         yield from _in_terminal(line)
