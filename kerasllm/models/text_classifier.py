@@ -5,6 +5,8 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
+from kerasllm.text import Tokenizer
+
 
 @keras.saving.register_keras_serializable(package="kerasllm")
 class TextClassifier(keras.Model):
@@ -49,11 +51,7 @@ class TextClassifier(keras.Model):
         if body.output_shape[-1] != len(labels):
             raise ValueError(f"The body gives {body.output_shape[-1]} logits, but there are {len(labels)} labels.")
         self.body = body
-        if isinstance(tokenizer, str):
-            from kerasllm.text import Tokenizer
-
-            tokenizer = Tokenizer.from_json(tokenizer)
-        self.tokenizer = tokenizer
+        self.tokenizer = Tokenizer.from_json(tokenizer) if isinstance(tokenizer, str) else tokenizer
         self.labels = labels
         self.max_length = max_length
         self.built = True  # the body is a functional model: its weights exist
