@@ -18,9 +18,9 @@ from kerasllm.course import case, check
 # $-\ln p$ when the label is 1, and $-\ln(1-p)$ when it is 0. Return the **mean** loss of arrays
 # `logits` and `labels`, both of shape (batch,), in nats.
 #
-# Predict first: what does the obvious formula give for $z = 1000$ and label 0? The loss there is 1000. A
-# network that is sure and wrong must get this number, not infinity. NumPy has a function that adds in
-# the logarithmic domain.
+# Predict first: what does the obvious formula give for $z = 1000$ and label 0? The loss there is
+# 1000. A network that is sure and wrong must get this number, not infinity. NumPy has a function
+# that adds in the logarithmic domain.
 
 
 # %% tags=["answer"]
@@ -64,16 +64,16 @@ def cross_entropy(logits, labels):
 # %% [markdown]
 # ## Exercise 2: one step of Adam
 #
-# Write step number `t` of Adam ($t = 1, 2, \dots$) for a weight vector `w` with gradient `g`. `m` and `v`
-# are the running means before the step. Return the new `w`, `m` and `v`.
+# Write step number `t` of Adam ($t = 1, 2, \dots$) for a weight vector `w` with gradient `g`. `m`
+# and `v` are the running means before the step. Return the new `w`, `m` and `v`.
 #
 # $$m \leftarrow \beta_1 m + (1-\beta_1) g \qquad v \leftarrow \beta_2 v + (1-\beta_2) g^2$$
 #
-# Both means start at 0, so divide them by $1-\beta_1^t$ and $1-\beta_2^t$ before you use them. The step is
-# $-\eta\, \hat m / (\sqrt{\hat v} + \epsilon)$.
+# Both means start at 0, so divide them by $1-\beta_1^t$ and $1-\beta_2^t$ before you use them. The
+# step is $-\eta\, \hat m / (\sqrt{\hat v} + \epsilon)$.
 #
-# Predict first: how far does the very first step move a weight whose gradient is one thousandth? And one
-# whose gradient is one thousand?
+# Predict first: how far does the very first step move a weight whose gradient is one thousandth?
+# And one whose gradient is one thousand?
 
 
 # %% tags=["answer"]
@@ -144,9 +144,9 @@ def adam_step(w, g, m, v, t, lr=0.1, beta1=0.9, beta2=0.999, eps=1e-7):
 # ## Exercise 3: warm-up and decay
 #
 # Return the learning rate at `step` (0, 1, 2, ...): on a line from 0 at step 0 to `peak` at step
-# `warmup`, then half a cosine from `peak` down to `floor` at step `total`, and `floor` for ever after.
-# Note that `total` counts *all* steps, warm-up included; in Keras `decay_steps` counts only those after
-# it. And `warmup` may be 0.
+# `warmup`, then half a cosine from `peak` down to `floor` at step `total`, and `floor` for ever
+# after. Note that `total` counts *all* steps, warm-up included; in Keras `decay_steps` counts only
+# those after it. And `warmup` may be 0.
 
 
 # %% tags=["answer"]
@@ -197,17 +197,19 @@ def learning_rate(step, peak, warmup, total, floor=0.0):
 # %% [markdown]
 # ## Exercise 4: AUC from ranks
 #
-# In the lesson we compared every positive case with every negative one. With a million cases of each
-# that is $10^{12}$ pairs. Ranks do the same after one sort. Sort all scores and number them 1, 2, 3, ...; the
-# ranks of the $P$ positive cases add up to $R$. Then
+# In the lesson we compared every positive case with every negative one. With a million cases of
+# each that is $10^{12}$ pairs. Ranks do the same after one sort. Sort all scores and number them
+# 1, 2, 3, ...; the ranks of the $P$ positive cases add up to $R$. Then
 #
 # $$\mathrm{AUC} = \frac{R - P(P+1)/2}{P \cdot N},$$
 #
-# with $N$ the number of negative cases. (Why $P(P+1)/2$? It is the smallest value that $R$ can have.)
+# with $N$ the number of negative cases. (Why $P(P+1)/2$? It is the smallest value that $R$ can
+# have.)
 #
-# Equal scores share a rank: their mean. This matters more than one thinks. What should the AUC be if a
-# model gives *everybody* the same score? Tip: `scipy.stats.rankdata` ranks like this; in NumPy,
-# `np.searchsorted` on the sorted scores finds how many scores are smaller, or smaller or equal.
+# Equal scores share a rank: their mean. This matters more than one thinks. What should the AUC be
+# if a model gives *everybody* the same score? Tip: `scipy.stats.rankdata` ranks like this; in
+# NumPy, `np.searchsorted` on the sorted scores finds how many scores are smaller, or smaller or
+# equal.
 
 
 # %% tags=["answer"]
@@ -260,11 +262,11 @@ def auc(labels, scores):
 # ## Exercise 5: how much doubt is missing?
 #
 # Here is a model that is too sure: logistic regression without regularisation on 60 rows with 40
-# columns, of which 3 mean something. Write `temperature`: the number $T$ for which `logits / T` has the lowest mean
-# cross-entropy. Search from 0.1 to 100, and be accurate to one percent.
+# columns, of which 3 mean something. Write `temperature`: the number $T$ for which `logits / T`
+# has the lowest mean cross-entropy. Search from 0.1 to 100, and be accurate to one percent.
 #
-# Then comes the surprise. Predict: what $T$ do you get if you choose it on the *training* rows, which the model
-# fits perfectly?
+# Then comes the surprise. Predict: what $T$ do you get if you choose it on the *training* rows,
+# which the model fits perfectly?
 
 
 # %% tags=["answer"]
@@ -312,8 +314,8 @@ def temperature(logits, labels):
 
 
 # %% [markdown]
-# Now the surprise. If the check passed, the next cell prints both temperatures, and what each does to rows
-# that the model has not seen.
+# Now the surprise. If the check passed, the next cell prints both temperatures, and what each does
+# to rows that the model has not seen.
 
 # %%
 rng = np.random.default_rng(0)
