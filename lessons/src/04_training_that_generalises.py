@@ -128,12 +128,13 @@ claim("test loss after shuffled labels, against twice ln 10", noise[:, 2], ">", 
 
 # %% [markdown]
 # Both networks look perfect on the training part. One of them knows nothing. This is the
-# experiment of Zhang et al. (2017), who did it with millions of photographs. So the training score
-# alone says nothing about new data. Whatever makes a network **generalise**, a good fit is not the
-# reason.
+# experiment of Zhang et al. (2017), who also did it with a million photographs. So the training
+# score alone says nothing about new data. Whatever makes a network **generalise**, a good fit
+# alone is not the reason.
 #
 # One number is strange. A network that guesses all ten digits alike would have a loss of
-# $\ln 10 = 2.30$. Ours does much worse than a guess. To see why, we need to know what the loss is.
+# $\ln 10 = 2.30$. The noise network does much
+# worse than that. To see why, we need to know what the loss is.
 #
 # ## From likelihood to cross-entropy
 #
@@ -156,7 +157,7 @@ claim("test loss after shuffled labels, against twice ln 10", noise[:, 2], ">", 
 #
 # $$-\frac{1}{N} \sum_{n=1}^{N} \ln p(y_n \mid x_n),$$
 #
-# and this is the **cross-entropy** of lesson 02. Nothing was chosen by taste: it is maximum
+# and this is the **cross-entropy** of lesson 03. Nothing was chosen by taste: it is maximum
 # likelihood, written as a price (Bishop, section 4.3.4).
 #
 # Why not squared error? Look at the gradient by the logit $z$ of one sigmoid unit whose true
@@ -271,8 +272,9 @@ for name, (ours, theirs) in pairs.items():
 # same words mean an L2 penalty. We shall see that the two differ.
 #
 # First a valley, $f(w) = \tfrac12 (w_1^2 + 25\, w_2^2)$: flat in one direction, steep in the
-# other. Along $w_2$ one SGD step multiplies $w_2$ by $1 - 25\eta$. So SGD explodes above $\eta =
-# 2/25 = 0.08$, while along $w_1$ the same $\eta$ is small. One learning rate must serve both.
+# other. Along $w_2$ one SGD step multiplies $w_2$ by $1 - 25\eta$. So SGD explodes above
+# $\eta = 2/25 = 0.08$, while along $w_1$ the same $\eta$ is small. One learning rate must serve
+# both.
 
 # %%
 curvature = np.array([1.0, 25.0])
@@ -332,7 +334,7 @@ claim("AdamW: difference of the two weights", np.ptp(decayed[-1]), "<", 0.001, e
 claim("Adam with L2: difference of the two weights", np.ptp(penalised[-1]), ">", 0.5, exact=True)
 
 # %% [markdown]
-# With AdamW, decay is the same for every weight, and this is why it became the default for
+# With AdamW, decay is the same for every weight, which is one reason why it became the default for
 # transformers (Loshchilov and Hutter 2019).
 #
 # ## Which learning rate?
@@ -375,10 +377,10 @@ show(figure, "Loss against learning rate on a logarithmic axis: flat at first, t
 #
 # ### Warm-up and decay
 #
-# Adam's first steps are blind: after one step $m/\sqrt v = \pm 1$, so every weight moves by the
-# full $\eta$ however small its gradient is. **Warm-up** raises the rate from 0 over the first
-# steps. At the end, large steps only jump around the minimum. **Decay** lowers the rate to 0, here
-# along half a cosine (Loshchilov and Hutter 2017).
+# Adam's first steps are blind: after one step the corrected $m/\sqrt v$ is $\pm 1$, so every
+# weight moves by the full $\eta$ however small its gradient is. **Warm-up** raises the rate from 0
+# over the first steps. At the end, large steps only jump around the minimum. **Decay** lowers the
+# rate to 0, here along half a cosine (Loshchilov and Hutter 2017).
 #
 # > **Myth:** a widely copied article sets up warm-up with
 # > `LinearLR(optimizer, num_warmup_steps=0)`.
@@ -527,9 +529,8 @@ claim("early stopping: test loss / test loss with nothing", ratio["early stoppin
 # This is an honest result, and perhaps not the expected one. The grey band is one standard error
 # around "nothing": a test set of this size cannot see differences of one point, and no method
 # moves the accuracy by more than noise. The loss does differ. Weight decay and stopping lower it.
-# Dropout alone hardly helps here: it slows the memorising, but training goes on long after.
-# Over-fitting first harms the *probabilities*, and much later the decisions. Accuracy alone does
-# not show that it begins.
+# Dropout alone does not lower it here; it is often combined with stopping. Over-fitting harms the
+# *probabilities* first, and here the decisions hardly at all. Accuracy alone does not show it.
 #
 # ## k-fold cross-validation
 #
@@ -770,7 +771,7 @@ claim("validation accuracy lost from its best epoch to the last", drop, "<", 0.0
 
 # %% [markdown]
 # The same picture as with the digits, in words. The loss rises clearly and the accuracy stays. So
-# the later epochs do not make worse decisions. They make the network too sure of them.
+# the later epochs hardly make worse decisions. They make the network too sure of them.
 #
 # ## Calibration
 #
@@ -842,7 +843,7 @@ claim("test loss after / before", np.mean(loss_after) / np.mean(loss_before), "<
 # 2. Cross-entropy is the mean price of surprise, $-\ln p$; minimising it is maximum likelihood.
 # 3. Adam adapts the step of each weight, AdamW decays all alike; the range test finds the cliff,
 #    and warm-up with decay lets us work near it.
-# 4. Over-fitting harms probabilities before decisions: watch the validation loss. Select and
+# 4. Over-fitting can harm probabilities before decisions: watch the validation loss. Select and
 #    scale inside the fold.
 # 5. Thresholds follow from costs, and costs need calibrated probabilities; one temperature often
 #    suffices.
