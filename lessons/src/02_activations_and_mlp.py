@@ -793,11 +793,12 @@ claim("ReLU, 0.01: gradient", gradient_at_start["ReLU", "0.01"], "<", 1e-20, exa
 
 # %%
 def deep_network(name):
+    kind = ("relu", "he_normal") if name == "ReLU, He" else ("sigmoid", "glorot_uniform")
+    model = network([64] * LAYERS, *kind)
     if name == "sigmoid, weights 1":
-        return network([64] * LAYERS, "sigmoid", keras.initializers.RandomNormal(stddev=1.0))
-    if name == "sigmoid, Glorot":
-        return network([64] * LAYERS, "sigmoid", "glorot_uniform")
-    return network([64] * LAYERS, "relu", "he_normal")
+        for layer in model.layers[:-1]:
+            layer.kernel.assign(8 * layer.kernel)  # Glorot's standard deviation is 1/8
+    return model
 
 
 deep_loss, deep_accuracy = {}, {}
