@@ -720,20 +720,22 @@ stars = {split: rows["label"].cat.codes.to_numpy("float32") for split, rows in t
 print({split: bag.shape for split, bag in bags.items()})
 
 
-def train_reader(seed, callbacks=()):
-    keras.utils.set_random_seed(seed)
-    model = keras.Sequential([keras.Input((2000,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(1)])
-    accuracy = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)  # a logit above 0 is a yes
-    loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    model.compile(optimizers.Adam(2e-3), loss, metrics=[accuracy], jit_compile=False)
-    model.fit(bags["train"], stars["train"], batch_size=256, epochs=TEXT_EPOCHS, verbose=0,
-              validation_data=(bags["validation"], stars["validation"]), callbacks=list(callbacks))  # fmt: skip
-    return {split: np.array(model(bags[split]))[:, 0] for split in ("validation", "test")}  # logits
+reader = keras.Sequential([keras.Input((2000,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(1)])
+accuracy = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)  # a logit above 0 is a yes
+loss = keras.losses.BinaryCrossentropy(from_logits=True)
+reader.compile(optimizers.Adam(2e-3), loss, metrics=[accuracy], jit_compile=False)
+
+
+def train_reader(seed, callbacks):
+    restart(reader, seed)
+    reader.fit(bags["train"], stars["train"], batch_size=256, epochs=TEXT_EPOCHS, verbose=0,
+               validation_data=(bags["validation"], stars["validation"]), callbacks=callbacks)  # fmt: skip
+    return {split: np.array(reader(bags[split]))[:, 0] for split in ("validation", "test")}  # logits
 
 
 shutil.rmtree("runs/04_movie_snippets", ignore_errors=True)
 board = keras.callbacks.TensorBoard(log_dir="runs/04_movie_snippets", write_graph=False)
-readers = [train_reader(0, [board, ProgressLine()])] + [train_reader(seed) for seed in seeds if seed > 0]
+readers = [train_reader(seed, [board, ProgressLine()] if seed == 0 else []) for seed in seeds]
 
 # %% [markdown]
 # Open the log with this command in the folder of the repository, and visit the address it prints:
