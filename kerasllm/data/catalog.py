@@ -63,13 +63,9 @@ class Dataset:
     source: str
     cite: str
     splits: dict[str, int]
+    rows: int  # after cleaning
     archive: Archive | None = None
     members: tuple[str, ...] = ()
-
-    @property
-    def rows(self) -> int:
-        """The number of rows after cleaning."""
-        return sum(self.splits.values())
 
 
 def folder() -> Path:
@@ -92,8 +88,9 @@ def datasets() -> dict[str, Dataset]:
 def _dataset(name: str, values: dict, archives: dict[str, Archive]) -> Dataset:
     archive = archives[values.pop("archive")] if "archive" in values else None
     members = tuple(values.pop("members", ()))
+    rows = values.pop("rows", None) or sum(values["splits"].values())
     source = values.pop("source", None) or f"package index: {archive.package} {archive.version}"
-    return Dataset(name=name, archive=archive, members=members, source=source, **values)
+    return Dataset(name=name, archive=archive, members=members, source=source, rows=rows, **values)
 
 
 def find(name: str) -> Dataset:

