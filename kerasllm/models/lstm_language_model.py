@@ -64,7 +64,9 @@ class LSTMLanguageModel(keras.Model):
         self.dropout = dropout
         self.tied = tied
         policy = self.dtype_policy
-        self.embed = layers.ReversibleEmbedding(vocabulary_size, embedding_dim, dtype=policy, name="embedding")
+        self.embed = layers.ReversibleEmbedding(
+            vocabulary_size, embedding_dim, reverse_dtype=self.compute_dtype, dtype=policy, name="embedding"
+        )
         self.drops = [layers.Dropout(dropout, dtype=policy) for _ in range(depth + 1)]
         self.lstms = [
             layers.LSTM(units, return_sequences=True, return_state=True, dtype=policy, name=f"lstm_{i}")
