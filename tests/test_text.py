@@ -39,8 +39,8 @@ every_kind = pytest.mark.parametrize("kind", TRAIN)
 exact_kind = pytest.mark.parametrize("kind", EXACT)
 # Any Unicode string, with the characters that break tokenizers drawn often.
 STRANGE = (
-    "\u0301|e\u0301|👩\u200d👩\u200d👧|🏴\U000e0067\U000e0062\U000e007f|\x00|\r\n|\u2028|\ufeff|\u200b|  |Ġ|Ċ|##|\ufffd|"
-    "\U0010ffff|\x7f|\ue000|\ufffe|中|é|ſ|İ|न्दी|<eos>|<pad>|<0x41>|<unk>|[MASK]"
+    "\u0301|e\u0301|👩\u200d👩\u200d👧|🏴\U000e0067\U000e0062\U000e007f|\x00|\r\n|\u2028|\ufeff|\u200b|  |Ġ|Ċ|##|"
+    "\ufffd|\U0010ffff|\x7f|\ue000|\ufffe|中|é|ſ|İ|न्दी|<eos>|<pad>|<0x41>|<unk>|[MASK]"
 ).split("|")
 strange = st.lists(st.text() | st.sampled_from(STRANGE)).map("".join)
 
@@ -62,9 +62,9 @@ def test_any_text_comes_back_exactly_and_without_special_tokens(kind, original):
 
 
 @exact_kind
-def test_every_character_of_unicode_comes_back(kind):
-    characters = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
-    pieces = [characters[start : start + 4096] for start in range(0, len(characters), 4096 * 8)]
+def test_characters_from_all_over_unicode_come_back(kind):
+    characters = "".join(chr(code) for code in range(0, 0x110000, 7) if not 0xD800 <= code < 0xE000)
+    pieces = [characters[start : start + 4096] for start in range(0, len(characters), 4096)]
     assert TRAINED[kind].decode_batch(TRAINED[kind].encode_batch(pieces)) == pieces
 
 

@@ -1,0 +1,32 @@
+"""What both kinds of batches share."""
+
+from __future__ import annotations
+
+import operator
+
+
+def tensorflow():
+    """TensorFlow, imported when the first data set is made.
+
+    Only its data pipeline is used, so on another backend of Keras it must not take the GPU's memory.
+    """
+    import keras
+    import tensorflow as tf
+
+    if keras.config.backend() != "tensorflow":
+        try:
+            tf.config.set_visible_devices([], "GPU")
+        except RuntimeError:  # TensorFlow has started already: its user has decided
+            pass
+    return tf
+
+
+def number(name: str, value, least: int) -> int:
+    """`value` as a whole number of at least `least`; ValueError otherwise."""
+    try:
+        found = operator.index(value)
+    except TypeError:
+        found = least - 1
+    if found < least:
+        raise ValueError(f"{name} must be a whole number from {least} up, not {value!r}.")
+    return found
