@@ -516,7 +516,8 @@ def network(hidden, activation="relu", initializer="he_normal"):
 
 def fit(model, labels, rate, epochs=EPOCHS, batch_size=32, every=None):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # softmax is inside
-    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    quick = {"steps_per_execution": 10, "jit_compile": False}  # less overhead for small networks
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"], **quick)
     lines = [ProgressLine(every)] if every else []
     return model.fit(X_train, labels, batch_size, epochs, verbose=0, callbacks=lines).history
 
