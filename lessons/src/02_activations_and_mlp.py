@@ -331,7 +331,7 @@ claim("XOR by hand, largest error", np.abs(answers - targets).max(), "==", 0, ex
 # circle 0.) The hidden layer moves each point to a new place, and there one line is enough. The
 # output unit is still the plain unit of lesson 01.
 
-# %%
+# %% tags=["readme"]
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(8, 2.9))
 border = np.linspace(-0.6, 2.6, 50)
 for axes, places in ((left, points), (middle, hidden), (right, points)):
@@ -514,12 +514,11 @@ def network(hidden, activation="relu", initializer="he_normal"):
     return keras.Sequential([keras.Input((64,)), *stack, keras.layers.Dense(10)])
 
 
-def fit(model, labels, rate, epochs=EPOCHS, batch_size=32, every=None):
+def fit(model, labels, rate, epochs=EPOCHS, batch_size=32, callbacks=()):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # softmax is inside
     quick = {"steps_per_execution": 10, "jit_compile": False}  # less overhead for small networks
     model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"], **quick)
-    lines = [ProgressLine(every)] if every else []
-    return model.fit(X_train, labels, batch_size, epochs, verbose=0, callbacks=lines).history
+    return model.fit(X_train, labels, batch_size, epochs, verbose=0, callbacks=callbacks).history
 
 
 def scores(model, X):
@@ -532,7 +531,7 @@ def accuracy(model, X, labels):
 
 keras.utils.set_random_seed(0)
 mlp = network([64])
-history = fit(mlp, digit_train, rate=0.003, every=5)
+history = fit(mlp, digit_train, rate=0.003, callbacks=[ProgressLine(every=5)])
 print(f"test pictures read correctly: {accuracy(mlp, X_test, digit_test):.1%}")
 
 # %% [markdown]
@@ -638,8 +637,7 @@ keras.utils.set_random_seed(0)
 start = network([64]).get_weights()[0]  # the same seed: the same first weights
 W1, b1, W2, b2 = weights
 hidden = relu(X_train @ W1 + b1)  # (pictures, 64)
-say = hidden.std(axis=0) * np.linalg.norm(W2, axis=1)  # (64,)
-top = np.argsort(-say)[:10]
+top = np.argsort(-hidden.std(axis=0) * np.linalg.norm(W2, axis=1))[:10]
 read = ours.argmax(axis=1)
 mistakes = np.flatnonzero(read != digit_test)[:10]
 
