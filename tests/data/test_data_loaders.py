@@ -16,7 +16,9 @@ from kerasllm.data.loaders import BOOKS, TEST_BOOKS, VALIDATION_BOOKS
 from kerasllm.data.splits import clean, fold, split_of
 
 ALL = [pytest.param(name, marks=pytest.mark.network if one.archive else ()) for name, one in datasets().items()]
-SENTIMENT = [pytest.param(name, marks=pytest.mark.network) for name in ("movie-snippets", "chinese-reviews")]
+SENTIMENT = [
+    pytest.param(name, marks=pytest.mark.network) for name in ("movie-snippets", "chinese-reviews", "sms-spam")
+]
 
 
 # Cleaning and splitting ------------------------------------------------------------------------
@@ -82,9 +84,10 @@ def test_the_data_are_what_the_catalogue_and_the_card_say(name):
     assert entry.rows == frame.attrs["rows_read"] - sum(dropped)
     for number in (frame.attrs["rows_read"], *filter(None, dropped)):
         assert f"{number:,} " in card
-    if "| Labels | negative" in card:
-        counts = frame["label"].value_counts()
-        assert f"negative {counts['negative']:,}, positive {counts['positive']:,}" in card
+    if "label" in frame and 1 < frame["label"].nunique() < 10:
+        stated = card.split("| Labels | ")[1].split(" |")[0]
+        # Counts hold a comma without a space.
+        assert set(stated.split(", ")) == {f"{label} {rows:,}" for label, rows in frame["label"].value_counts().items()}
     pd.testing.assert_frame_equal(frame, data.load(name))
 
 
@@ -92,7 +95,9 @@ def test_the_data_are_what_the_catalogue_and_the_card_say(name):
 def test_texts_are_clean_and_no_text_is_in_two_splits(name):
     frame = data.load(name)
     assert list(frame.columns) == ["text", "label", "split"]
-    assert frame["label"].cat.categories.tolist() == ["negative", "positive"]
+    assert frame["label"].cat.categories.tolist() == (
+        ["ham", "spam"] if name == "sms-spam" else ["negative", "positive"]
+    )
     assert (frame["text"] == frame["text"].str.strip()).all()
     # Normalised here in another way than by the loader.
     normal = frame["text"].str.casefold().str.replace(r"[\W_]+", " ", regex=True).str.strip()
@@ -115,10 +120,11 @@ def test_labels_mean_what_they_say():
 
 
 # The settings of the cards; the parts that are fitted for the last number; what lessons build on.
+WORDS = {"ngram_range": (1, 2), "sublinear_tf": True, "token_pattern": r"\b\w[\w']*\b"}
 BASELINES = [
     (
         "movie-snippets",
-        {"ngram_range": (1, 2), "sublinear_tf": True, "token_pattern": r"\b\w[\w']*\b"},
+        WORDS,
         [["train"], ["train", "validation"]],
         0.78,
     ),
@@ -128,6 +134,8 @@ BASELINES = [
         [["train"]],
         0.845,
     ),
+    ("sms-spam", WORDS, [["train"]], 0.975),
+    ("trec-questions", WORDS, [["train"]], 0.82),
 ]
 
 
@@ -201,6 +209,73 @@ def test_the_held_out_books_of_the_bible_are_new_text():
         for book in books:
             assert f"{book} | {np.mean(found[book]):.2%} |" in card
         assert f"all | {np.mean(np.concatenate(list(found.values()))):.2%} |" in card
+
+
+@pytest.mark.network
+def test_glued_messages_are_taken_apart():
+    messages = data.load("sms-spam")
+    assert messages.attrs["rows_read"] == 5574  # the number of messages that the authors state
+    assert messages["text"].str.len().max() < 1000
+    assert not messages["text"].str.contains("\n|\t|&lt;|&gt;|&amp;").any()
+    labels = messages.set_index("text")["label"]
+    assert labels["Nokia phone is lovly.."] == "ham"
+    assert labels[next(text for text in labels.index if text.startswith("Last Chance! Claim ur £150"))] == "spam"
+
+
+@pytest.mark.network
+def test_questions_have_a_kind_and_a_finer_kind():
+    questions = data.load("trec-questions")
+    assert list(questions.columns) == ["text", "label", "split", "fine"]
+    assert len(questions.groupby(["label", "fine"], observed=True)) == 50
+    folded = questions["text"].map(fold)
+    assert not folded.duplicated().any()
+    row = questions.set_index("text").loc["When was Ozzy Osbourne born ?"]
+    assert (row["label"], row["fine"]) == ("number", "date")
+
+
+@pytest.mark.network
+def test_the_newspaper_is_in_order_and_held_out_days_are_new():
+    frame, card = data.load("peoples-daily"), data.card("peoples-daily")
+    assert list(frame.columns) == ["text", "split", "words", "tags"]
+    assert pd.unique(frame["split"]).tolist() == ["train", "validation", "test"]
+    assert frame["split"].ne(frame["split"].shift()).sum() == 3  # three blocks
+    words, tags = frame["words"].str.split(), frame["tags"].str.split()
+    assert words.str.len().equals(tags.str.len())
+    assert (words.str.join("") == frame["text"]).all()
+    assert not frame["text"].str.contains(r"\s|/").any()
+    assert tags.explode().str.fullmatch("[A-Za-z]+").all()
+    assert frame.loc[1, ["text", "words", "tags"]].tolist() == [
+        "中共中央总书记、国家主席江泽民",
+        "中共中央 总书记 、 国家 主席 江 泽民",
+        "nt n w n n nr nr",
+    ]
+    for numbers in (frame["text"].str.len(), words.str.len()):
+        parts = numbers.groupby(frame["split"]).sum()
+        stated = ", ".join(f"{part} {parts[part]:,}" for part in ("train", "validation", "test"))
+        assert f"| {parts.sum():,}: {stated} |" in card
+    # The dates that reports carry agree with the days of the card.
+    days = (
+        frame["text"].str.extract(r"^（?(?:本报|新华社).{0,10}１月([１２３]?[０-９])日[电讯]")[0].dropna().astype(int)
+    )
+    assert days[frame["split"] == "train"].max() <= 23
+    assert days[frame["split"] == "validation"].max() == 25
+    assert days[frame["split"] == "validation"].quantile(0.2) >= 22
+    assert days[frame["split"] == "test"].quantile(0.2) >= 25
+    folded = frame["text"].map(fold).groupby(frame["split"]).agg(set)
+    assert not folded["train"] & (folded["validation"] | folded["test"])
+    assert not folded["validation"] & folded["test"]
+    for part in ("validation", "test"):
+        assert f"{_seen_in_train(frame, part):.2%} ({part})" in card
+
+
+def _seen_in_train(frame, part, length=20):
+    """The share of the runs of characters of a part that occur in train."""
+
+    def runs(text):
+        return [text[start : start + length] for start in range(len(text) - length + 1)]
+
+    seen = {run for text in frame.loc[frame["split"] == "train", "text"] for run in runs(text)}
+    return np.mean([run in seen for text in frame.loc[frame["split"] == part, "text"] for run in runs(text)])
 
 
 # Words -----------------------------------------------------------------------------------------
