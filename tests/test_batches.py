@@ -164,7 +164,7 @@ def test_windows_are_shifted_and_cover_the_text_in_each_pass(length, context, ba
     batches = Windows(tokens, context, batch_size, seed, shuffle=True)
     starts = []
     for step in range(60):
-        rows = batches.rows(step)
+        rows = batches.rows(step, step + 1)
         assert rows.dtype == np.int32
         assert (rows == rows[:, :1] + np.arange(context + 1)).all()
         starts += rows[:, 0].tolist()
@@ -175,8 +175,11 @@ def test_windows_are_shifted_and_cover_the_text_in_each_pass(length, context, ba
     # A pass leaves out less than two windows of the text.
     assert length - 1 - one_pass * context < 2 * context
     again = Windows(tokens, context, batch_size, seed, shuffle=True)
+    np.testing.assert_array_equal(again.rows(0, 60)[:, 0], starts)
     for step in (59, 0, 31):  # in any order
-        np.testing.assert_array_equal(again.rows(step)[:, 0], starts[step * batch_size : (step + 1) * batch_size])
+        np.testing.assert_array_equal(
+            again.rows(step, step + 1)[:, 0], starts[step * batch_size : (step + 1) * batch_size]
+        )
 
 
 def test_windows_resume_repeat_and_differ():
@@ -188,6 +191,8 @@ def test_windows_resume_repeat_and_differ():
     assert (targets == inputs + 1).all()
     np.testing.assert_array_equal(arrays(windows(**arguments, seed=3, steps=60)), whole)
     np.testing.assert_array_equal(arrays(windows(**arguments, seed=3, start_step=41, steps=19)), whole[41:])
+    longer = arrays(windows(**arguments, seed=3, steps=150))
+    np.testing.assert_array_equal(arrays(windows(**arguments, seed=3, start_step=63, steps=87)), longer[63:])
     assert not np.array_equal(arrays(windows(**arguments, seed=4, steps=60)), whole)
     in_pass = Windows(**arguments, seed=3, shuffle=True).windows
     starts = np.array(whole)[:, 0, :, 0].ravel()
@@ -418,6 +423,7 @@ def test_training_on_a_backend(backend):
     )
     assert run.returncode == 0, run.stderr[-3000:]
     assert "ran out of data" not in run.stderr
+    assert "`shuffle=True` was passed" not in run.stderr
     result = json.loads(run.stdout.splitlines()[-1])
     assert result["backend"] == backend
     assert len(set(result["losses"])) == 3

@@ -10,8 +10,8 @@
     model.fit(train, steps_per_epoch=250, epochs=8)
 
 Both give a `tf.data.Dataset`: `fit`, `evaluate` and `predict` take it on the TensorFlow, JAX and PyTorch
-backends of Keras. (A `keras.utils.PyDataset` would feed as fast, but `fit` changes the order of its batches
-unless told not to, and calls its ``on_epoch_end`` once too often: neither epochs nor steps could be resumed.)
+backends of Keras. (A `keras.utils.PyDataset` feeds as fast, see benchmarks/, but `fit` changes the order of its
+batches unless told not to, and ends one epoch more than it trains: a run could not be resumed exactly.)
 Importing this module does not load TensorFlow; making the first data set does.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 
 
 def tensorflow():
@@ -10,6 +11,8 @@ def tensorflow():
 
     Only its data pipeline is used, so on another backend of Keras it must not take the GPU's memory.
     """
+    # Keras warns whenever `fit` gets a tf.data.Dataset without shuffle=False. Ours are shuffled when asked to.
+    warnings.filterwarnings("ignore", r"`shuffle=True` was passed, but will be ignored .* tf\.data\.Dataset")
     import keras
     import tensorflow as tf
 

@@ -59,12 +59,17 @@ def windows(
     start, steps = batches.steps(start_step, steps)
     tf = tensorflow()
 
-    def read(step):
-        rows = tf.numpy_function(batches.rows, [step], tf.int32)  # (batch, context + 1)
-        rows.set_shape((batches.batch_size if shuffle else None, batches.context + 1))
-        return rows[:, :-1], rows[:, 1:]
+    # Python is called for many batches at a time: a call costs several times what cutting one batch costs.
+    at_once = max(1, min(64, (1 << 18) // (batches.batch_size * context)))
 
-    return tf.data.Dataset.range(start, start + steps).map(read).prefetch(16)
+    def read(step):
+        rows = tf.numpy_function(batches.rows, [step, tf.minimum(step + at_once, start + steps)], tf.int32)
+        return tf.ensure_shape(rows, (None, context + 1))
+
+    dataset = tf.data.Dataset.range(start, start + steps, at_once).map(read)
+    dataset = dataset.rebatch(batches.batch_size, drop_remainder=shuffle)  # (batch, context + 1)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    return dataset.map(lambda rows: (rows[:, :-1], rows[:, 1:])).prefetch(4)
 
 
 class Windows:
@@ -112,21 +117,26 @@ class Windows:
             )
         return start, steps or left
 
-    def rows(self, step: int) -> np.ndarray:
-        """Each window with the target of its last id, int32 (batch, context + 1)."""
-        return self.tokens[self._starts(int(step))[:, None] + self._span].astype("int32")
+    def rows(self, first: int, last: int) -> np.ndarray:
+        """The windows of batches `first` to before `last`, each with the target of its last id.
 
-    def _starts(self, step: int) -> np.ndarray:
-        """Where the windows of a batch begin in the text."""
-        wanted = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        Returns:
+            int32 (windows, context + 1): all batches have `batch_size` rows, but the last one in order.
+        """
+        starts = self._starts(int(first) * self.batch_size, int(last) * self.batch_size)
+        return self.tokens[starts[:, None] + self._span].astype("int32")
+
+    def _starts(self, first: int, last: int) -> np.ndarray:
+        """Where in the text windows `first` to before `last` begin."""
+        wanted = np.arange(first, last)
         if not self.shuffle:
             return wanted[wanted < self.windows] * self.context
         passes, places = np.divmod(wanted, self.windows)
         starts = np.empty_like(wanted)
         for one in np.unique(passes):
-            first, order = self._order(int(one))
+            cut, order = self._order(int(one))
             chosen = passes == one
-            starts[chosen] = first + order[places[chosen]].astype("int64") * self.context
+            starts[chosen] = cut + order[places[chosen]].astype("int64") * self.context
         return starts
 
     def _order(self, wanted: int) -> tuple[int, np.ndarray]:
