@@ -7,7 +7,9 @@ import io
 import json
 import lzma
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -34,7 +36,8 @@ def load(name: str) -> pd.DataFrame:
         text is in two of them. The order of the rows is always the same. ``attrs`` says how many rows
         were read and dropped.
 
-        peoples-daily has no label, but words and tags, both separated by spaces.
+        peoples-daily has no label, but words and tags, both separated by spaces; in parallel-bible
+        the label is the language.
 
         For word vectors a frame of float32 with one row a word: ``frame.index`` holds the words,
         ``frame.to_numpy()`` the matrix, and ``frame.index.get_indexer(words)`` the row of each word,
@@ -166,6 +169,7 @@ BOOKS = [
 # Why these books: see the card.
 VALIDATION_BOOKS = ["Ruth", "Song of Solomon", "Lamentations", "Habakkuk", "Acts", "Galatians"]
 TEST_BOOKS = ["Esther", "Ecclesiastes", "Daniel", "John", "James"]
+PARTS = dict.fromkeys(VALIDATION_BOOKS, "validation") | dict.fromkeys(TEST_BOOKS, "test")
 
 
 @_loads("king-james")
@@ -181,8 +185,7 @@ def _king_james(dataset: Dataset) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=["text", "label", "chapter", "verse"])
     frame["label"] = pd.Categorical(frame["label"], BOOKS)
-    parts = dict.fromkeys(VALIDATION_BOOKS, "validation") | dict.fromkeys(TEST_BOOKS, "test")
-    frame.insert(2, "split", [parts.get(book, "train") for book in frame["label"]])
+    frame.insert(2, "split", [PARTS.get(book, "train") for book in frame["label"]])
     return _whole(frame)  # a running text: verses that occur twice (refrains, lists) belong to it and stay
 
 
@@ -202,6 +205,55 @@ def _verses(book: dict) -> Iterator[tuple[int, int, str]]:
                 if (chapter, number) != place:
                     place = (chapter, number)
                     yield chapter, number, " ".join(text.rstrip(" 0123456789").split())
+
+
+# The letters of the versions in the archive, all in the public domain: see the card.
+VERSIONS = {"k": "english", "l": "french", "e": "german", "r": "russian", "v": "spanish"}
+
+
+@_loads("parallel-bible")
+def _parallel_bible(dataset: Dataset) -> pd.DataFrame:
+    (content,) = _members(dataset)
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.deserialize(content)  # from memory: nothing is extracted to a disk
+        rows = database.execute(
+            "SELECT vText, bbName, bNumber, cNumber, vNumber FROM bible"
+            f" WHERE bbName IN ({', '.join('?' * len(VERSIONS))}) ORDER BY bbName, bNumber, cNumber, vNumber",
+            list(VERSIONS),
+        ).fetchall()
+    frame = pd.DataFrame(rows, columns=["text", "label", "book", "chapter", "verse"])
+    frame["label"] = pd.Categorical(frame["label"].map(VERSIONS), VERSIONS.values())
+    frame["book"] = pd.Categorical.from_codes(frame["book"] - 1, BOOKS)
+    return _verses_by_place(frame.sort_values("label", kind="stable", ignore_index=True))
+
+
+@_loads("chinese-bible")
+def _chinese_bible(dataset: Dataset) -> pd.DataFrame:
+    import h5py  # comes with Keras
+
+    (content,) = _members(dataset)
+    with h5py.File(io.BytesIO(content), "r") as file:
+        rows, books = file["unv/table"][:], file["unv/meta/book/meta/table"][:]["values"]
+    names = [books[code].decode("ascii") for code in rows["book"]]
+    frame = pd.DataFrame(rows["values_block_0"], columns=["chapter", "verse"]).astype("int64")
+    frame.insert(0, "text", [text.decode("utf-8") for text in rows["text"]])
+    # The archive is in canonical order, so a book is known by its place in it.
+    frame.insert(1, "label", pd.Categorical.from_codes(pd.factorize(pd.Series(names))[0], BOOKS))
+    return _verses_by_place(frame)
+
+
+def _verses_by_place(frame: pd.DataFrame) -> pd.DataFrame:
+    """Take out what is no text of a verse, and split by book as king-james is split."""
+    # Verse numbers of another counting "(7:26)", stars and soft hyphens; a lone "a" is a verse whose
+    # words stand in the one before.
+    foreign = re.compile(r"\(\d+:\d+[a-z]?\)?|[*\u00ad]|^a$")
+    frame["text"] = frame["text"].map(lambda text: " ".join(foreign.sub("", text).split()))
+    place = "book" if "book" in frame else "label"
+    frame.insert(2, "split", [PARTS.get(book, "train") for book in frame[place]])
+    full = frame["text"] != ""
+    result = frame[full].reset_index(drop=True)
+    result.attrs = _whole(frame).attrs | {"dropped_empty": int((~full).sum())}
+    return result
 
 
 @_loads("glove-50d")

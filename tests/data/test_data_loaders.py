@@ -1,5 +1,6 @@
 """The data sets themselves: cleaning, splits, and what the cards say about the real data."""
 
+import functools
 import importlib.util
 import io
 import re
@@ -19,6 +20,12 @@ ALL = [pytest.param(name, marks=pytest.mark.network if one.archive else ()) for 
 SENTIMENT = [
     pytest.param(name, marks=pytest.mark.network) for name in ("movie-snippets", "chinese-reviews", "sms-spam")
 ]
+
+
+@functools.cache
+def loaded(name):
+    """A data set, loaded once for all tests."""
+    return data.load(name)
 
 
 # Cleaning and splitting ------------------------------------------------------------------------
@@ -68,7 +75,7 @@ def test_cleaning_drops_copies_conflicts_and_empty_rows_and_counts_them():
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_data_are_what_the_catalogue_and_the_card_say(name):
-    frame, entry, card = data.load(name), datasets()[name], data.card(name)
+    frame, entry, card = loaded(name), datasets()[name], data.card(name)
     assert len(frame) == entry.rows
     assert not frame.isna().any(axis=None)
     if entry.splits:
@@ -88,12 +95,12 @@ def test_the_data_are_what_the_catalogue_and_the_card_say(name):
         stated = card.split("| Labels | ")[1].split(" |")[0]
         # Counts hold a comma without a space.
         assert set(stated.split(", ")) == {f"{label} {rows:,}" for label, rows in frame["label"].value_counts().items()}
-    pd.testing.assert_frame_equal(frame, data.load(name))
+    pd.testing.assert_frame_equal(frame, data.load(name))  # every load gives the same
 
 
 @pytest.mark.parametrize("name", SENTIMENT)
 def test_texts_are_clean_and_no_text_is_in_two_splits(name):
-    frame = data.load(name)
+    frame = loaded(name)
     assert list(frame.columns) == ["text", "label", "split"]
     assert frame["label"].cat.categories.tolist() == (
         ["ham", "spam"] if name == "sms-spam" else ["negative", "positive"]
@@ -111,10 +118,10 @@ def test_texts_are_clean_and_no_text_is_in_two_splits(name):
 
 @pytest.mark.network
 def test_labels_mean_what_they_say():
-    movies = data.load("movie-snippets").set_index("text")["label"]
+    movies = loaded("movie-snippets").set_index("text")["label"]
     assert movies["Effective but too tepid biopic"] == "negative"
     assert movies["Absorbing character study by André Turpin."] == "positive"
-    reviews = data.load("chinese-reviews").set_index("text")["label"]
+    reviews = loaded("chinese-reviews").set_index("text")["label"]
     assert reviews["很后悔,不怎么样的一本书,千万别买"] == "negative"
     assert reviews[next(text for text in reviews.index if text.startswith("我正在写这本书的心得"))] == "positive"
 
@@ -145,7 +152,7 @@ def test_the_baseline_of_the_card_is_true(name, options, fits, needed):
     text = pytest.importorskip("sklearn.feature_extraction.text")
     linear = pytest.importorskip("sklearn.linear_model")
     limits = pytest.importorskip("threadpoolctl").threadpool_limits
-    frame = data.load(name)
+    frame = loaded(name)
     stated = data.card(name).split("## Baseline")[1].split("## ")[0]
     for fitted in fits:
         part = frame[frame["split"].isin(fitted)]
@@ -163,7 +170,7 @@ def test_the_baseline_of_the_card_is_true(name, options, fits, needed):
 
 @pytest.mark.network
 def test_the_bible_is_whole_and_in_order():
-    frame = data.load("king-james")
+    frame = loaded("king-james")
     assert list(frame.columns) == ["text", "label", "split", "chapter", "verse"]
     assert frame["label"].cat.categories.tolist() == BOOKS
     assert frame["label"].cat.codes.is_monotonic_increasing
@@ -184,7 +191,7 @@ def test_the_bible_is_whole_and_in_order():
 
 @pytest.mark.network
 def test_the_held_out_books_of_the_bible_are_new_text():
-    frame, card = data.load("king-james"), data.card("king-james")
+    frame, card = loaded("king-james"), data.card("king-james")
     by_book = frame.groupby("label", observed=True)["split"].agg(set)
     assert [book for book in BOOKS if by_book[book] == {"test"}] == TEST_BOOKS
     assert [book for book in BOOKS if by_book[book] == {"validation"}] == VALIDATION_BOOKS
@@ -212,8 +219,46 @@ def test_the_held_out_books_of_the_bible_are_new_text():
 
 
 @pytest.mark.network
+def test_the_parallel_bibles_have_the_verses_and_the_splits_of_king_james():
+    place = ["label", "chapter", "verse"]
+    king = loaded("king-james").set_index(place)
+    bible, card = loaded("parallel-bible"), data.card("parallel-bible")
+    assert list(bible.columns) == ["text", "label", "split", "book", "chapter", "verse"]
+    assert not bible["text"].str.contains(r"^\s|\s$|\s\s|^$|\(\d+:|[*\u00ad]").any()
+    for language, verses in bible.groupby("label", observed=True):
+        verses = verses.rename(columns={"label": "language", "book": "label"}).set_index(place)
+        assert verses.index.equals(king.index)
+        assert verses["split"].equals(king["split"])
+        words = {word.casefold() for text in verses["text"] for word in re.findall(r"\w+", text)}
+        characters, spaces = verses["text"].str.len().sum(), verses["text"].str.count(" ").sum() + len(verses)
+        stated = next(line for line in card.splitlines() if line.startswith(f"| {language} |"))
+        assert stated.endswith(f"| {characters:,} | {spaces:,} | {len(words):,} |")
+        if language == "english":
+            assert f"in {(verses['text'] != king['text']).mean():.1%} of the verses" in card
+    first = bible[(bible["book"] == "Genesis") & (bible["chapter"] == 1) & (bible["verse"] == 1)]
+    assert first.set_index("label")["text"]["german"] == "Im Anfang schuf Gott die Himmel und die Erde."
+
+    chinese, card = loaded("chinese-bible"), data.card("chinese-bible")
+    assert list(chinese.columns) == ["text", "label", "split", "chapter", "verse"]
+    assert chinese["label"].cat.categories.tolist() == BOOKS
+    parts = chinese["text"].str.len().groupby(chinese["split"]).sum()
+    stated = ", ".join(f"{part} {parts[part]:,}" for part in ("train", "validation", "test"))
+    assert f"| {parts.sum():,}: {stated} |" in card
+    assert f"{len(set(''.join(chinese['text']))):,} different characters" in card
+    chinese = chinese.set_index(place)
+    assert set(chinese.index.difference(king.index)) == {("3 John", 1, 15), ("Revelation", 12, 18)}
+    assert len(king.index.difference(chinese.index)) == 70  # 69 without text of their own, and John 7:53
+    shared = chinese.index.intersection(king.index)
+    assert chinese.loc[shared, "split"].equals(king.loc[shared, "split"])
+    assert chinese.loc[("Genesis", 1, 1), "text"] == "起初，神創造天地。"
+    # The books are matched by their place: names that both write show that it is the right one.
+    assert chinese.loc[("Ruth", 1, 4), "text"].count("路得") == 1
+    assert "以斯帖" in chinese.loc[("Esther", 2, 7), "text"]
+
+
+@pytest.mark.network
 def test_glued_messages_are_taken_apart():
-    messages = data.load("sms-spam")
+    messages = loaded("sms-spam")
     assert messages.attrs["rows_read"] == 5574  # the number of messages that the authors state
     assert messages["text"].str.len().max() < 1000
     assert not messages["text"].str.contains("\n|\t|&lt;|&gt;|&amp;").any()
@@ -224,7 +269,7 @@ def test_glued_messages_are_taken_apart():
 
 @pytest.mark.network
 def test_questions_have_a_kind_and_a_finer_kind():
-    questions = data.load("trec-questions")
+    questions = loaded("trec-questions")
     assert list(questions.columns) == ["text", "label", "split", "fine"]
     assert len(questions.groupby(["label", "fine"], observed=True)) == 50
     folded = questions["text"].map(fold)
@@ -235,7 +280,7 @@ def test_questions_have_a_kind_and_a_finer_kind():
 
 @pytest.mark.network
 def test_the_newspaper_is_in_order_and_held_out_days_are_new():
-    frame, card = data.load("peoples-daily"), data.card("peoples-daily")
+    frame, card = loaded("peoples-daily"), data.card("peoples-daily")
     assert list(frame.columns) == ["text", "split", "words", "tags"]
     assert pd.unique(frame["split"]).tolist() == ["train", "validation", "test"]
     assert frame["split"].ne(frame["split"].shift()).sum() == 3  # three blocks
@@ -283,7 +328,7 @@ def _seen_in_train(frame, part, length=20):
 
 @pytest.fixture(scope="module")
 def glove():
-    return data.load("glove-50d")
+    return loaded("glove-50d")
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +364,7 @@ def test_the_words_beside_the_catalogue_are_those_of_the_archive(glove):
 @pytest.mark.network
 @pytest.mark.parametrize("name", ["wordsim-353", "simlex-999"])
 def test_similarity_as_people_judge_it(name, glove, unit_vectors):
-    pairs, card = data.load(name), data.card(name)
+    pairs, card = loaded(name), data.card(name)
     assert list(pairs.columns) == ["word_1", "word_2", "score", "split"]
     assert pairs["score"].between(0, 10).all()
     first, second = (glove.index.get_indexer(pairs[column].str.lower()) for column in ("word_1", "word_2"))
@@ -332,7 +377,7 @@ def test_similarity_as_people_judge_it(name, glove, unit_vectors):
 
 @pytest.mark.network
 def test_analogies(glove, unit_vectors):
-    questions = data.load("google-analogies")
+    questions = loaded("google-analogies")
     assert list(questions.columns) == ["a", "b", "c", "d", "category", "split"]
     assert questions.iloc[0].tolist() == ["Athens", "Greece", "Baghdad", "Iraq", "capital-common-countries", "test"]
     assert questions["category"].nunique() == 14
@@ -350,7 +395,7 @@ def test_analogies(glove, unit_vectors):
 @pytest.mark.parametrize(("name", "function"), [("breast-cancer", "load_breast_cancer"), ("digits", "load_digits")])
 def test_bundled_tables_keep_the_numbers_and_class_codes_of_scikit_learn(name, function):
     bunch = getattr(pytest.importorskip("sklearn.datasets"), function)()
-    frame = data.load(name)
+    frame = loaded(name)
     assert list(frame.columns) == [*bunch.feature_names, "label", "split"]
     np.testing.assert_array_equal(frame.iloc[:, :-2].to_numpy(), bunch.data)
     np.testing.assert_array_equal(frame["label"].cat.codes, bunch.target)
