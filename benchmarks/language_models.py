@@ -3,10 +3,9 @@
     python benchmarks/language_models.py lstm --width 384 --steps 4000
     python benchmarks/language_models.py neural --steps 8000
 
-A run measures at 125, 250, 500, 1,000, 1,500, ... steps and writes each point to
-benchmarks/lesson_09_longer_runs.json. The learning rate falls slowly, and what is measured is the running mean of the
-weights: so each point is about what a run that ends there would give, without a run of its own. ``--threads 1`` keeps
-to one core.
+A run measures at 125, 250, 500, 1,000, 1,500, ... steps and writes each point to lesson_09_longer_runs.json beside
+this script. The learning rate falls slowly, and at each point the weights become their running mean: so each point is
+about what a run that ends there would give, without a run of its own. ``--threads 1`` keeps to one core.
 
 Seconds are processor time (summed over cores), for training alone: they do not depend on what else the machine does.
 The text, the splits and the way of measuring are those of the lesson: all characters of the test books, each
@@ -25,14 +24,14 @@ from kerasllm.batches import windows
 from kerasllm.data import load
 from kerasllm.models import LSTMLanguageModel, NeuralNGram
 
+OPTIMIZERS = {"lstm": keras.optimizers.Muon, "neural": keras.optimizers.Adam}  # those of the lesson
+RATES = {"lstm": 0.03, "neural": 0.005}
 RESULTS = Path(__file__).with_name("lesson_09_longer_runs.json")
 
 
 def corpus():
     verses = load("king-james")
-    texts = {
-        s: "".join(t + "\n" for t in verses["text"][verses["split"] == s]) for s in ("train", "validation", "test")
-    }
+    texts = {split: "".join(rows["text"] + "\n") for split, rows in verses.groupby("split", observed=True)}
     number_of = {character: i for i, character in enumerate(sorted(set(texts["train"])))}
     return {s: np.array([number_of[c] for c in text]) for s, text in texts.items()}, len(number_of)
 
@@ -71,20 +70,10 @@ def training_setup(kind, width, rate, vocabulary_size):
         model = LSTMLanguageModel(vocabulary_size, embedding_dim=64, units=width)
     else:
         model = NeuralNGram(vocabulary_size, order=10, embedding_dim=32, hidden_dim=width)
-    optimizer = keras.optimizers.Muon(InverseRoot(rate), use_ema=True, ema_momentum=0.99)
+    optimizer = OPTIMIZERS[kind](InverseRoot(rate), use_ema=True, ema_momentum=0.99)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, steps_per_execution=10)
     return model
-
-
-def measured(model, data):
-    """Bits per character with the running mean of the weights; training goes on with the weights themselves."""
-    kept = [keras.ops.copy(weight) for weight in model.trainable_variables]
-    model.optimizer.finalize_variable_values(model.trainable_variables)
-    result = {f"{split}_bits": round(float(bits_of(model, data[split]).mean()), 4) for split in ("validation", "test")}
-    for weight, value in zip(model.trainable_variables, kept, strict=True):
-        weight.assign(value)
-    return result
 
 
 def record(run, point):
@@ -104,9 +93,10 @@ def main():
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=64, help="windows in a step")
     parser.add_argument("--context", type=int, default=64, help="characters in a window")
-    parser.add_argument("--rate", type=float, default=3e-2)
+    parser.add_argument("--rate", type=float, help="largest learning rate; that of the lesson when left out")
     parser.add_argument("--threads", type=int, default=0, help="threads of TensorFlow; 0 leaves it the choice")
     options = parser.parse_args()
+    options.rate = options.rate or RATES[options.kind]
     if options.threads:
         import tensorflow as tf
 
@@ -122,12 +112,14 @@ def main():
             data["train"], context=options.context, batch_size=options.batch, start_step=done, steps=steps
         )
         started = time.process_time()
-        loss = model.fit(batches, verbose=0).history["loss"][0]
+        loss = model.fit(batches, shuffle=False, verbose=0).history["loss"][0]
         seconds += time.process_time() - started
         done += steps
         point = min(2 * done, done + 500)
         characters = done * options.batch * options.context
-        result = {"steps": done, "characters": characters, "seconds": round(seconds), **measured(model, data)}
+        result = {"steps": done, "characters": characters, "seconds": round(seconds)}
+        for split in ("validation", "test"):  # at the end of fit the weights became their running mean
+            result[f"{split}_bits"] = round(float(bits_of(model, data[split]).mean()), 4)
         record(run, result)
         print(f"{options.kind}: loss {loss / np.log(2):.3f} bits, {result}", flush=True)
 
