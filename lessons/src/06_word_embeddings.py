@@ -472,6 +472,7 @@ def train(seed):
     return vectors, contexts_table.get_weights()[0], np.array(curve)
 
 
+# %%
 runs = [train(seed) for seed in range(SEEDS)]
 skip_score = [agreement(cosines(vectors)) for vectors, _, _ in runs]
 both_roles = [agreement(cosines(vectors + contexts)) for vectors, contexts, _ in runs]
