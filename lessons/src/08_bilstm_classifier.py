@@ -502,14 +502,14 @@ axes[0].legend()
 show(
     figure,
     "Loss and accuracy over the epochs for random and GloVe vectors. Training keeps improving."
-    " Validation is best after a few epochs, and GloVe starts ahead of the random vectors.",
+    " On validation texts GloVe is ahead of the random start.",
 )
 for name, curve in curves.items():
     print(f"{name:6s} validation accuracy:", *(f"{a:.3f}" for a in curve["val_accuracy"]))
 
 # %% [markdown]
-# The random start learns the training texts by heart, as in lesson 07. GloVe knows at the start
-# which words are alike. Now the final runs, on training and validation texts together.
+# On the training texts the random start is soon ahead, and on the validation texts GloVe is. It
+# knows at the start which words are alike. Now the final runs, on training and validation texts together.
 
 # %%
 runs = {name: [] for name in starts}
@@ -549,7 +549,7 @@ print(f"GloVe against random: {gain:+.1f} points")
 
 # %% [markdown]
 # The bag wins. A gap of less than two standard errors would be a draw, so look at the size of the
-# gap, and at the spread of the seeds, which is large. Order is no great help here. There are
+# gap, and at the spread of the seeds. Order is no great help here. There are
 # about 8,500 short texts, and most opinions are in single words and pairs, which TF-IDF has as
 # columns. A BiLSTM has to learn from the same few texts what a word means *and* how words combine.
 # Word vectors remove the first half of the work, and the last line shows what that is worth.
@@ -637,11 +637,13 @@ print(f"BiLSTM: {np.mean(zh_scores):.3f}   seeds:", *(f"{s:.3f}" for s in zh_sco
 # %%
 zh_gap, zh_error = gap(zh_runs, p_zh, t_test)
 print(f"BiLSTM minus TF-IDF: {zh_gap:+.1f} points, standard error {zh_error:.1f}")
-print("target 0.86:", "reached" if np.mean(zh_scores) >= 0.86 else "not reached")
-claim("the Chinese BiLSTM on test texts", zh_scores, ">=", 0.835, headline=True)
+claim("below the target of this course", zh_scores, "<", 0.86)
+claim("the Chinese BiLSTM on test texts", zh_scores, ">=", 0.84, headline=True)
 
 # %% [markdown]
-# The target of this course for these texts is 0.86, and the cell says whether it was reached.
+# The target of this course for these texts is 0.86. This BiLSTM does not reach it: it is level with
+# TF-IDF, within two standard errors, and the seeds agree. Reading in order has not paid here
+# either. Three epochs are what fits into this lesson's time.
 # Three things were tried on validation texts. BPE pieces instead of characters helped most, then
 # start vectors from PPMI. Texts cut later than at 128 tokens, with more dropout and a wider window
 # of neighbours, changed little.
@@ -672,8 +674,8 @@ for ax, language, color in zip(panels, ["English", "Chinese"], [BLUE, RED], stri
 panels[1].set_xlabel("accuracy")
 show(
     figure,
-    "Accuracies on the test texts. English: TF-IDF and the BiLSTM with a random start are close,"
-    " the BiLSTM with GloVe. Chinese: TF-IDF and the BiLSTM.",
+    "Accuracies on the test texts. English: TF-IDF is ahead of the BiLSTM with GloVe, and that of the"
+    " BiLSTM with a random start. Chinese: TF-IDF and the BiLSTM are level within the error bars.",
 )
 
 # %% [markdown]
@@ -737,15 +739,14 @@ show(
 )
 
 # %% [markdown]
-# Now the two reviews of the beginning, and some more. The bag has no choice but to answer them
-# alike.
+# Now the two reviews of the beginning, and some more. A bag must answer the last two alike. A
+# BiLSTM *can* tell them apart. Does it? Then the errors on texts with a negation.
 
 # %%
 phrases = ["good", "not good", "bad", "not bad", first, second]
 answers = model.classify(phrases)["positive"].to_numpy()
 for phrase, answer in zip(phrases, answers, strict=True):
     print(f"{phrase:16s} {answer:.2f}")
-claim("the two reviews get different answers", abs(answers[-1] - answers[-2]), ">", 1e-4)
 
 NEGATION = {"not", "no", "never", "without", "nothing", "isn't", "doesn't", "don't", "can't"}
 has = np.array([bool(NEGATION & set(one.lower().split())) for one in test])
@@ -758,9 +759,10 @@ for i in np.flatnonzero((right == 1) & ~base & has)[:4]:
     print(f"only the BiLSTM: {test[i][:84]} ({LABELS[y_test[i]]})")
 
 # %% [markdown]
-# The short phrases show a limit. They are not reviews, and the model has seen "not bad" only a few
-# times. On real snippets with a negation compare the two error rates, and mind the number of
-# texts: with 300 texts one standard error is more than two points.
+# It hardly does. "Not" lowers "good", but it does not lift "bad". The architecture could read
+# negation, and the training texts did not teach it: reviewers rarely write "not bad". And on real
+# snippets with a negation the BiLSTM has more errors than TF-IDF, which has columns for pairs such
+# as "not only". What a model can express and what it learns from 8,500 texts are two things.
 #
 # ## Padding changes nothing, and a file holds everything
 #
@@ -835,14 +837,14 @@ def rectangle(sequences):
 word_index = {word: place for place, word in enumerate(english.vocabulary)}
 answers = {}
 for name, index in [("fitted", word_index), ("new", {})]:
-    sequences = texts_to_sequences(test[:400], index)
+    sequences = texts_to_sequences(test[::5], index)
     logits = ops.convert_to_numpy(model(rectangle(sequences)))
     answers[name] = logits.argmax(axis=1)
     print(f"{name:6s} tokenizer: {np.mean([not s for s in sequences]):.0%} empty,"
           f" {len(np.unique(logits[:, 1])):3d} different answers,"
-          f" accuracy {np.mean(answers[name] == y_test[:400]):.3f}")  # fmt: skip
+          f" accuracy {np.mean(answers[name] == y_test[::5]):.3f}")  # fmt: skip
 claim("a new tokenizer: different answers", len(np.unique(logits[:, 1])), "==", 1, exact=True)
-claim("fitted: accuracy", np.mean(answers["fitted"] == y_test[:400]), ">", 0.65)
+claim("fitted: accuracy", np.mean(answers["fitted"] == y_test[::5]), ">", 0.65)
 
 # %% [markdown]
 # > **Myth 2:** `np.argmax(prediction)` gives the class of a sigmoid output.
@@ -896,8 +898,8 @@ folder.cleanup()
 # 2. An LSTM adds to a cell and multiplies it by a gate. What remains of the gradient is a product
 #    of gates, and the gates are learned.
 # 3. Padding must be masked in the LSTM and in the pooling. Buckets save the time it costs.
-# 4. On 8,500 short texts a good bag is hard to beat, and our BiLSTM did not beat it. Vectors that were learned from
-#    more text save it the work of learning what words mean.
+# 4. On 8,500 short texts a good bag is hard to beat, and our BiLSTM did not beat it. In
+#    Chinese the two are level.
 # 5. The tokenizer is a part of the model. Save both in one file and test it in a fresh process.
 #
 # ## Exercises
