@@ -40,16 +40,17 @@ threadpool_limits(1)  # on matrices this small, several threads only wait for ea
 use_style()
 
 # %%
-EPOCHS, SEEDS, TEXTS, DIM = settings(
-    smoke=(2, 2, 1_500, 8),
-    cpu=(10, 3, 20_000, 64),
+EPOCHS, ZH_EPOCHS, SEEDS, TEXTS, DIM = settings(
+    smoke=(2, 2, 2, 1_500, 8),
+    cpu=(10, 6, 3, 20_000, 64),
 )
 # EPOCHS  passes over the training texts while we look for the best number of passes
+# ZH_EPOCHS  the same for the Chinese texts, of which there are more
 # SEEDS   repetitions with other random numbers
 # TEXTS   how many texts of each data set are used at most (the sets are smaller than 20,000)
 # DIM     numbers in the vector of a word
 LENGTH = 64  # tokens of a film snippet; 64 is the longest training snippet
-BATCH, RATE = 128, 2e-3
+BATCH, RATE = 256, 3e-3  # texts in a training step; learning rate
 
 # %% [markdown]
 # ## A CSV file
@@ -207,7 +208,7 @@ tfidf_score = accuracy(p_tfidf, y_test)
 error = standard_error(tfidf_score, len(test))
 print(f"chosen: {NAMES[pair]}, C = {C}, {vectorizer.idf_.size:,} columns")
 print(f"test accuracy {tfidf_score:.3f}, standard error {error:.3f}")
-claim("TF-IDF + logistic regression on movie-snippets", tfidf_score, ">=", 0.78, headline=True)
+claim("TF-IDF + logistic regression on movie-snippets", tfidf_score, ">=", 0.78)
 
 # %% [markdown]
 # This is the number to beat. Published results for texts of this kind with linear models on words
@@ -268,8 +269,9 @@ claim("Keras refuses strings", refused, "==", 1, exact=True)
 
 # %% [markdown]
 # (The number in the message is the size of the longest text in bits.) So a tokenizer comes first.
-# Ours has one id for each lower-case word of the training texts (lesson 05). Id 0 is padding. It
-# fills every text to 64 places, on the right.
+# Ours has one id for each lower-case word that stands at least twice in the training texts. All
+# other words share the id of `<unk>` (lesson 05). Id 0 is padding. It fills every text to 64
+# places, on the right.
 
 
 # %%
@@ -281,7 +283,7 @@ def pad(ids, length):
     return rows  # (texts, length)
 
 
-tokenizer = text.train_words(train, vocabulary_size=30_000, lower=True)
+tokenizer = text.train_words(train, vocabulary_size=30_000, minimum_count=2, lower=True)
 VOCABULARY = tokenizer.vocabulary_size
 X_train, X_validation, X_test = [
     pad(tokenizer.encode_batch(part), LENGTH)
@@ -301,9 +303,12 @@ print(X_train[3][:20], "...")
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def fit(model, X, y, epochs, watch=None, decay=0.0, loss=CROSS_ENTROPY):
+def fit(model, X, y, epochs, watch=None, decay=0.0, loss=CROSS_ENTROPY, compiled=False):
     """Train; with watch=(X, y) return the history, measured on these texts after each epoch."""
-    model.compile(keras.optimizers.AdamW(RATE, weight_decay=decay), loss, metrics=["accuracy"])
+    adamw = keras.optimizers.AdamW(RATE, weight_decay=decay)
+    optimizer = adamw if decay else keras.optimizers.Adam(RATE)
+    # Compiling with XLA takes seconds. It pays for large tables only.
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=compiled)
     return model.fit(X, y, BATCH, epochs, verbose=0, validation_data=watch).history
 
 
@@ -320,9 +325,10 @@ def build_copied():
     ])  # fmt: skip
 
 
+# %%
 watch = (X_validation, y_validation)
 keras.utils.set_random_seed(0)
-past = fit(build_copied(), X_train, y_train, EPOCHS // 2, watch, loss="binary_crossentropy")
+past = fit(build_copied(), X_train, y_train, EPOCHS // 2 + 1, watch, loss="binary_crossentropy")
 copied_runs = []
 for seed in range(SEEDS):
     keras.utils.set_random_seed(seed)
@@ -460,7 +466,7 @@ show(
 )
 claim("training accuracy at the end", history["accuracy"][-1], ">", 0.93)
 rise = history["val_loss"][-1] - min(history["val_loss"])
-claim("rise of the validation loss after its minimum", rise, ">", 0.05)
+claim("rise of the validation loss after its minimum", rise, ">", 0.03)
 
 # %% [markdown]
 # The model learns its training texts by heart, and the validation loss says when to stop. The
@@ -477,7 +483,7 @@ for seed in range(SEEDS):
 scores = [accuracy(p, y_test) for p in runs]
 print("epochs:", epochs, " test accuracy:", np.round(scores, 3))
 behind = [100 * (tfidf_score - score) for score in scores]
-claim("points that the bag is behind TF-IDF", behind, "<", 1.5, headline=True)
+claim("English: points that the bag is behind TF-IDF", behind, "<", 1.5, headline=True)
 claim("the repaired model against the copied one, in points",
       100 * np.subtract(scores, copied_scores), ">", 1.0)  # fmt: skip
 
@@ -530,7 +536,7 @@ def share_right(found):
 gap = share_right(runs) - share_right([p[:, 0] for p in copied_runs])  # (texts,)
 error = gap.std() / np.sqrt(len(gap))
 print(f"bag minus copied model: {100 * gap.mean():.2f} points, standard error {100 * error:.2f}")
-claim("bag minus copied model, in standard errors", gap.mean() / error, ">", 1.5)
+claim("bag minus copied model, against 1.5 standard errors", gap.mean(), ">", 1.5 * error)
 
 # %% [markdown]
 # The repair is worth more than noise explains. Remember the sizes: on this test set, a gain of
@@ -539,8 +545,8 @@ claim("bag minus copied model, in standard errors", gap.mean() / error, ">", 1.5
 # ## What the padding does
 #
 # Leave the mask out, and the model takes the mean over all 64 places. During training every text
-# has 64 places, so it learns to live with it. (Its means are smaller, so it learns more slowly. We
-# give it all the epochs.) But then somebody pads to another length. The cell trains without the
+# has 64 places, so it can learn to live with it. (Its means are smaller, so it learns more slowly.
+# We give it all the epochs.) But then somebody pads to another length. The cell trains without the
 # mask and tests on the same texts with more padding.
 
 # %%
@@ -565,10 +571,11 @@ lost = 100 * np.subtract(unmasked_scores[64], unmasked_scores[256])
 claim("and costs points of accuracy", lost, ">", 0.5)
 
 # %% [markdown]
-# With the mask, padding changes nothing. Without it nothing is lost either, as long as everybody
-# pads to 64. (All texts are then divided by the same number, so the mean is really a sum. That is
-# a good model too.) This is the danger: the mistake stays hidden until a batch has another length.
-# Then accuracy falls, by a little or by a lot, as the padding's vector happens to be.
+# With the mask, padding changes nothing. Without it, the best seeds are as good as with it, as long
+# as everybody pads to 64. Others are worse: the padding stands in every text, most of its places
+# are padding, and each change of its vector moves all answers. And when a batch has another
+# length, the answers change, because the share of padding does. Such a mistake can stay hidden
+# until the model is in use.
 #
 # ## What else the field tries
 #
@@ -608,7 +615,8 @@ variants = {  # how to build it, and the weight decay
 pasts = {"as above": history}
 for name, (build, decay) in variants.items():
     keras.utils.set_random_seed(0)
-    pasts[name] = fit(build(), X_train, y_train, EPOCHS, watch, decay)
+    large = name == "with pairs"
+    pasts[name] = fit(build(), X_train, y_train, EPOCHS, watch, decay, compiled=large)
 
 # %%
 compared = {}
@@ -715,6 +723,9 @@ rest = table[common] - np.outer(table[common] @ u, u)  # what remains without th
 rest = rest - rest.mean(axis=0)
 upward = np.linalg.svd(rest, full_matrices=False)[2][0]
 across, up = table[common] @ u, rest @ upward
+claim("spread along the answer, against the best other direction", across.std() / up.std(), ">", 2)
+
+# %%
 figure, axes = plt.subplots(figsize=(8, 3.9))
 axes.scatter(across, up, s=9, c=across, cmap="coolwarm", alpha=0.8)
 edge = np.argsort(across)
@@ -734,7 +745,6 @@ show(
     "Scatter plot of word vectors: a long thin cloud along the direction of the answer, with words"
     " such as bad and dull at the left end and enjoyable and best at the right end.",
 )
-claim("spread along the answer, against the best other direction", across.std() / up.std(), ">", 2)
 
 # %% [markdown]
 # The cloud is a line. The task asks one question of a word, and the 64 numbers learn one answer.
@@ -788,7 +798,8 @@ claim("errors more with a negation, in points", higher[1], ">", 2)
 # have two characters, so here a pair is often a word. Predict: will the pairs help now?
 
 # %%
-reviews = load("chinese-reviews").head(TEXTS)
+reviews = load("chinese-reviews")
+reviews = reviews[:: -(-len(reviews) // TEXTS)]  # all of them at full scale
 zh_train, t_train = split_of(reviews, "train")
 zh_validation, t_validation = split_of(reviews, "validation")
 zh_test, t_test = split_of(reviews, "test")
@@ -807,7 +818,7 @@ zh_score = accuracy(p_zh, t_test)
 names, order = vectorizer.get_feature_names_out(), np.argsort(regression.coef_[0])
 print("negative:", *names[order[:12]], "  positive:", *names[order[::-1][:12]])
 print(f"test accuracy {zh_score:.3f}, standard error {standard_error(zh_score, len(zh_test)):.3f}")
-claim("TF-IDF + logistic regression on chinese-reviews", zh_score, ">=", 0.845, headline=True)
+claim("TF-IDF + logistic regression on chinese-reviews", zh_score, ">=", 0.845)
 
 # %%
 ZH_LENGTH = 128
@@ -823,7 +834,7 @@ zh_builders = {
 zh_epochs = {}
 for name, build in zh_builders.items():
     keras.utils.set_random_seed(0)
-    past = fit(build(), Z_train, t_train, EPOCHS // 2, (Z_validation, t_validation))
+    past = fit(build(), Z_train, t_train, ZH_EPOCHS, (Z_validation, t_validation), compiled=True)
     zh_epochs[name] = best_epoch(past)
     lowest, there = min(past["val_loss"]), past["val_accuracy"][zh_epochs[name] - 1]
     print(f"{name}: validation loss {lowest:.3f}, accuracy {there:.3f}, epoch {zh_epochs[name]}")
@@ -842,21 +853,22 @@ for name, build in zh_builders.items():
     for seed in range(SEEDS if name == "with pairs" else 1):
         keras.utils.set_random_seed(seed)
         zh_model = build()
-        fit(zh_model, Z_both, t_both, zh_epochs[name])
+        fit(zh_model, Z_both, t_both, zh_epochs[name], compiled=True)
         zh_runs[name].append(ops.convert_to_numpy(ops.softmax(zh_model(Z_test)))[:, 1])
 zh_scores = {name: [accuracy(p, t_test) for p in found] for name, found in zh_runs.items()}
 for name, found in zh_scores.items():
     b, c, p = mcnemar(p_zh, zh_runs[name][0], t_test)
     print(f"{name}: {np.round(found, 3)}   TF-IDF against seed 0: b = {b}, c = {c}, p = {p:.2g}")
 behind = [100 * (zh_score - score) for score in zh_scores["with pairs"]]
-claim("points that the bag with pairs is behind TF-IDF", behind, "<", 1.5, headline=True)
+claim("Chinese: points that the bag with pairs is behind TF-IDF", behind, "<", 1.5, headline=True)
 gain = 100 * (np.array(zh_scores["with pairs"]) - zh_scores["characters"][0])
 claim("points that pairs are worth in Chinese", gain, ">", 1.5)
 
 # %% [markdown]
 # The idea that was worth nothing in English is worth several points here. A single character is
 # often ambiguous, and a pair is a word. So "bigrams help" is not a fact about bigrams. It depends
-# on what your tokens are.
+# on what your tokens are. About one point to TF-IDF remains. McNemar's test says whether that is
+# noise: on these 3,496 texts it sees more than on the English ones.
 #
 # ## One file, another process
 #
