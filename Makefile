@@ -56,6 +56,6 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.student
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 		"Python %d.%d found; the course needs 3.11 to 3.13. Name one: make lessons PYTHON=python3.12" % v)'
-	@echo "Setting up $(VENV): about two minutes and 3 GB, once."
+	@echo "Setting up $(VENV): about two minutes and 4 GB, once."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=24.1"

@@ -218,7 +218,7 @@ keras_lstm = layers.LSTM(6, return_sequences=True)
 theirs = ops.convert_to_numpy(keras_lstm(x))
 ours = run_lstm(x, *keras_lstm.get_weights())
 far = np.abs(ours - theirs).max()
-claim("our LSTM equals keras.layers.LSTM", far, "<", 1e-5, exact=True, headline=True)
+claim("our LSTM equals keras.layers.LSTM", far, "<", 1e-5, exact=True)
 
 # %% [markdown]
 # They are equal. Now the gradient. Along the cell state, one step multiplies it by $f$ and nothing
@@ -780,7 +780,7 @@ zh_model.body.get_layer("embedding").set_weights([loud])
 after = ops.convert_to_numpy(zh_model(np.pad(some, ((0, 0), (0, 60)))))
 zh_model.body.get_layer("embedding").set_weights([table])
 far = np.abs(after - before).max()
-claim("padding changes the logits by", far, "<", 1e-5, exact=True, headline=True)
+claim("padding changes the logits by", far, "<", 1e-5, exact=True)
 
 # %% [markdown]
 # Second: save it and load it in a fresh Python process, which knows nothing but the file. The file
