@@ -9,7 +9,7 @@
 # **You will build** a recurrent network and an LSTM in NumPy, equal to those of Keras, and a
 # classifier that reads English and Chinese in both directions.
 #
-# **Time** about 3 minutes to run on a 2-core laptop; reading takes longer.
+# **Time** about 5 minutes to run on a 2-core laptop, the longest of Part II; reading takes longer.
 
 # %%
 import importlib
