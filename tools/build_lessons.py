@@ -461,7 +461,9 @@ def readme_table() -> str:
         record = book.metadata.kerasllm
         head = book.cells[0].source
         number, title = re.match(r"# (\d\d) · (.+)", head).groups()
-        question = re.search(r"^(?!#)[^\n]*?\?", head, re.M)[0].strip("*_ ")
+        question = next(part for part in head.split("\n\n")[1:] if "?" in part)
+        question = " ".join(question.replace("*", "").split()).removeprefix("The question: ")
+        question = question[0].upper() + question[1:]
         shown = "; ".join(_phrase(claim) for claim in record.claims if claim.get("headline"))
         minutes = f"{record.minutes:g}"
         rows.append(f"| {number} | [{title}](lessons/{lesson.name}.ipynb) | {question} | {shown} | {minutes} |")
