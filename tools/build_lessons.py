@@ -52,12 +52,15 @@ CELL_TIMEOUT = 900  # seconds; a cell that takes longer hangs
 MAX_SECONDS, MAX_MIB = 180, 4096  # what a lesson may take at cpu scale
 MAX_BYTES = 1_500_000  # size of a notebook
 
-# TensorFlow's C++ side writes these whatever its log level; they say nothing about the lesson.
+# TensorFlow's C++ side writes these whatever its log level; they say nothing about the lesson. Nor does
+# the hint about retracing: a lesson that compares many small models compiles many.
 PLATFORM_NOISE = re.compile(
     r"^(WARNING: All log messages before absl::InitializeLog"
     r"|[IWE]0000 00:00:\d|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] "
     r"|[IWE]\d{4} \d\d:\d\d:\d\d"
-    r"|To enable the following instructions: |\s*$)"
+    r"|To enable the following instructions: "
+    r"|WARNING:tensorflow:\d+ out of the last \d+ calls to .* triggered tf\.function retracing"
+    r"|\s*$)"
 )
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root|tmp|private|var/folders|opt|usr|mnt|work|workspace)/\S+")
 OBJECT_ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
