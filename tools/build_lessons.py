@@ -52,16 +52,15 @@ CELL_TIMEOUT = 900  # seconds; a cell that takes longer hangs
 MAX_SECONDS, MAX_MIB = 180, 4096  # what a lesson may take at cpu scale
 MAX_BYTES = 1_500_000  # size of a notebook
 
-# TensorFlow's C++ side writes these whatever its log level; they say nothing about the lesson. Nor does
-# the hint about retracing: a lesson that compares many small models compiles many.
+# TensorFlow's C++ side writes these whatever its log level; they say nothing about the lesson.
 PLATFORM_NOISE = re.compile(
     r"^(WARNING: All log messages before absl::InitializeLog"
     r"|[IWE]0000 00:00:\d|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] "
     r"|[IWE]\d{4} \d\d:\d\d:\d\d"
-    r"|To enable the following instructions: "
-    r"|WARNING:tensorflow:\d+ out of the last \d+ calls to .* triggered tf\.function retracing"
-    r"|\s*$)"
+    r"|To enable the following instructions: |\s*$)"
 )
+# A lesson that compares many small models compiles many; TensorFlow's hint goes to either stream.
+RETRACING = re.compile(r"^WARNING:tensorflow:\d+ out of the last \d+ calls to .* triggered tf\.function retracing")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root|tmp|private|var/folders|opt|usr|mnt|work|workspace)/\S+")
 OBJECT_ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION$", re.M | re.S)
@@ -324,8 +323,10 @@ def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Neighbouring pieces of one stream become one; start-up noise of the platform goes."""
     result: list[NotebookNode] = []
     for output in outputs:
-        if output.output_type == "stream" and output.name == "stderr":
-            kept = [line for line in output.text.splitlines(keepends=True) if not PLATFORM_NOISE.match(line)]
+        if output.output_type == "stream":
+            kept = [line for line in output.text.splitlines(keepends=True) if not RETRACING.match(line)]
+            if output.name == "stderr":
+                kept = [line for line in kept if not PLATFORM_NOISE.match(line)]
             if not kept:
                 continue
             output.text = "".join(kept)
