@@ -133,6 +133,14 @@ def test_platform_noise_on_stderr_is_dropped(write, tmp_path):
     assert builder.build_all([lesson], tmp_path / "out", "cpu") == 0
 
 
+def test_the_hint_about_retracing_is_dropped_and_the_lines_around_it_stay(write, tmp_path):
+    hint = "WARNING:tensorflow:5 out of the last 13 calls to <f at 0x7f7b909b3ba0> triggered tf.function retracing."
+    lesson = write("90_hint", f"# %%\nprint('before')\nprint()\nprint('{hint}')\nprint('after')\n")
+    assert builder.build_all([lesson], tmp_path / "out", "cpu") == 0
+    book = nbformat.read(tmp_path / "out" / "90_hint.ipynb", as_version=4)
+    assert book.cells[0].outputs[0].text == "before\n\nafter\n"
+
+
 EXERCISES = """
     # %% [markdown]
     # # Exercises

@@ -19,8 +19,8 @@ class Resume(keras.callbacks.Callback):
     dropout, Python's and NumPy's global random generators, the number of finished epochs and what
     they measured. It is replaced in one step: a kill while it is written leaves the one before.
 
-    `keras.callbacks.BackupAndRestore` does not serve here: it leaves out the state of dropout,
-    writes its two files in place, and after a stop in the middle of an epoch it repeats batches
+    `keras.callbacks.BackupAndRestore` does not serve here: by its source it writes its two
+    files in place, and after a stop in the middle of an epoch it repeats batches
     that it has seen.
 
     Equal losses need data whose order follows from the epoch: `kerasllm.batches.padded` takes
