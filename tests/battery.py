@@ -10,7 +10,19 @@ import numpy as np
 from keras import layers, ops
 
 from kerasllm import models, text
-from kerasllm.layers import FeedForward, LSTMCell, MaskedMax, MaskedMean
+from kerasllm.layers import (
+    FeedForward,
+    LayerNormalization,
+    LearnedPositions,
+    LSTMCell,
+    MaskedMax,
+    MaskedMean,
+    MultiHeadAttention,
+    RMSNormalization,
+    RotaryPositions,
+    SinusoidalPositions,
+    TransformerBlock,
+)
 
 TOKENIZER = text.train_characters(["a good film", "a bad film"], byte_fallback=False)
 LABELS = ["negative", "positive"]
@@ -29,6 +41,10 @@ class LayerCase:
         masked: the layer takes ``mask`` (batch, time); padded positions never matter.
         padded: ids of 0 at the end are padding; more or less of it never matters.
         pooled: the output has no time axis.
+        context_shape: shape of a second input, the argument ``context``; none when empty.
+        context_mask: name of the argument that says which positions of the context are real.
+        weightless: there is nothing to train in it.
+        unreached: how the names of those weights end that no gradient reaches.
         output_dtype: what the output is under every policy; the compute dtype when None.
         reference: the output that another implementation gives with the layer's own weights.
         refused: constructor arguments that must raise ValueError, with a word of the message.
@@ -44,8 +60,12 @@ class LayerCase:
     masked: bool = False
     padded: bool = False
     pooled: bool = False
+    context_shape: tuple[int, ...] = ()
+    context_mask: str = ""
+    weightless: bool = False
+    unreached: str | None = None
     output_dtype: str | None = None
-    reference: Callable[[layers.Layer, np.ndarray], Any] | None = None
+    reference: Callable[..., Any] | None = None
     refused: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     refuses: Callable[..., Any] | None = None
 
@@ -55,9 +75,20 @@ class LayerCase:
             return random.integers(1, self.vocabulary, self.input_shape, dtype="int32")
         return random.normal(size=self.input_shape).astype("float32")
 
-    @property
-    def input_dtype(self) -> str:
-        return "int32" if self.vocabulary else "float32"
+    def context(self, seed: int = 1) -> dict[str, np.ndarray]:
+        if not self.context_shape:
+            return {}
+        return {"context": np.random.default_rng(seed).normal(size=self.context_shape).astype("float32")}
+
+    def masks(self, texts: slice = slice(1)) -> dict[str, np.ndarray]:
+        """The masks that the layer takes: the last two positions of some texts, else of the first, are padding."""
+        shapes = {"mask": self.input_shape} if self.masked else {}
+        if self.context_mask:
+            shapes[self.context_mask] = self.context_shape
+        masks = {name: np.ones(shape[:2], bool) for name, shape in shapes.items()}
+        for mask in masks.values():
+            mask[texts, -2:] = False
+        return masks
 
 
 def dense_stack(layer, inputs):
@@ -69,6 +100,67 @@ def dense_stack(layer, inputs):
     for dense, own in ((middle, layer.expand), (last, layer.project)):
         dense.set_weights(own.get_weights())
     return last(middle(inputs))
+
+
+def gated_product(layer, inputs):
+    """Equation 6 of Shazeer (2020) in NumPy: SwiGLU."""
+    expand, expand_bias, gate, gate_bias, project, project_bias = layer.get_weights()
+    gates = inputs @ gate + gate_bias
+    return (gates / (1 + np.exp(-gates)) * (inputs @ expand + expand_bias)) @ project + project_bias
+
+
+def copy_weights(theirs, ours):
+    """Give a layer of others the weights of ours: the same numbers, theirs with an axis for the heads."""
+    pairs = zip(ours.get_weights(), theirs.get_weights(), strict=True)
+    theirs.set_weights([weight.reshape(shaped.shape) for weight, shaped in pairs])
+
+
+def keras_attention(layer, inputs, context=None, mask=None):
+    """Keras's attention with the weights of a MultiHeadAttention, and its attention weights."""
+    given = {"use_bias": layer.use_bias, "sliding_window": layer.window}
+    head_dim = layer.head_dim or inputs.shape[-1] // layer.num_heads
+    if layer.num_kv_heads is None:
+        theirs = layers.MultiHeadAttention(layer.num_heads, head_dim, **given)
+    else:
+        theirs = layers.GroupQueryAttention(head_dim, layer.num_heads, layer.num_kv_heads, **given)
+    context = inputs if context is None else context
+    theirs(inputs, context)
+    copy_weights(theirs, layer)
+    if mask is not None:
+        mask = mask if mask.ndim == 3 else np.repeat(mask[:, None], inputs.shape[1], axis=1)
+    return theirs(inputs, context, attention_mask=mask, use_causal_mask=layer.causal, return_attention_scores=True)
+
+
+def keras_hub_block(layer, inputs, context=None, mask=None, context_mask=None):
+    """KerasHub's encoder or decoder block with the weights of a TransformerBlock."""
+    import keras_hub
+
+    kind = keras_hub.layers.TransformerDecoder if layer.causal else keras_hub.layers.TransformerEncoder
+    theirs = kind(
+        layer.hidden_dim,
+        layer.num_heads,
+        activation=layer.activation,
+        layer_norm_epsilon=layer.norm_epsilon,
+        normalize_first=layer.norm_first,
+    )
+    if layer.causal:
+        given = {"decoder_padding_mask": mask, "encoder_sequence": context, "encoder_padding_mask": context_mask}
+    else:
+        given = {"padding_mask": mask}
+    theirs(inputs, **given)
+    pairs = [
+        (theirs._self_attention_layer, layer.attention),
+        (theirs._self_attention_layer_norm, layer.attention_norm),
+        (theirs._feedforward_intermediate_dense, layer.feed_forward.expand),
+        (theirs._feedforward_output_dense, layer.feed_forward.project),
+        (theirs._feedforward_layer_norm, layer.feed_forward_norm),
+    ]
+    if context is not None:
+        pairs.append((theirs._cross_attention_layer, layer.context_attention))
+        pairs.append((theirs._cross_attention_layer_norm, layer.context_norm))
+    for pair in pairs:
+        copy_weights(*pair)
+    return theirs(inputs, **given)
 
 
 def keras_lstm(layer, inputs):
@@ -99,6 +191,15 @@ def step_by_step(model, inputs):
     return ops.stack(logits, axis=1)
 
 
+def with_a_cache(model, inputs):
+    """The logits of a GPT, one token at a time."""
+    cache, logits = model.make_cache(len(inputs)), []
+    for position in range(inputs.shape[1]):
+        one, cache = model(inputs[:, position : position + 1], cache=cache, position=position)
+        logits.append(one)
+    return ops.concatenate(logits, axis=1)
+
+
 @contextmanager
 def policy(dtype):
     """The global policy, which functions that wire layers together obey."""
@@ -126,6 +227,31 @@ FEED_FORWARD_REFUSED = [
     ({"hidden_dim": 4, "activation": "no-such-activation"}, "no-such-activation"),
 ]
 
+ATTENTION_REFUSED = [
+    ({"num_heads": 0}, "num_heads"),
+    ({"num_heads": 2.0}, "num_heads"),
+    ({"num_heads": None}, "num_heads"),
+    ({"num_heads": 2, "head_dim": 0}, "head_dim"),
+    ({"num_heads": 4, "num_kv_heads": 3}, "num_kv_heads=3"),
+    ({"num_heads": 2, "num_kv_heads": 4}, "num_kv_heads=4"),
+    ({"num_heads": 2, "window": 0}, "window"),
+    ({"num_heads": 2, "rotary_wavelength": 0}, "rotary_wavelength"),
+    ({"num_heads": 2, "dropout": 1}, "dropout"),
+]
+# Everything that attention can do at once.
+ALL = {
+    "causal": True,
+    "head_dim": 6,
+    "num_kv_heads": 2,
+    "window": 3,
+    "rotary_wavelength": 100.0,
+    "qk_norm": True,
+    "use_bias": False,
+    "dropout": 0.2,
+    "kernel_initializer": "glorot_normal",
+    "output_initializer": "orthogonal",
+}
+
 CASES = [
     LayerCase(
         "feed_forward",
@@ -145,11 +271,134 @@ CASES = [
         reference=dense_stack,
     ),
     LayerCase(
+        "feed_forward_swiglu",
+        lambda **kwargs: FeedForward(16, activation="silu", gated=True, **kwargs),
+        (2, 5, 8),
+        positionwise=True,
+        reference=gated_product,
+    ),
+    LayerCase(
+        "feed_forward_squared_relu",
+        lambda **kwargs: FeedForward(16, activation="squared_relu", output_initializer="orthogonal", **kwargs),
+        (2, 5, 8),
+        positionwise=True,
+        reference=dense_stack,
+    ),
+    LayerCase(
+        "layer_normalization",
+        LayerNormalization,
+        (2, 5, 8),
+        positionwise=True,
+        reference=lambda layer, inputs: layers.LayerNormalization(epsilon=1e-5)(inputs),
+        refused=[({"axis": 1}, "axis"), ({"scale": False}, "scale")],
+    ),
+    LayerCase(
+        "rms_normalization",
+        RMSNormalization,
+        (2, 5, 8),
+        positionwise=True,
+        reference=lambda layer, inputs: layers.RMSNormalization(epsilon=1e-5)(inputs),
+        refused=[({"axis": (1, 2)}, "axis")],
+    ),
+    LayerCase(
+        "rotary_positions",
+        lambda **kwargs: RotaryPositions(max_wavelength=100.0, **kwargs),
+        (2, 3, 5, 8),
+        positionwise=True,
+        weightless=True,
+        refused=[({"max_wavelength": 1}, "max_wavelength")],
+    ),
+    LayerCase(
+        "sinusoidal_positions",
+        lambda **kwargs: SinusoidalPositions(max_wavelength=100.0, **kwargs),
+        (2, 5, 8),
+        positionwise=True,
+        weightless=True,
+        refused=[({"max_wavelength": -1}, "max_wavelength")],
+    ),
+    LayerCase(
+        "learned_positions",
+        lambda **kwargs: LearnedPositions(7, initializer="glorot_normal", **kwargs),
+        (2, 5, 8),
+        positionwise=True,
+        reference=lambda layer, inputs: inputs + layer.get_weights()[0][:5],
+        refused=[({"context_length": 0}, "context_length"), ({"context_length": 4.0}, "context_length")],
+    ),
+    LayerCase(
+        "attention",
+        lambda **kwargs: MultiHeadAttention(2, causal=True, **kwargs),
+        (2, 5, 8),
+        causal=True,
+        masked=True,
+        unreached="key/bias",  # it adds the same to all scores of a query
+        reference=lambda *given: keras_attention(*given)[0],
+        refused=ATTENTION_REFUSED,
+    ),
+    LayerCase(
+        "attention_cross",
+        lambda **kwargs: MultiHeadAttention(4, num_kv_heads=2, head_dim=6, **kwargs),
+        (2, 5, 8),
+        positionwise=True,
+        context_shape=(2, 4, 10),
+        context_mask="mask",
+        unreached="key/bias",
+        reference=lambda *given, **context: keras_attention(*given, **context)[0],
+    ),
+    LayerCase(
+        "attention_all_arguments",
+        lambda **kwargs: MultiHeadAttention(4, **ALL, **kwargs),
+        (2, 5, 8),
+        causal=True,
+        masked=True,
+    ),
+    LayerCase(
+        "block_pre_norm",
+        lambda **kwargs: TransformerBlock(2, 16, causal=True, **kwargs),
+        (2, 5, 8),
+        causal=True,
+        masked=True,
+        unreached="attention/key/bias",
+        reference=keras_hub_block,
+        refused=[({**given, "hidden_dim": 16}, word) for given, word in ATTENTION_REFUSED]
+        + [({"num_heads": 2, "hidden_dim": 0}, "hidden_dim"), ({"num_heads": 2, "hidden_dim": 8, "norm": 1}, "norm")],
+    ),
+    LayerCase(
+        "block_post_norm",
+        lambda **kwargs: TransformerBlock(2, 16, norm_first=False, norm_epsilon=1e-3, activation="relu", **kwargs),
+        (2, 5, 8),
+        masked=True,
+        unreached="attention/key/bias",
+        reference=keras_hub_block,
+    ),
+    LayerCase(
+        "block_cross",
+        lambda **kwargs: TransformerBlock(2, 16, causal=True, cross_attention=True, norm_first=False, **kwargs),
+        (2, 5, 8),
+        causal=True,
+        masked=True,
+        context_shape=(2, 4, 8),
+        context_mask="context_mask",
+        unreached="attention/key/bias",
+        reference=keras_hub_block,
+    ),
+    LayerCase(
+        "block_all_arguments",
+        lambda **kwargs: TransformerBlock(
+            4, 16, cross_attention=True, norm="rms_norm", activation="squared_relu", gated=True, **ALL, **kwargs
+        ),
+        (2, 5, 8),
+        causal=True,
+        masked=True,
+        context_shape=(2, 4, 10),
+        context_mask="context_mask",
+    ),
+    LayerCase(
         "masked_mean",
         MaskedMean,
         (2, 5, 8),
         masked=True,
         pooled=True,
+        weightless=True,
         reference=lambda layer, inputs: inputs.mean(axis=1),
     ),
     LayerCase(
@@ -158,6 +407,7 @@ CASES = [
         (2, 5, 8),
         masked=True,
         pooled=True,
+        weightless=True,
         reference=lambda layer, inputs: inputs.max(axis=1),
     ),
     LayerCase(
@@ -204,6 +454,46 @@ CASES = [
         (2, 6),
         vocabulary=30,
         causal=True,
+    ),
+    LayerCase(
+        "gpt",
+        lambda **kwargs: models.GPT(30, 8, num_layers=2, num_heads=2, embedding_dim=8, dropout=0.2, **kwargs),
+        (2, 6),
+        vocabulary=30,
+        causal=True,
+        unreached="key/bias",
+        reference=with_a_cache,
+        refused=[
+            ({"vocabulary_size": 0}, "vocabulary_size"),
+            ({"vocabulary_size": 9, "num_heads": 3}, "num_heads=3"),
+            ({"vocabulary_size": 9, "positions": "absolute"}, "positions"),
+            ({"vocabulary_size": 9, "norm": "batch"}, "norm"),
+            ({"vocabulary_size": 9, "batch_parts": 0}, "batch_parts"),
+        ],
+    ),
+    LayerCase(
+        "gpt_modern",
+        lambda **kwargs: models.GPT(
+            30,
+            4,
+            num_layers=2,
+            num_heads=4,
+            embedding_dim=8,
+            num_kv_heads=2,
+            positions="rotary",
+            norm="rms_norm",
+            activation="silu",
+            gated=True,
+            qk_norm=True,
+            use_bias=False,
+            tied=False,
+            batch_parts=2,
+            **kwargs,
+        ),
+        (2, 6),  # longer than the context: the cache is a ring
+        vocabulary=30,
+        causal=True,
+        reference=with_a_cache,
     ),
     LayerCase(
         "bag_of_embeddings",

@@ -52,7 +52,7 @@ model.classify(sys.argv[2:]).to_json(sys.argv[1] + ".json", double_precision=15)
 
 def test_one_file_goes_from_strings_to_the_same_probabilities_in_a_fresh_process(tmp_path):
     texts = ["a good film", "an unknown word", "", "bad " * 40]
-    model = trained(models.bilstm, units=4, max_length=9, pooling="mean", dropout=0.1)
+    model = trained(models.bilstm, units=4, max_length=9, pooling="max_mean", dropout=0.1)
     expected = model.classify(texts)
     path = tmp_path / "model.keras"
     model.save(path)
@@ -112,8 +112,10 @@ def test_given_embeddings_stay_as_they_are_until_they_are_released(function):
     assert np.abs(layer.get_weights()[0] - vectors).max() > 0
 
 
-def test_two_layers_of_the_bilstm_ignore_padding():
-    model = models.bilstm(TOKENIZER, LABELS, 8, 4, depth=2)
+@pytest.mark.parametrize("pooling", ["max", "mean", "max_mean"])
+def test_two_layers_of_the_bilstm_ignore_padding(pooling):
+    model = models.bilstm(TOKENIZER, LABELS, 8, 4, depth=2, pooling=pooling)
+    assert model.body.get_layer("logits").kernel.shape[0] == (16 if pooling == "max_mean" else 8)
     ids = model.encode(["a very good film", "bad"])
     longer = np.pad(ids, ((0, 0), (0, 5)))
     np.testing.assert_allclose(model.predict_on_batch(longer), model.predict_on_batch(ids), atol=1e-6)

@@ -1,7 +1,24 @@
 """Building blocks, one idea a file. They run on every Keras backend."""
 
+from kerasllm.layers.attention import MultiHeadAttention
 from kerasllm.layers.feed_forward import FeedForward
 from kerasllm.layers.lstm import LSTMCell
+from kerasllm.layers.normalization import LayerNormalization, RMSNormalization
 from kerasllm.layers.pooling import MaskedMax, MaskedMean
+from kerasllm.layers.position import LearnedPositions, RotaryPositions, SinusoidalPositions, rotate
+from kerasllm.layers.transformer import TransformerBlock
 
-__all__ = ["FeedForward", "LSTMCell", "MaskedMax", "MaskedMean"]
+__all__ = [
+    "FeedForward",
+    "LSTMCell",
+    "LayerNormalization",
+    "LearnedPositions",
+    "MaskedMax",
+    "MaskedMean",
+    "MultiHeadAttention",
+    "RMSNormalization",
+    "RotaryPositions",
+    "SinusoidalPositions",
+    "TransformerBlock",
+    "rotate",
+]

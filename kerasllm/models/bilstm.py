@@ -7,7 +7,7 @@ from kerasllm.layers import MaskedMax, MaskedMean
 from kerasllm.models.bag_of_embeddings import embedding
 from kerasllm.models.text_classifier import TextClassifier
 
-POOLINGS = {"max": MaskedMax, "mean": MaskedMean}
+POOLINGS = {"max": [MaskedMax], "mean": [MaskedMean], "max_mean": [MaskedMax, MaskedMean]}
 
 
 def bilstm(
@@ -37,7 +37,7 @@ def bilstm(
         embedding_dim: size of an embedding.
         units: size of the LSTM's state in each direction.
         depth: number of bidirectional layers.
-        pooling: "max" or "mean" over the real tokens.
+        pooling: "max" or "mean" over the real tokens, or "max_mean", both side by side.
         token_dropout: share of the tokens whose whole vector is set to 0 while training.
         dropout: share of the numbers set to 0 while training: in the embeddings, between the
             layers, and before the dense layer.
@@ -68,7 +68,8 @@ def bilstm(
         hidden = layers.Dropout(dropout, name=f"dropout_{i}")(hidden)
         lstm = layers.LSTM(units, return_sequences=True, name="lstm")
         hidden = layers.Bidirectional(lstm, name=f"bilstm_{i}")(hidden, mask=mask)  # (batch, time, 2 * units)
-    pooled = POOLINGS[pooling](name="pool")(hidden, mask=mask)  # (batch, 2 * units)
+    pooled = [pool()(hidden, mask=mask) for pool in POOLINGS[pooling]]  # (batch, 2 * units) each
+    pooled = ops.concatenate(pooled, axis=-1)  # (batch, 2 * units), or 4 * units for both
     pooled = layers.Dropout(dropout, name="dropout")(pooled)
     logits = layers.Dense(len(labels), dtype="float32", name="logits")(pooled)  # (batch, labels)
     return TextClassifier(keras.Model(ids, logits, name="body"), tokenizer, labels, max_length, name=name)

@@ -1,9 +1,20 @@
-"""What surrounds a training run: learning-rate schedules, callbacks, weights of classes."""
+"""What surrounds a training run: recipes, learning-rate schedules, callbacks, weights of classes."""
 
 from kerasllm.training.callbacks import ProgressLine
 from kerasllm.training.classes import class_weights
 from kerasllm.training.nan import StopAtNaN
+from kerasllm.training.recipes import classic, modern
 from kerasllm.training.resume import Resume
 from kerasllm.training.schedules import WarmupLinear, warmup_cosine, warmup_linear
 
-__all__ = ["ProgressLine", "Resume", "StopAtNaN", "WarmupLinear", "class_weights", "warmup_cosine", "warmup_linear"]
+__all__ = [
+    "ProgressLine",
+    "Resume",
+    "StopAtNaN",
+    "WarmupLinear",
+    "class_weights",
+    "classic",
+    "modern",
+    "warmup_cosine",
+    "warmup_linear",
+]

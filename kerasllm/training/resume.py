@@ -24,9 +24,11 @@ class Resume(keras.callbacks.Callback):
     that it has seen.
 
     Equal losses need data whose order follows from the epoch: `kerasllm.batches.padded` takes
-    ``start_epoch=resume.epoch``, `kerasllm.batches.windows` takes ``start_step``. Arrays that `fit`
-    itself shuffles come in another order after a restart. A kill costs at most one epoch; for long
-    runs make epochs short. Callbacks with a memory of their own, such as early stopping, begin anew.
+    ``start_epoch=resume.epoch``, `kerasllm.batches.windows` takes ``start_step=resume.epoch *
+    steps_per_epoch``. Arrays that `fit` itself shuffles come in another order after a restart. A kill
+    costs at most one epoch; for long runs make epochs short with ``fit(..., steps_per_epoch=...)``. They
+    may end in the middle of an accumulation of gradients. Callbacks with a memory of their own, such as
+    early stopping, begin anew.
 
     Args:
         path: the file of the state, such as "runs/gpt.state.npz". Delete it to start again.

@@ -1,0 +1,149 @@
+"""The GPT: equal to KerasHub's GPT-2, its configurations, its costs."""
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from kerasllm.models import GPT, gpt
+from kerasllm.training import classic, modern
+
+SMALL = {"vocabulary_size": 50, "context_length": 16, "num_layers": 2, "num_heads": 2, "embedding_dim": 16}
+IDS = np.random.default_rng(0).integers(0, 50, (4, 16)).astype("int32")
+
+
+def numbers(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def copy_from_kerashub(model, backbone):
+    """The weights of a KerasHub GPT-2 in a GPT."""
+    model.embed.set_weights([backbone.token_embedding.embeddings])
+    model.place.set_weights([backbone.get_layer("position_embedding").position_embeddings])
+    for ours, theirs in zip(model.blocks, backbone.transformer_layers, strict=True):
+        attention = theirs._self_attention_layer
+        for name in ("query", "key", "value"):
+            dense = getattr(attention, f"{name}_dense")
+            kernel = ops.reshape(dense.kernel, (model.embedding_dim, -1))
+            getattr(ours.attention, name).set_weights([kernel, ops.reshape(dense.bias, (-1,))])
+        output = attention._output_dense
+        kernel = ops.reshape(output.kernel, (-1, model.embedding_dim))
+        ours.attention.output_dense.set_weights([kernel, output.bias])
+        ours.attention_norm.set_weights(theirs._self_attention_layer_norm.get_weights())
+        ours.feed_forward_norm.set_weights(theirs._feedforward_layer_norm.get_weights())
+        ours.feed_forward.expand.set_weights(theirs._feedforward_intermediate_dense.get_weights())
+        ours.feed_forward.project.set_weights(theirs._feedforward_output_dense.get_weights())
+    model.final_norm.set_weights(backbone.layer_norm.get_weights())
+
+
+def test_logits_are_those_of_kerashub():
+    backbone = keras_hub.models.GPT2Backbone(
+        50, num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=64, dropout=0.0, max_sequence_length=16
+    )
+    random = np.random.default_rng(1)
+    backbone.set_weights([random.normal(0, 0.3, w.shape) for w in backbone.weights])
+    model = GPT(**SMALL, activation="gelu_tanh")
+    model(IDS)
+    copy_from_kerashub(model, backbone)
+    features = backbone({"token_ids": IDS, "padding_mask": np.ones_like(IDS)})
+    np.testing.assert_allclose(numbers(model.features(IDS)), numbers(features), atol=1e-5)
+    expected = backbone.token_embedding(features, reverse=True)
+    np.testing.assert_allclose(numbers(model(IDS)), numbers(expected), atol=1e-4)
+
+
+def test_parts_of_a_batch_change_nothing():
+    model = GPT(**SMALL)
+    whole = numbers(model(IDS))
+    for parts in (2, 3, 5):  # 5 parts of 4 texts: one is empty
+        model.batch_parts = parts
+        np.testing.assert_allclose(numbers(model(IDS)), whole, atol=1e-6)
+
+
+def test_zero_init_starts_at_equal_probabilities():
+    model = GPT(**SMALL, tied=False, zero_init=True)
+    assert np.ptp(numbers(model(IDS))) == 0
+    x = np.random.default_rng(2).normal(size=(1, 5, 16)).astype("float32")
+    np.testing.assert_allclose(numbers(model.blocks[0](x)), x)
+
+
+def test_gpt2_start():
+    keras.utils.set_random_seed(0)
+    model = gpt("nano", vocabulary_size=65)
+    block = model.blocks[0]
+    assert np.std(numbers(block.attention.query.kernel)) == pytest.approx(0.02, rel=0.05)
+    assert np.std(numbers(block.feed_forward.project.kernel)) == pytest.approx(0.02 / np.sqrt(8), rel=0.05)
+    kernels = [numbers(dense.kernel) for dense in (block.attention.query, block.attention.key)]
+    assert not np.allclose(*kernels)
+
+
+def test_named_configurations_have_the_published_sizes():
+    assert gpt("nano", vocabulary_size=65).count_params() == 804_096  # nanoGPT says 0.80 M
+    assert gpt("gpt2", num_layers=1).count_params() == 124_439_808 - 11 * 7_087_872  # twelve blocks in GPT-2
+
+
+def test_flops_are_those_that_tensorflow_counts():
+    model = GPT(**SMALL, positions="rotary", num_kv_heads=1)
+    model(IDS)
+    concrete = tf.function(lambda ids: model(ids)).get_concrete_function(tf.TensorSpec((1, 16), "int32"))
+    options = (
+        tf.compat.v1.profiler.ProfileOptionBuilder(tf.compat.v1.profiler.ProfileOptionBuilder.float_operation())
+        .with_empty_output()
+        .build()
+    )
+    counted = tf.compat.v1.profiler.profile(concrete.graph, options=options).total_float_ops
+    ours = 16 * model.flops_per_token(context=16)  # TensorFlow multiplies by the masked half too
+    assert ours == pytest.approx(counted, rel=0.15)  # TensorFlow also counts what is not a matrix product
+    assert ours < counted
+    assert model.flops_per_token(training=True) == 3 * model.flops_per_token()
+
+
+def test_describe_adds_up():
+    text = gpt("nano", vocabulary_size=65).describe()
+    assert "parameters" in text
+    assert "804,096" in text
+    assert "tied" in text
+
+
+def test_arguments_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"no configuration 'gpt5'.*gpt2-xl"):
+        gpt("gpt5")
+    with pytest.raises(ValueError, match="num_heads=3"):
+        GPT(**SMALL | {"num_heads": 3})
+    with pytest.raises(ValueError, match=r"positions.*'absolute'"):
+        GPT(**SMALL, positions="absolute")
+    with pytest.raises(ValueError, match="17 tokens"):
+        GPT(**SMALL)(np.zeros((1, 17), "int32"))
+
+
+@pytest.mark.parametrize("recipe", [classic, modern])
+def test_recipes_learn(recipe):
+    """Each text repeats one token: a model that copies has no loss."""
+    keras.utils.set_random_seed(0)
+    model = GPT(**SMALL, norm="rms_norm", positions="rotary", tied=False)
+    model.compile(recipe(200, learning_rate=0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    ids = np.repeat(np.arange(32, dtype="int32")[:, None], 16, axis=1)
+    history = model.fit(ids, ids, batch_size=8, epochs=50, verbose=0).history["loss"]
+    assert history[0] > 2
+    assert history[-1] < 0.2
+
+
+def test_recipes_decay_what_they_say():
+    model = GPT(**SMALL)
+    model(IDS)
+    optimizer = classic(10, weight_decay=0.5)
+    optimizer.build(model.trainable_variables)
+    decayed = {v.path.split("/", 1)[1] for v in model.trainable_variables if optimizer._use_weight_decay(v)}
+    assert all(path.endswith(("kernel", "embeddings")) for path in decayed)
+    assert len(decayed) == 2 + 2 * 6
+
+
+def test_muon_leaves_embeddings_and_head_to_adam():
+    model = GPT(**SMALL, tied=False, positions="rotary", norm="rms_norm", use_bias=False)
+    model(IDS)
+    optimizer = modern(10)
+    optimizer.build(model.trainable_variables)
+    by_muon = {v.path.split("/", 1)[1] for v in model.trainable_variables if not optimizer._should_use_adamw(v)}
+    assert len(by_muon) == 2 * 6
+    assert all("attention/" in path or "feed_forward/" in path for path in by_muon)
