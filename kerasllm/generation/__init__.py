@@ -1,0 +1,34 @@
+"""From a trained model to text: samplers, and a loop that is compiled once and writes many tokens in one call.
+
+    from kerasllm.generation import Sampling, generate, stream
+
+    generate(model, "In the beginning", 100, Sampling(temperature=0.8, top_p=0.95), seed=1, tokenizer=tokenizer)
+    for piece in stream(model, "In the beginning", 100, tokenizer=tokenizer):
+        print(piece, end="", flush=True)
+
+| sampler                            | the next token is                                             |
+|------------------------------------|---------------------------------------------------------------|
+| `Greedy`                           | the most probable one                                         |
+| `Sampling`                         | drawn: temperature, top-k, top-p, min-p, repetition penalty   |
+| `Beam`                             | the one that begins the most probable text that was found     |
+
+A GPT keeps keys and values of the tokens so far; any other model with a ``step`` like that of
+`kerasllm.models.LSTMLanguageModel` keeps its states.
+
+Contrastive search is not built again: KerasHub's sampler takes a GPT of ours, `ids` being the prompts with room behind
+and `mask` True on the prompts:
+
+    hidden, cache = model.features(ids, cache=model.make_cache(rows, capacity))
+
+    def next_token(prompt, cache, index):
+        features, cache = model.features(prompt[:, index - 1 : index], cache=cache, position=index - 1)
+        return model.head(features)[:, 0], features[:, 0], cache
+
+    sampler = keras_hub.samplers.ContrastiveSampler(k=4, alpha=0.6)
+    sampler(next_token, ids, cache, prompt_length, mask, hidden_states=hidden, model=model)
+"""
+
+from kerasllm.generation.generating import generate, stream
+from kerasllm.generation.samplers import Beam, Greedy, Sampling
+
+__all__ = ["Beam", "Greedy", "Sampling", "generate", "stream"]

@@ -1,0 +1,14 @@
+"""Models and files of weights: a trained model as one safetensors file, and back.
+
+    from kerasllm import weights
+
+    weights.save_safetensors(model, "gpt.safetensors", dtype="float16")
+    model = weights.load_safetensors("gpt.safetensors")
+
+Such a file holds numbers and text, no code: it is safe to open one of a stranger. ``model.save("gpt.keras")`` is the
+other way; it also holds the optimizer.
+"""
+
+from kerasllm.weights.safetensors_file import load_safetensors, read_metadata, save_safetensors
+
+__all__ = ["load_safetensors", "read_metadata", "save_safetensors"]
