@@ -243,6 +243,39 @@ def test_files_of_others_are_read(tmp_path):
     assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.mask_id, tokenizer.unknown_id) == (2, 3, 4, 1)
     assert tokenizer.encode("lowest low low low") == [5, 6, 5, 5, 5]
     assert tokenizer.encode("[SEP]") == [1, 1, 1]
+    assert tokenizer.pad_id == 0
+
+
+def gpt2_file() -> tokenizers.Tokenizer:
+    """A tokenizer as GPT-2's file has it: one special token, with the last id, and none for padding."""
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE())
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator(CORPUS, trainer)
+    backend.add_special_tokens(["<|endoftext|>"])
+    return backend
+
+
+def test_padding_may_have_any_id(tmp_path):
+    gpt2_file().save(str(tmp_path / "tokenizer.json"))
+    tokenizer = Tokenizer.load(tmp_path, pad="<|endoftext|>")
+    last = tokenizer.vocabulary_size - 1
+    assert tokenizer.pad_id == tokenizer.eos_id == tokenizer.bos_id == last > 256
+    assert tokenizer.encode("low") == gpt2_file().encode("low").ids  # nothing is filled up
+    assert last not in tokenizer.encode("<|endoftext|>")
+    assert tokenizer.decode([*tokenizer.encode("low ünd 你"), last, last]) == "low ünd 你"
+    tokenizer.save(tmp_path / "ours.json")
+    for copy in (Tokenizer.load(tmp_path / "ours.json"), pickle.loads(pickle.dumps(tokenizer))):
+        assert copy.pad_id == last
+        assert copy.fingerprint == tokenizer.fingerprint
+    names = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "low": 4}  # as in RoBERTa files
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(names, unk_token="<unk>"))
+    backend.add_special_tokens(list(names)[:4])
+    assert (Tokenizer(backend).pad_id, Tokenizer(backend).bos_id, Tokenizer(backend).eos_id) == (1, 0, 2)
+    backend.enable_padding()  # the library's default, [PAD] with id 0, which this file does not have
+    assert Tokenizer(backend).pad_id == 1
 
 
 # Saving -------------------------------------------------------------------------------------------
@@ -386,10 +419,14 @@ def test_wrong_files_are_refused(tmp_path):
 
 
 def test_a_tokenizer_without_padding_is_refused():
-    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<unk>": 0, "<pad>": 1}, unk_token="<unk>"))
-    backend.add_special_tokens(["<unk>", "<pad>"])
-    with pytest.raises(ValueError, match=r"no special token <pad> or \[PAD\] with id 0"):
+    backend = gpt2_file()
+    with pytest.raises(ValueError, match=r"no special token for padding.*pad='<\|endoftext\|>'"):
         Tokenizer(backend)
+    with pytest.raises(ValueError, match=r"pad='low' is no special token.*\['<\|endoftext\|>'\]"):
+        Tokenizer(backend, pad="low")
+    nothing = tokenizers.Tokenizer(tokenizers.models.WordLevel({"low": 0}, unk_token="low"))
+    with pytest.raises(ValueError, match=r"special tokens: \{\}\)\. Train the tokenizer"):
+        Tokenizer(nothing)
 
 
 # Cleaning -----------------------------------------------------------------------------------------
@@ -409,6 +446,8 @@ def test_each_step_of_cleaning():
     assert clean("&lt;b&gt;", tags=True) == "<b>"
     assert clean("ÀB", **off, lower=True) == "àb"
     assert clean(" e\u0301&amp;\x00 ", **off) == " e\u0301&amp;\x00 "
+    assert clean("A\x1b\u0300") == "À"  # the letter and its accent meet when the character between them goes
+    assert clean("Ａ\u0300", width=True) == "À"
 
 
 @settings(max_examples=200, deadline=None)

@@ -46,7 +46,7 @@ def padded(
         seed: the same seed gives the same batches.
         start_epoch: the epoch to begin with, when a shuffled run is resumed.
         drop_remainder: leave the last batch out when it is not full.
-        pad_id: what to fill up with.
+        pad_id: what to fill up with: `pad_id` of the tokenizer, 0 for every one that is trained here.
 
     Returns:
         A `tf.data.Dataset`, which `fit`, `evaluate` and `predict` take on every backend of Keras. Its elements are

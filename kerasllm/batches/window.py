@@ -38,8 +38,8 @@ def windows(
         seed: the same seed gives the same batches.
         start_step: number of the first batch.
         steps: how many batches, of all epochs together; in order it may be left out for the whole pass.
-            Tell `fit` how they make epochs: ``fit(windows(..., steps=2000), steps_per_epoch=250, epochs=8)``.
-            Without ``steps_per_epoch`` each epoch shows all of them, the same ones.
+            Tell `fit` how they make epochs: ``fit(windows(..., steps=2000), steps_per_epoch=250, epochs=8,
+            shuffle=False)``. Without ``steps_per_epoch`` each epoch shows all of them, the same ones.
         shuffle: see above.
 
     Returns:

@@ -30,9 +30,9 @@ def clean(
     *,
     tags: bool = False,
     html: bool = True,
-    form: str | None = "NFC",
-    width: bool = False,
     control: bool = True,
+    width: bool = False,
+    form: str | None = "NFC",
     space: bool = True,
     lower: bool = False,
 ) -> str:
@@ -42,12 +42,12 @@ def clean(
         text: the text.
         tags: replace HTML tags and comments (``<br />``) by a space.
         html: replace HTML entities (``&amp;``) by their characters.
+        control: make every kind of line end (CR LF, U+2028) a newline, and remove control characters
+            and invisible marks (zero-width space, byte-order mark, soft hyphen, direction marks).
+        width: replace full-width letters and digits (``Ａ１``) by the usual ones. Chinese signs stay.
         form: Unicode normal form. "NFC" joins a letter and its accents to one character where there is
             one; "NFKC" also replaces look-alikes (``ﬁ``, ``①``, all full-width signs), which loses
             information; None leaves the text as it is.
-        width: replace full-width letters and digits (``Ａ１``) by the usual ones. Chinese signs stay.
-        control: make every kind of line end (CR LF, U+2028) a newline, and remove control characters
-            and invisible marks (zero-width space, byte-order mark, soft hyphen, direction marks).
         space: make every run of white space one space, keep newlines, and strip lines and text.
         lower: lower-case the text.
 
@@ -63,7 +63,7 @@ def clean(
         'Fish & chips'
     """
     check_text(text, 0)
-    for _, step in _steps(tags, html, form, width, control, space, lower):
+    for _, step in _steps(tags, html, control, width, form, space, lower):
         text = step(text)
     return text
 
@@ -73,9 +73,9 @@ def cleaning_report(
     *,
     tags: bool = False,
     html: bool = True,
-    form: str | None = "NFC",
-    width: bool = False,
     control: bool = True,
+    width: bool = False,
+    form: str | None = "NFC",
     space: bool = True,
     lower: bool = False,
 ) -> pd.DataFrame:
@@ -83,7 +83,7 @@ def cleaning_report(
 
     Args:
         texts: the texts.
-        tags, html, form, width, control, space, lower: see `clean`.
+        tags, html, control, width, form, space, lower: see `clean`.
 
     Returns:
         A frame with one row for each step, in the order in which they run, and the columns ``texts``
@@ -103,7 +103,7 @@ def cleaning_report(
 
     if isinstance(texts, str):
         raise TypeError(f"Expected several texts, not the one text {texts[:40]!r}. Put it into a list: [text].")
-    steps = _steps(tags, html, form, width, control, space, lower)
+    steps = _steps(tags, html, control, width, form, space, lower)
     rows = {name: {"texts": 0, "before": "", "after": ""} for name, _ in steps}
     total = 0
     for place, text in enumerate(texts):
@@ -123,15 +123,16 @@ def cleaning_report(
     return report
 
 
-def _steps(tags, html, form, width, control, space, lower) -> list[tuple[str, Callable[[str], str]]]:
+def _steps(tags, html, control, width, form, space, lower) -> list[tuple[str, Callable[[str], str]]]:
     if form is not None and form not in _FORMS:
         raise ValueError(f"form {form!r} is no Unicode normal form. Use one of {', '.join(_FORMS)}, or None.")
     steps = {
         "tags": tags and (lambda text: _TAG.sub(" ", text)),
         "html": html and entities.unescape,
-        "form": form and (lambda text: unicodedata.normalize(form, text)),
         "width": width and (lambda text: text.translate(_HALF)),
         "control": control and (lambda text: _CONTROL.sub("", _BREAK.sub("\n", text))),
+        # After the two before it: what they take away may have stood between a letter and its accent.
+        "form": form and (lambda text: unicodedata.normalize(form, text)),
         "space": space and _squeeze,
         "lower": lower and str.lower,
     }

@@ -15,12 +15,12 @@ import numpy as np
 import tokenizers
 
 # The role of a special token is read from its name: tokenizer.json has no other place for it.
-# The first name is ours; the others are those of BERT and RoBERTa files.
+# The first name is ours; the others are those of BERT, RoBERTa and GPT-2 files.
 ROLES = {
     "pad": ("<pad>", "[PAD]"),
     "unknown": ("<unk>", "[UNK]"),
-    "bos": ("<bos>", "[CLS]", "<s>"),
-    "eos": ("<eos>", "[SEP]", "</s>"),
+    "bos": ("<bos>", "[CLS]", "<s>", "<|endoftext|>"),
+    "eos": ("<eos>", "[SEP]", "</s>", "<|endoftext|>"),
     "mask": ("<mask>", "[MASK]"),
 }
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -31,16 +31,22 @@ class Tokenizer:
     """Turns text into ids and back. Made by a ``train_...`` function, `load` or `from_json`.
 
     The text of a user never becomes a special token: a text that contains ``<eos>`` is encoded like
-    any other text and decodes to itself. Id 0 is the padding, always.
+    any other text and decodes to itself.
+
+    The id of padding is `pad_id`. It is 0 in every tokenizer that is trained here; files of others may have another,
+    so give it to those who pad: ``batches.padded(ids, pad_id=tokenizer.pad_id)``.
 
     "Text" means a sequence of Unicode characters. Python can also hold half of a UTF-16 pair (a lone
     surrogate) in a string; that is no character, UTF-8 cannot store it, and it raises a ValueError.
 
     Args:
         backend: the tokenizer of the `tokenizers` library.
+        pad: the special token to pad with, for tokenizers without one of their own: GPT-2 has only
+            "<|endoftext|>". The choice is kept in the tokenizer's JSON. A model that leaves padding out
+            then leaves out this token too where it ends a text.
 
     Raises:
-        ValueError: if it has no special token for padding with id 0.
+        ValueError: if it has no special token for padding and none is named, or `pad` is no special token.
 
     Example:
         >>> from kerasllm import text
@@ -51,9 +57,9 @@ class Tokenizer:
         '你好 <eos>'
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer):
+    def __init__(self, backend: tokenizers.Tokenizer, pad: str | None = None):
         # A copy by its JSON: settings of the caller's object (padding, truncation) stay his own.
-        self._json = backend.to_str()
+        self._json = backend.to_str() if pad is None else _padded_with(backend, pad)
         self._backend = _backend(self._json, special=False)
         special = {token.content: id for id, token in backend.get_added_tokens_decoder().items() if token.special}
         self._special = dict(sorted(special.items(), key=lambda item: item[1]))
@@ -61,13 +67,21 @@ class Tokenizer:
         self.bos_id: int | None = self._role("bos")
         self.eos_id: int | None = self._role("eos")
         self.mask_id: int | None = self._role("mask")
-        if self._role("pad") != 0:
+        self.pad_id = self._padding()
+
+    def _padding(self) -> int:
+        """The id of the token that the file pads with, or else of the one with the name of padding."""
+        named = json.loads(self._json).get("padding") or {}
+        found = self._special.get(named.get("pad_token"), self._role("pad"))
+        if found is None:
+            one = next(iter(self._special), None)
             raise ValueError(
-                f"This tokenizer has no special token {' or '.join(ROLES['pad'])} with id 0 "
-                f"(its special tokens: {self._special}). Batches are padded with id 0: train the tokenizer with "
-                "kerasllm.text, or give the library's trainer special_tokens=['<pad>', ...]."
+                f"This tokenizer has no special token for padding, {' or '.join(ROLES['pad'])} "
+                f"(its special tokens: {self._special}). "
+                + (f"Name the one to pad with: Tokenizer.load(path, pad={one!r}), or t" if one else "T")
+                + "rain the tokenizer with kerasllm.text, or give the library's trainer special_tokens=['<pad>', ...]."
             )
-        self.pad_id = 0
+        return found
 
     def _role(self, role: str) -> int | None:
         return next((self._special[name] for name in ROLES[role] if name in self._special), None)
@@ -187,9 +201,9 @@ class Tokenizer:
         return self._json
 
     @classmethod
-    def from_json(cls, text: str) -> Tokenizer:
-        """The tokenizer of a JSON text made by `to_json`."""
-        return cls(_parsed(text, "This text"))
+    def from_json(cls, text: str, pad: str | None = None) -> Tokenizer:
+        """The tokenizer of a JSON text made by `to_json`. For `pad` see `Tokenizer`."""
+        return cls(_parsed(text, "This text"), pad)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write tokenizer.json, or into it when `path` is a folder. Other programs read this file too."""
@@ -199,17 +213,21 @@ class Tokenizer:
         unfinished.replace(path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Tokenizer:
-        """Read a tokenizer.json.
+    def load(cls, path: str | os.PathLike, pad: str | None = None) -> Tokenizer:
+        """Read a tokenizer.json, also one that another program wrote.
+
+        Args:
+            path: the file, or the folder that holds it.
+            pad: the special token to pad with, if the file has none for it. See `Tokenizer`.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the file is no tokenizer.json, or has no padding with id 0.
+            ValueError: if the file is no tokenizer.json, or it is not known what to pad with.
         """
         path = _file(path)
         if not path.exists():
             raise FileNotFoundError(f"There is no tokenizer at {path}. Write one with tokenizer.save({str(path)!r}).")
-        return cls(_parsed(path.read_bytes().decode("utf-8", errors="replace"), f"The file {path}"))
+        return cls(_parsed(path.read_bytes().decode("utf-8", errors="replace"), f"The file {path}"), pad)
 
     def __reduce__(self):
         return Tokenizer.from_json, (self.to_json(),)
@@ -350,6 +368,19 @@ def _backend(text: str, *, special: bool) -> tokenizers.Tokenizer:
     backend.no_truncation()
     backend.encode_special_tokens = not special
     return backend
+
+
+def _padded_with(backend: tokenizers.Tokenizer, pad: str) -> str:
+    """The JSON of a tokenizer, with the place for padding filled in."""
+    special = {token.content: id for id, token in backend.get_added_tokens_decoder().items() if token.special}
+    if pad not in special:
+        raise ValueError(
+            f"pad={pad!r} is no special token of this tokenizer. Name one of {list(special)}: padding must not be "
+            "mistaken for text."
+        )
+    copy = tokenizers.Tokenizer.from_str(backend.to_str())
+    copy.enable_padding(pad_id=special[pad], pad_token=pad)
+    return copy.to_str()
 
 
 def _parsed(text: str, what: str) -> tokenizers.Tokenizer:
