@@ -1,0 +1,275 @@
+# %% [markdown]
+# # Exercises 10 · Attention
+#
+# Five exercises, each alone. They need NumPy and no training. Where the text says *predict*,
+# write your guess down before you run anything.
+
+# %%
+import numpy as np
+
+from kerasllm.course import case, check
+
+# %% [markdown]
+# ## Exercise 1: one mask out of two rules
+#
+# Write the mask of a decoder whose texts are padded on the right. It is True where query $i$ may
+# look at key $j$: not later than itself, and not at padding. The result has the shape
+# (batch, time, time).
+#
+# *Predict:* which rows have no True at all, when padding stands on the right? And on the left?
+
+
+# %% tags=["answer"]
+def decoder_mask(real):
+    """real: bool array (batch, time), True at real tokens. Returns bool (batch, time, time)."""
+    ### BEGIN SOLUTION
+    time = real.shape[1]
+    causal = np.tril(np.ones((time, time), bool))  # (time, time)
+    return causal[None] & real[:, None, :]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    decoder_mask,
+    case("no padding", np.ones((1, 3), bool), expect=np.tril(np.ones((1, 3, 3), bool))),
+    case(
+        "one place of padding",
+        np.array([[True, True, False]]),
+        expect=np.array([[[1, 0, 0], [1, 1, 0], [1, 1, 0]]], bool),
+    ),
+    case(
+        "two texts of different length",
+        np.array([[True, False], [True, True]]),
+        expect=np.array([[[1, 0], [1, 0]], [[1, 0], [1, 1]]], bool),
+    ),
+    hint="np.tril gives the first rule. The second belongs to the keys, the last axis.",
+)
+
+
+# %% tags=["wrong"]
+def decoder_mask(real):
+    time = real.shape[1]
+    return np.tril(np.ones((time, time), bool))[None] & real[:, :, None]  # masks the queries
+
+
+# %% tags=["wrong"]
+def decoder_mask(real):
+    time = real.shape[1]
+    return np.triu(np.ones((time, time), bool))[None] & real[:, None, :]  # sees the future
+
+
+# %% [markdown]
+# With padding on the right every row has a True: the first token. With padding on the left the
+# first rows are empty. Exercise 2 must survive them.
+#
+# ## Exercise 2: a softmax that survives
+#
+# Write the softmax over the last axis among the allowed places. Forbidden places get exactly 0. A
+# row without any allowed place gets zeros everywhere, not NaN. Scores may be large: subtract a
+# maximum. A forbidden score may be the largest of its row, or even NaN; it must not matter.
+
+
+# %% tags=["answer"]
+def masked_softmax(scores, allowed):
+    """scores (..., keys) and bool allowed of the same shape. Returns weights (..., keys)."""
+    ### BEGIN SOLUTION
+    safe = np.where(allowed, scores, -np.inf)
+    top = safe.max(axis=-1, keepdims=True)
+    e = np.exp(safe - np.where(np.isfinite(top), top, 0))  # 0 at forbidden places
+    total = e.sum(axis=-1, keepdims=True)
+    return e / np.where(total > 0, total, 1)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+YES, NO = True, False
+check(
+    masked_softmax,
+    case("all allowed", np.log([[1.0, 3.0]]), np.array([[YES, YES]]), expect=np.array([[0.25, 0.75]])),
+    case("one forbidden", np.log([[1.0, 3.0, 4.0]]), np.array([[YES, YES, NO]]), expect=np.array([[0.25, 0.75, 0]])),
+    case("all forbidden", np.array([[5.0, 1.0]]), np.array([[NO, NO]]), expect=np.zeros((1, 2))),
+    case("large scores", np.array([[1000.0, 1000.0]]), np.array([[YES, YES]]), expect=np.array([[0.5, 0.5]])),
+    case("a huge forbidden one", np.array([[0, 0, 2e3]]), np.array([[YES, YES, NO]]), expect=np.array([[0.5, 0.5, 0]])),
+    case("a forbidden NaN", np.array([[np.nan, 1.0]]), np.array([[NO, YES]]), expect=np.array([[0.0, 1.0]])),
+    case("two rows", np.zeros((2, 2)), np.array([[YES, NO], [YES, YES]]), expect=np.array([[1, 0], [0.5, 0.5]])),
+    hint="Forbid first, then subtract the largest allowed score; divide by 1 where the sum is 0.",
+)  # fmt: skip
+
+
+# %% tags=["wrong"]
+def masked_softmax(scores, allowed):
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True) * allowed  # the mask after the softmax
+
+
+# %% tags=["wrong"]
+def masked_softmax(scores, allowed):
+    scores = np.where(allowed, scores, -1e9)
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)  # equal weights where nothing is allowed
+
+
+# %% tags=["wrong"]
+def masked_softmax(scores, allowed):
+    scores = np.where(allowed, scores, -1e9)
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True)) * allowed
+    total = e.sum(axis=0, keepdims=True)  # the wrong axis
+    return e / np.where(total > 0, total, 1)
+
+
+# %% [markdown]
+# ## Exercise 3: heads apart, heads together
+#
+# Write `heads_apart`: (batch, time, heads × d) becomes (batch, heads, time, d). Head 0 gets the
+# first $d$ numbers of each token.
+#
+# *Predict:* why does `x.reshape(batch, heads, time, d)` have the right shape and the wrong content?
+
+
+# %% tags=["answer"]
+def heads_apart(x, heads):
+    """x: array (batch, time, dim). Returns (batch, heads, time, dim / heads)."""
+    ### BEGIN SOLUTION
+    batch, time, dim = x.shape
+    return x.reshape(batch, time, heads, dim // heads).transpose(0, 2, 1, 3)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+numbers = np.arange(24.0).reshape(1, 3, 8)  # three tokens: 0 to 7, 8 to 15, 16 to 23
+check(
+    heads_apart,
+    case("one head", numbers, 1, expect=numbers[:, None]),
+    case("two heads", numbers, 2, expect=np.stack([numbers[..., :4], numbers[..., 4:]], axis=1)),
+    case("as many heads as numbers", numbers, 8, expect=numbers.transpose(0, 2, 1)[..., None]),
+    case(
+        "two texts",
+        np.concatenate([numbers, -numbers]),
+        2,
+        expect=np.stack([numbers, -numbers]).reshape(2, 3, 2, 4).swapaxes(1, 2),
+    ),
+    hint="Cut the last axis first; then change the order of the axes.",
+)
+
+
+# %% tags=["wrong"]
+def heads_apart(x, heads):
+    batch, time, dim = x.shape
+    return x.reshape(batch, heads, time, dim // heads)  # mixes tokens
+
+
+# %% tags=["wrong"]
+def heads_apart(x, heads):
+    batch, time, dim = x.shape
+    return x.reshape(batch, time, dim // heads, heads).transpose(0, 3, 1, 2)  # every h-th number
+
+
+# %% [markdown]
+# Reshape keeps the numbers in their order in memory. One token's numbers stand together there, so
+# a head of the wrong version gets whole tokens instead of a part of each.
+#
+# ## Exercise 4: turn one pair
+#
+# Rotary positions for two numbers: turn the point $(a, b)$ by the angle $p\,\omega$, counter
+# to the clock, where $p$ is the position.
+#
+# *Predict:* the query stands at 5 and the key at 3. By how much must both move until their dot
+# product changes?
+
+
+# %% tags=["answer"]
+def turn(pair, position, speed):
+    """pair: array (2,), the point. Returns the turned point (2,)."""
+    ### BEGIN SOLUTION
+    cos, sin = np.cos(position * speed), np.sin(position * speed)
+    return np.array([pair[0] * cos - pair[1] * sin, pair[1] * cos + pair[0] * sin])
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    turn,
+    case("position 0", np.array([3.0, 4.0]), 0, 0.7, expect=np.array([3.0, 4.0])),
+    case("a quarter turn", np.array([1.0, 0.0]), 1, np.pi / 2, expect=np.array([0.0, 1.0])),
+    case("two quarter turns", np.array([2.0, 1.0]), 2, np.pi / 2, expect=np.array([-2.0, -1.0])),
+    case("60 degrees", np.array([2.0, 0.0]), 2, np.pi / 6, expect=np.array([1.0, np.sqrt(3)])),
+    hint="cos and sin of the angle; the sine has a minus in the first number only.",
+)
+q, k = np.array([1.0, 2.0]), np.array([0.5, -1.0])
+for shift in (0, 1, 100):
+    print(f"moved by {shift:3d}: score {turn(q, 5 + shift, 0.3) @ turn(k, 3 + shift, 0.3):.6f}")
+
+
+# %% tags=["wrong"]
+def turn(pair, position, speed):
+    cos, sin = np.cos(position * speed), np.sin(position * speed)
+    return np.array([pair[0] * cos + pair[1] * sin, pair[1] * cos - pair[0] * sin])  # with the clock
+
+
+# %% tags=["wrong"]
+def turn(pair, position, speed):
+    angle = position * speed
+    return pair + np.array([np.sin(angle), np.cos(angle)])  # adds, as sinusoidal positions do
+
+
+# %% [markdown]
+# It never changes. Turning both by the same angle leaves the angle between them as it was.
+#
+# ## Exercise 5: many clocks
+#
+# Write the table of sinusoidal positions: row $p$ holds first the sines, then the cosines of
+# $p \, \omega_i$, where $\omega_i = 10000^{-2i/d}$ for $i = 0, \dots, d/2 - 1$.
+#
+# *Predict:* row 0.
+
+
+# %% tags=["answer"]
+def position_table(length, d):
+    """Returns the array (length, d) of sinusoidal positions; d is even."""
+    ### BEGIN SOLUTION
+    speeds = 10_000.0 ** (-2 * np.arange(d // 2) / d)  # (d / 2,)
+    angles = np.arange(length)[:, None] * speeds  # (length, d / 2)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+def rows_have_one_length(table):
+    squares = np.square(table).sum(axis=1)
+    return None if np.allclose(squares, squares[0]) else "the rows have different lengths; sine² + cosine² is 1."
+
+
+check(
+    position_table,
+    case("the shape", 7, 10, expect=lambda table: None if np.shape(table) == (7, 10) else "the shape is wrong."),
+    case("row lengths", 50, 16, expect=rows_have_one_length),
+    case("two numbers", 3, 2, expect=np.array([[0, 1], [0.841471, 0.540302], [0.909297, -0.416147]]), tolerance=1e-5),
+    case(
+        "four numbers",
+        2,
+        4,
+        expect=np.array([[0, 0, 1, 1], [0.841471, 0.00999983, 0.540302, 0.99995]]),
+        tolerance=1e-5,
+    ),
+    hint="Make the speeds, then the angles by an outer product of positions and speeds.",
+)
+
+
+# %% tags=["wrong"]
+def position_table(length, d):
+    speeds = 10_000.0 ** (-np.arange(d // 2) / d)  # half the exponent
+    angles = np.arange(length)[:, None] * speeds
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
+# %% tags=["wrong"]
+def position_table(length, d):
+    speeds = 10_000.0 ** (-2 * np.arange(d // 2) / d)
+    angles = np.arange(1, length + 1)[:, None] * speeds  # starts at position 1
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
+# %% [markdown]
+# Row 0 is zeros and then ones. All rows have the same length, so no position is louder than
+# another. Try `position_table(2000, 64)`: are two of its rows ever equal?
