@@ -599,29 +599,52 @@ place = {word: i for i, word in enumerate(glove.index)}
 G = rows_of_length_1(glove.to_numpy())  # (400000, 50)
 
 
-def glove_agreement(table):
-    a, b = (G[[place[w.lower()] for w in table[column]]] for column in ["word_1", "word_2"])
-    return spearmanr((a * b).sum(axis=1), table["score"]).statistic
+def glove_agreement(table, lower=True, known=400_000, unknown=None):
+    """Rank correlation with people, and on how many pairs; an unknown word drops its pair."""
+    pairs = table[["word_1", "word_2"]].map(str.lower if lower else str).to_numpy()
+    rows = [[place.get(word, known) for word in pair] for pair in pairs]
+    cosines = [G[a] @ G[b] if max(a, b) < known else unknown for a, b in rows]
+    kept = [k for k, c in enumerate(cosines) if c is not None]
+    people = table["score"].to_numpy()[kept]
+    return spearmanr([cosines[k] for k in kept], people).statistic, len(kept)
 
 
-full, ours_only = glove_agreement(pairs), glove_agreement(test)
-simlex = glove_agreement(load("simlex-999"))
+(full, n), (ours_only, _) = glove_agreement(pairs), glove_agreement(test)
+simlex, _ = glove_agreement(load("simlex-999"))
 print(f"our pairs of WordSim: GloVe {ours_only:.2f}, skip-gram {np.mean(skip_score):.2f}")
-print(f"SimLex-999: GloVe {simlex:.2f}")
-raw = glove.to_numpy()
-frequent = raw[:20_000]
-G = rows_of_length_1((raw - frequent.mean(axis=0)) / frequent.std(axis=0))
-print(f"all of WordSim, each column standardised first: {glove_agreement(pairs):.2f}")
-G = rows_of_length_1(raw)
-claim("GloVe on all of WordSim-353", full, "==", 0.52, tolerance=0.02, exact=True)
-claim("GloVe: WordSim minus SimLex", full - simlex, ">", 0.15, exact=True)
+print(f"all {n} pairs of WordSim: GloVe {full:.3f}; SimLex-999: {simlex:.2f}")
 
 # %% [markdown]
 # Look at the first line. With 15,000 times as much text, GloVe is only a little ahead on our pairs.
 # It is short, the test is small, and an encyclopedia is strong on pairs such as "planet, galaxy".
-# The third line is a warning: a step of preparation that nobody mentions can change a score more
-# than the model does. Compare published numbers with care. The GloVe paper (table 3) has 0.658 for
-# 300 numbers a word; our mark for 50, without any preparation, is 0.52, and we are within 0.02.
+#
+# How firm is such a number? GloVe knows lower-case words only, so we lower-cased "Jerusalem" and
+# "FBI", and then it knows all 353 pairs. The next cell prepares the test in other ways.
+
+# %%
+prepared = {
+    "lower case, all pairs": glove_agreement(pairs),
+    "as printed, unknown pairs dropped": glove_agreement(pairs, lower=False),
+    "as printed, unknown pairs count 0": glove_agreement(pairs, lower=False, unknown=0.0),
+    "50,000 words known, others dropped": glove_agreement(pairs, known=50_000),
+}
+raw = glove.to_numpy()
+frequent = raw[:20_000]
+G = rows_of_length_1((raw - frequent.mean(axis=0)) / frequent.std(axis=0))
+prepared["each column standardised first"] = glove_agreement(pairs)
+G = rows_of_length_1(raw)
+for name, (score, n) in prepared.items():
+    print(f"{name:35s} {score:.3f} on {n} pairs")
+outcomes = [score for score, _ in prepared.values()]
+claim("GloVe on all of WordSim-353", full, "==", 0.503, tolerance=0.002, exact=True)
+claim("what preparation alone changes", max(outcomes) - min(outcomes), ">", 0.1, exact=True)
+claim("GloVe: WordSim minus SimLex", full - simlex, ">", 0.15, exact=True)
+
+# %% [markdown]
+# The same vectors, the same test, and the scores lie further apart than many models do. The first
+# row is the one to report: nothing is left out, and the vectors stay as they are. The fourth row drops
+# five pairs with a rare word, which makes the test easier. Compare a published number only when you
+# know its preparation. (The GloVe paper, table 3, has 0.658 for 300 numbers a word.)
 #
 # WordSim-353 also rewards *relatedness*: "car" and "highway" are related, not similar. SimLex-999
 # (Hill et al. 2015) asks people for similarity alone, and there the score is much lower. A window

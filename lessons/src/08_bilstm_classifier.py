@@ -9,7 +9,7 @@
 # **You will build** a recurrent network and an LSTM in NumPy, equal to those of Keras, and a
 # classifier that reads English and Chinese in both directions.
 #
-# **Time** about 5 minutes to run on a 2-core laptop, the longest of Part II; reading takes longer.
+# **Time** about 3 minutes to run on a 2-core laptop; reading takes longer.
 
 # %%
 import importlib
@@ -34,23 +34,25 @@ from kerasllm import batches, models, text
 from kerasllm.course import claim, settings
 from kerasllm.data import load
 from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
+from kerasllm.training import warmup_cosine
 
 use_style()
 
 # %%
-TEXTS, EPOCHS, SEEDS, UNITS, PIECES, TOY_EPOCHS, WATCH_ZH = settings(
-    smoke=(300, 1, 1, 4, 600, 1, True),
-    cpu=(20_000, 3, 3, 64, 8_000, 4, False),
-    gpu=(20_000, 3, 5, 64, 8_000, 6, True),
+TEXTS, EPOCHS, ZH_EPOCHS, SEEDS, UNITS, PIECES, LENGTH, TOY_EPOCHS = settings(
+    smoke=(300, 1, 1, 1, 4, 600, 12, 1),
+    cpu=(20_000, 3, 4, 3, 64, 8_000, 160, 3),
+    gpu=(20_000, 3, 4, 5, 64, 8_000, 160, 6),
 )
 # TEXTS       how many texts of each data set are used at most (the sets are smaller than 20,000)
-# EPOCHS      passes over the texts
+# EPOCHS      passes over the English texts
+# ZH_EPOCHS   passes over the Chinese texts
 # SEEDS       repetitions with other random numbers
 # UNITS       size of the LSTM's state in each direction
 # PIECES      size of the Chinese vocabulary
+# LENGTH      texts are cut at this many tokens
 # TOY_EPOCHS  passes in the memory experiment
-# WATCH_ZH    repeat the run on validation texts that chose the Chinese settings
-BATCH, LENGTH, LABELS = 128, 128, ["negative", "positive"]  # texts are cut at LENGTH tokens
+LABELS = ["negative", "positive"]
 
 # %% [markdown]
 # ## What a bag cannot read
@@ -289,7 +291,7 @@ def memory(layer):
     """Train a recurrent layer to remember the first symbol; its accuracy after each epoch."""
     model = keras.Sequential([keras.Input((None, 8)), layer, layers.Dense(2)])
     adam = keras.optimizers.Adam(1e-2, clipnorm=1.0)
-    model.compile(adam, CROSS_ENTROPY, metrics=["accuracy"])
+    model.compile(adam, CROSS_ENTROPY, metrics=["accuracy"], jit_compile=False)
     x, y = memory_task(2048, MEMORY_STEPS, seed=0)
     watch = memory_task(512, MEMORY_STEPS, seed=1)
     history = model.fit(x, y, 64, TOY_EPOCHS, verbose=0, validation_data=watch).history
@@ -308,14 +310,14 @@ for seed in range(min(SEEDS, 2)):
     for name, make in makers.items():
         keras.utils.set_random_seed(seed)
         curve = memory(make())
-        early[name].append(curve[:2].max())
+        early[name].append(curve[0])
         print(f"{name:5s} seed {seed}, accuracy after each epoch:", *(f"{a:.2f}" for a in curve))
-claim("LSTM remembers the first symbol after 2 epochs", early["LSTM"], ">", 0.95)
+claim("LSTM remembers the first symbol after 1 epoch", early["LSTM"], ">", 0.95)
 claim("the RNN does not", early["RNN"], "<", 0.75)
 
 # %% [markdown]
-# Both have 24 units, the same data and the same optimizer. The LSTM learns the task in two passes.
-# The RNN guesses for longer. It may find the answer later, because Adam divides each gradient by
+# Both have 24 units, the same data and the same optimizer. The LSTM learns the task in one pass.
+# The RNN guesses for longer. It often finds the answer later, because Adam divides each gradient by
 # its usual size: a gradient that is small, but not yet lost in the noise, can still teach. With
 # more steps it is lost. The start matters too: with a full rotation, as Keras starts it, an RNN
 # can do this task as well, and over 100 steps neither of the two learned it in eight passes.
@@ -327,7 +329,8 @@ claim("the RNN does not", early["RNN"], "<", 0.75)
 # **BiLSTM** (Graves and Schmidhuber 2005). Every position then knows both sides.
 #
 # A text must become one vector. **Max pooling** takes for each of the numbers its largest value
-# over all positions (Conneau et al. 2017). A strong word then counts wherever it stands.
+# over all positions (Conneau et al. 2017). A strong word then counts wherever it stands. The mean
+# (lesson 07) lets all words vote. The Chinese model below takes both, side by side.
 # The next cell builds the two readings by hand.
 
 # %%
@@ -408,44 +411,51 @@ print(f"TF-IDF on the test texts: {accuracy(p_tfidf, y_test):.3f}")
 english = text.train_words(both, vocabulary_size=30_000, lower=True)
 
 
-def feed(ids, labels, seed, buckets=6):
-    options = {"batch_size": BATCH, "max_length": LENGTH, "buckets": buckets}
-    return batches.padded(ids, labels, **options, shuffle=True, seed=seed)
+def feed(ids, labels, seed, batch=64, buckets=12):
+    options = {"batch_size": batch, "max_length": LENGTH, "buckets": buckets}
+    two = np.eye(2, dtype="float32")[labels]  # (texts, 2): 1 becomes (0, 1)
+    return batches.padded(ids, two, **options, shuffle=True, seed=seed)
 
 
 def padding_share(ids, buckets):
-    found = [np.asarray(x) for x, _ in feed(ids, np.zeros(len(ids), int), 0, buckets)]
+    found = [np.asarray(x) for x, _ in feed(ids, np.zeros(len(ids), int), 0, buckets=buckets)]
     return sum((x == 0).sum() for x in found) / sum(x.size for x in found)
 
 
 ids_train, ids_both = english.encode_batch(train), english.encode_batch(both)
-shares = {buckets: padding_share(ids_both, buckets) for buckets in (1, 6)}
+shares = {buckets: padding_share(ids_both, buckets) for buckets in (1, 12)}
 for buckets, share in shares.items():
     print(f"{buckets} length(s) of batches: {share:.0%} of all places are padding")
 claim("share of padding with one length", shares[1], ">", 0.5)
-claim("share of padding with 6 buckets", shares[6], "<", 0.35)
+claim("share of padding with 12 buckets", shares[12], "<", 0.25)
 
 # %% [markdown]
 # ## The classifier
 #
-# The parts in their order: embeddings, dropout, a BiLSTM, masked max pooling, dropout, two logits.
-# Everything has been built above, and `models.bilstm` wires the layers of Keras in this way. Two
-# kinds of dropout fight over-fitting. One sets 40% of the numbers to zero. **Token dropout**
-# removes the whole vector of 10% of the words, so that no single word is enough (Gal and
-# Ghahramani 2016 drop whole words too).
+# The parts in their order: embeddings, dropout, a BiLSTM, masked pooling, dropout, two logits.
+# Everything has been built above, and `models.bilstm` wires the layers of Keras in this way.
+#
+# A million weights and some thousand texts: the model can learn the texts by heart (lesson 04).
+# Three things work against it. **Dropout** sets a share of the numbers to zero. **Token dropout**
+# removes the whole vector of some words, so that no single word is enough (Gal and Ghahramani 2016
+# drop whole words too). **Label smoothing** (Szegedy et al. 2016, section 7) asks for 0.95 and 0.05
+# in place of 1 and 0. Then extreme logits do not pay, and a text with a wrong label does less harm
+# (we use it for the Chinese texts only). The learning rate warms up and falls along a cosine
+# (lesson 04).
 #
 # We compare two starts of the embeddings. One is random. The other is **GloVe**, vectors of 50
 # numbers learned from six thousand million words (lesson 06; Pennington et al. 2014). Both are
-# trained further. To compile takes time, so we compile one model and give it new weights for each
-# seed.
+# trained further. One compiled model gets new weights for each seed.
 
 # %%
-RATE = 4e-3
+RATE = 4e-3  # the highest learning rate
 
 
-def compiled(tokenizer, dim, **options):
+def compiled(tokenizer, dim, smoothing=0.0, **options):
     model = models.bilstm(tokenizer, LABELS, dim, UNITS, max_length=LENGTH, **options)
-    model.compile(keras.optimizers.Adam(RATE), CROSS_ENTROPY, metrics=["accuracy"])
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    # Without XLA: it would compile each length of batches anew, and its loop is slower on a CPU.
+    model.compile(keras.optimizers.Adam(), loss, metrics=["accuracy"], jit_compile=False)
     return model
 
 
@@ -458,12 +468,18 @@ def restart(model, vectors, seed):
         variable.assign(ops.zeros_like(variable))
 
 
-def train_model(model, vectors, ids, labels, seed, epochs, watch=None):
+# %%
+def train_model(model, vectors, ids, labels, seed, epochs, batch=64, watch=None):
     restart(model, vectors, seed)
-    falling = keras.callbacks.LearningRateScheduler(lambda epoch: RATE * (1 - epoch / epochs))
-    return model.fit(
-        feed(ids, labels, seed), epochs=epochs, callbacks=[falling], validation_data=watch, verbose=0
-    ).history
+    data = feed(ids, labels, seed, batch)
+    steps = epochs * len(data)
+    rate = warmup_cosine(RATE, steps, steps // 10)  # it rises for a tenth of the steps
+
+    def set_rate(batch, logs):
+        model.optimizer.learning_rate = rate(model.optimizer.iterations)
+
+    follow = keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate)
+    return model.fit(data, epochs=epochs, callbacks=[follow], validation_data=watch, verbose=0).history
 
 
 # %% [markdown]
@@ -482,14 +498,18 @@ print(f"{np.mean(rows >= 0):.1%} of {english.vocabulary_size:,} words have a Glo
 claim("words with a GloVe vector", np.mean(rows >= 0), ">", 0.9)
 
 # %% [markdown]
-# First we look at the validation texts, to see how many epochs are right. One seed for each start.
+# First the validation texts, one seed for each start. The settings come from earlier runs that were
+# judged on these texts too. With GloVe and one seed each, six settings of dropout, pooling and
+# batch size had 0.769 to 0.805 after four or five epochs, where TF-IDF has 0.800. The best of the
+# six, with batches of 64 texts, is the one here. The best of six is partly luck: run again, it had
+# 0.787, and there the last of four epochs added nothing. So we take three.
 
 # %%
-model = compiled(english, 50, token_dropout=0.1, dropout=0.4)
-watch = batches.padded(english.encode_batch(valid), y_valid, batch_size=BATCH, max_length=LENGTH)
+model = compiled(english, 50, token_dropout=0.2, dropout=0.3)
+watch = feed(english.encode_batch(valid), y_valid, 0)
 curves = {}
 for name, start in starts.items():
-    curves[name] = train_model(model, start, ids_train, y_train, 0, EPOCHS, watch)
+    curves[name] = train_model(model, start, ids_train, y_train, 0, EPOCHS, watch=watch)
 
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
 for (name, curve), color in zip(curves.items(), [BLUE, ORANGE], strict=True):
@@ -502,14 +522,14 @@ axes[0].legend()
 show(
     figure,
     "Loss and accuracy over the epochs for random and GloVe vectors. Training keeps improving."
-    " On validation texts GloVe is ahead of the random start.",
+    " On validation texts GloVe starts ahead of the random start, and both level off.",
 )
 for name, curve in curves.items():
     print(f"{name:6s} validation accuracy:", *(f"{a:.3f}" for a in curve["val_accuracy"]))
 
 # %% [markdown]
-# On the training texts the random start is soon ahead, and on the validation texts GloVe is. It
-# knows at the start which words are alike. Now the final runs, on training and validation texts together.
+# On the validation texts GloVe starts ahead. It knows from the beginning which words are alike. Now
+# the final runs, on training and validation texts together.
 
 # %%
 runs = {name: [] for name in starts}
@@ -548,11 +568,12 @@ gain = 100 * (np.mean(scores["GloVe"]) - np.mean(scores["random"]))
 print(f"GloVe against random: {gain:+.1f} points")
 
 # %% [markdown]
-# The bag wins. A gap of less than two standard errors would be a draw, so look at the size of the
-# gap, and at the spread of the seeds. Order is no great help here. There are
+# The bag wins. A gap of less than two standard errors would be a draw, so look at the size of
+# the gap, and at the spread of the seeds. Order is no great help here. There are
 # about 8,500 short texts, and most opinions are in single words and pairs, which TF-IDF has as
 # columns. A BiLSTM has to learn from the same few texts what a word means *and* how words combine.
-# Word vectors remove the first half of the work, and the last line shows what that is worth.
+# Word vectors should do the first half of that work. The last line shows what they are worth here:
+# nothing that stands out of the spread.
 #
 # Others have found the same for sentences of this kind, on other splits. Linear models with words
 # and pairs reach 0.78 to 0.79 (Wang and Manning 2012). Networks with vectors of 300 numbers from
@@ -614,20 +635,19 @@ for one in ["差", "酒店", "好"]:
 
 # %% [markdown]
 # Many of the neighbours make sense, from a few seconds of counting. Now the same model, with more
-# dropout. A Chinese epoch costs four English ones, so the settings were chosen beforehand, in runs
-# on training texts that were judged on validation texts. The dial `WATCH_ZH` repeats that run.
-# Here are the final runs on training and validation texts together, and the baseline of lesson 07.
+# dropout. A Chinese epoch costs more, so its settings are not chosen here but in earlier runs:
+# trained on the training texts, judged on the 1,689 validation texts, where the standard error is
+# 0.9 points and TF-IDF has 0.832. With the maximum alone and without smoothing the BiLSTM had 0.841
+# (one seed). With maximum and mean, smoothing and more token dropout it had 0.854 and 0.845 (two
+# seeds). Other variants, one seed each and some with another dropout, had 0.835 (start vectors kept
+# frozen) to 0.845 (a mean of the embeddings as well, or larger batches). So the settings hardly
+# differ by more than the noise. We took the second. Here are its runs on the test texts.
 
 # %%
-zh_model = compiled(bpe, ZH_DIM, token_dropout=0.2, dropout=0.5)
-if WATCH_ZH:
-    watch = batches.padded(bpe.encode_batch(z_valid), t_valid, batch_size=BATCH, max_length=LENGTH)
-    curve = train_model(zh_model, vectors, bpe.encode_batch(z_train), t_train, 0, EPOCHS, watch)
-    print("validation accuracy:", *(f"{a:.3f}" for a in curve["val_accuracy"]))
-
+zh_model = compiled(bpe, ZH_DIM, 0.1, pooling="max_mean", token_dropout=0.3, dropout=0.5)
 zh_runs = []
 for seed in range(SEEDS):
-    train_model(zh_model, vectors, zh_both, t_both, seed, EPOCHS)
+    train_model(zh_model, vectors, zh_both, t_both, seed, ZH_EPOCHS, batch=128)
     zh_runs.append(zh_model.classify(z_test)["positive"].to_numpy())
 zh_scores = [accuracy(p, t_test) for p in zh_runs]
 p_zh = tfidf(z_both, t_both, z_test, C=10, analyzer="char", min_df=2)
@@ -641,12 +661,9 @@ claim("below the target of this course", zh_scores, "<", 0.86)
 claim("the Chinese BiLSTM on test texts", zh_scores, ">=", 0.84, headline=True)
 
 # %% [markdown]
-# The target of this course for these texts is 0.86. This BiLSTM does not reach it: it is level with
-# TF-IDF, within two standard errors, and the seeds agree. Reading in order has not paid here
-# either. Three epochs are what fits into this lesson's time.
-# Three things were tried on validation texts. BPE pieces instead of characters helped most, then
-# start vectors from PPMI. Texts cut later than at 128 tokens, with more dropout and a wider window
-# of neighbours, changed little.
+# The target of this course for these texts is 0.86, and this BiLSTM does not reach it. On the
+# validation texts it was ahead of TF-IDF; on the test texts it is not. The settings were the best
+# of several on 1,689 texts, so a part of that lead was luck. This is why the test texts come last.
 #
 # ## The reading thread so far
 #
@@ -674,8 +691,8 @@ for ax, language, color in zip(panels, ["English", "Chinese"], [BLUE, RED], stri
 panels[1].set_xlabel("accuracy")
 show(
     figure,
-    "Accuracies on the test texts. English: TF-IDF is ahead of the BiLSTM with GloVe, and that of the"
-    " BiLSTM with a random start. Chinese: TF-IDF and the BiLSTM are level within the error bars.",
+    "Accuracies on the test texts, with error bars: TF-IDF and the BiLSTM with a random start and with"
+    " GloVe in English; TF-IDF and the BiLSTM with its own vectors in Chinese.",
 )
 
 # %% [markdown]
@@ -712,7 +729,7 @@ SNIPPETS = [
 ]
 off = 0
 for snippet in SNIPPETS:
-    logits = ops.convert_to_numpy(model(np.array([english.encode(snippet)])))[0]
+    logits = model.predict_on_batch(np.array([english.encode(snippet)]))[0]
     off = max(off, abs(word_shares(snippet)[1].sum() + b[1] - b[0] - (logits[1] - logits[0])))
 claim("the shares add up to the logits", off, "<", 1e-4, exact=True)
 
@@ -759,10 +776,10 @@ for i in np.flatnonzero((right == 1) & ~base & has)[:4]:
     print(f"only the BiLSTM: {test[i][:84]} ({LABELS[y_test[i]]})")
 
 # %% [markdown]
-# It hardly does. "Not" lowers "good", but it does not lift "bad". The architecture could read
-# negation, and the training texts did not teach it: reviewers rarely write "not bad". And on real
-# snippets with a negation the BiLSTM has more errors than TF-IDF, which has columns for pairs such
-# as "not only". What a model can express and what it learns from 8,500 texts are two things.
+# Look at "bad" and "not bad". The architecture could read negation. But reviewers rarely write
+# "not bad", so few training texts teach it. And on real snippets with a negation, compare its
+# errors with those of TF-IDF, which has columns for pairs such as "not only". What a model can
+# express and what it learns from 8,500 texts are two things.
 #
 # ## Padding changes nothing, and a file holds everything
 #
@@ -772,12 +789,12 @@ for i in np.flatnonzero((right == 1) & ~base & has)[:4]:
 
 # %%
 some = zh_model.encode(z_test[:64])  # (64, time)
-before = ops.convert_to_numpy(zh_model(some))  # (64, 2)
+before = zh_model.predict_on_batch(some)  # (64, 2)
 table = zh_model.body.get_layer("embedding").get_weights()[0]
 loud = table.copy()
 loud[0] = 50.0  # the vector of the padding
 zh_model.body.get_layer("embedding").set_weights([loud])
-after = ops.convert_to_numpy(zh_model(np.pad(some, ((0, 0), (0, 60)))))
+after = zh_model.predict_on_batch(np.pad(some, ((0, 0), (0, 60))))
 zh_model.body.get_layer("embedding").set_weights([table])
 far = np.abs(after - before).max()
 claim("padding changes the logits by", far, "<", 1e-5, exact=True)
@@ -838,7 +855,7 @@ word_index = {word: place for place, word in enumerate(english.vocabulary)}
 answers = {}
 for name, index in [("fitted", word_index), ("new", {})]:
     sequences = texts_to_sequences(test[::5], index)
-    logits = ops.convert_to_numpy(model(rectangle(sequences)))
+    logits = model.predict_on_batch(rectangle(sequences))
     answers[name] = logits.argmax(axis=1)
     print(f"{name:6s} tokenizer: {np.mean([not s for s in sequences]):.0%} empty,"
           f" {len(np.unique(logits[:, 1])):3d} different answers,"
@@ -898,8 +915,8 @@ folder.cleanup()
 # 2. An LSTM adds to a cell and multiplies it by a gate. What remains of the gradient is a product
 #    of gates, and the gates are learned.
 # 3. Padding must be masked in the LSTM and in the pooling. Buckets save the time it costs.
-# 4. On 8,500 short texts a good bag is hard to beat, and our BiLSTM did not beat it. In
-#    Chinese the two are level.
+# 4. On 8,500 short texts a good bag is hard to beat, and our BiLSTM did not beat it. With
+#    14,000 Chinese texts it comes close, and a lead on validation texts was lost on the test.
 # 5. The tokenizer is a part of the model. Save both in one file and test it in a fresh process.
 #
 # ## Exercises
@@ -924,6 +941,8 @@ folder.cleanup()
 # - Pascanu, R., Mikolov, T., and Bengio, Y. (2013). On the difficulty of training recurrent neural
 #   networks. *ICML*. Section 2: vanishing, exploding, clipping.
 # - Kim, Y. (2014). Convolutional neural networks for sentence classification. *EMNLP*. Table 2.
+# - Szegedy, C., Vanhoucke, V., Ioffe, S., Shlens, J., and Wojna, Z. (2016). Rethinking the Inception
+#   architecture for computer vision. *CVPR*. Section 7: label smoothing.
 # - Pennington, J., Socher, R., and Manning, C. (2014). GloVe: global vectors for word
 #   representation. *EMNLP*.
 # - Gal, Y., and Ghahramani, Z. (2016). A theoretically grounded application of dropout in
