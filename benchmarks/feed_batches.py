@@ -3,6 +3,8 @@
 4 layers, 4 heads, width 128, context 64, 12 windows a step, 65 characters. The same model is trained
 from one batch that is in memory already, and from the feeds below, a few steps of each in turn, so that
 a busy machine slows all of them alike. Then batches are pulled without a model.
+
+With ``--write`` the table goes into README.md, in the place of the one of this backend.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from kerasllm import batches, data, text
 
 LAYERS, HEADS, WIDTH, CONTEXT, WINDOWS, VOCABULARY = 4, 4, 128, 64, 12, 65
 LIMIT = 0.05  # share of a step that feeding may cost
+README = Path(__file__).with_name("README.md")
 
 
 class Positions(layers.Layer):
@@ -142,12 +145,33 @@ def pull(tokens: np.ndarray, steps: int, step: dict) -> list[dict]:
     return rows
 
 
+def table(rows: list[dict]) -> list[str]:
+    """The rows in Markdown."""
+    lines = ["| | steps | ms | processor ms | share of a step | of its processor time |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        shares = " | ".join(f"{row[key]:+.1%}" if key in row else "" for key in ("wall_share", "cpu_share"))
+        lines.append(f"| {row['what']} | {row['steps']} | {row['wall_ms']:.2f} | {row['cpu_ms']:.2f} | {shares} |")
+    return lines
+
+
+def write(lines: list[str]) -> None:
+    """Replace what stands in README.md between the two marks of this backend."""
+    first, last = (f"<!-- {mark} of feed_batches, {keras.backend.backend()} -->" for mark in ("begin", "end"))
+    text = README.read_text("utf-8")
+    if first not in text or last not in text:
+        raise SystemExit(f"{README.name} has no place for this table. Add two lines: {first} and {last}")
+    before, after = text[: text.index(first)], text[text.index(last) :]
+    README.write_text("\n".join([before + first, *lines, after]), "utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=6, help="turns of each feed")
     parser.add_argument("--steps", type=int, default=25, help="steps in a turn")
     parser.add_argument("--json", action="store_true", help="print JSON lines instead of the table")
+    parser.add_argument("--write", action="store_true", help="put the table into README.md too")
     arguments = parser.parse_args()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     verses = data.load("king-james")["text"]
     tokenizer = text.train_characters(verses, byte_fallback=False, vocabulary_size=VOCABULARY)
     with tempfile.TemporaryDirectory() as folder:
@@ -159,12 +183,12 @@ def main() -> None:
         for row in rows:
             print(json.dumps({"backend": keras.backend.backend()} | row))
         return
+    lines = table(rows)
     print(f"Backend {keras.backend.backend()}; the limit for feeding is {LIMIT:.0%} of a step.\n")
-    print("| | steps | ms | processor ms | share of a step | of its processor time |")
-    print("|---|---|---|---|---|---|")
-    for row in rows:
-        shares = [f"{row[key]:+.1%}" if key in row else "" for key in ("wall_share", "cpu_share")]
-        print(f"| {row['what']} | {row['steps']} | {row['wall_ms']:.2f} | {row['cpu_ms']:.2f} | {' | '.join(shares)} |")
+    print("\n".join(lines))
+    if arguments.write:
+        settings = f"{arguments.rounds} rounds of {arguments.steps} steps; load of the machine at the start {load:.1f}."
+        write([settings, "", *lines])
     over = [row["what"] for row in rows if row["what"].startswith("a batch") and row["cpu_share"] > LIMIT]
     if over:
         raise SystemExit(f"Over the limit of {LIMIT:.0%}: {', '.join(over)}")

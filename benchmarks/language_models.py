@@ -1,11 +1,13 @@
 """Neural language models of lesson 09 trained longer than a lesson may take: bits per character against time.
 
     python benchmarks/language_models.py lstm --width 384 --steps 4000
+    python benchmarks/language_models.py lstm --optimizer adam --rate 0.01 --steps 500
     python benchmarks/language_models.py neural --steps 8000
 
 A run measures at 125, 250, 500, 1,000, 1,500, ... steps and writes each point to lesson_09_longer_runs.json beside
-this script. The learning rate falls slowly, and at each point the weights become their running mean: so each point is
-about what a run that ends there would give, without a run of its own. ``--threads 1`` keeps to one core.
+this script, in the place of an earlier run with the same settings. The learning rate falls slowly, and at each point
+the weights become their running mean: so each point is about what a run that ends there would give, without a run of
+its own. ``--threads 1`` keeps to one core.
 
 Seconds are processor time (summed over cores), for training alone: they do not depend on what else the machine does.
 The text, the splits and the way of measuring are those of the lesson: all characters of the test books, each
@@ -24,7 +26,8 @@ from kerasllm.batches import windows
 from kerasllm.data import load
 from kerasllm.models import LSTMLanguageModel, NeuralNGram
 
-OPTIMIZERS = {"lstm": keras.optimizers.Muon, "neural": keras.optimizers.Adam}  # those of the lesson
+OPTIMIZERS = {"muon": keras.optimizers.Muon, "adam": keras.optimizers.Adam}
+USUAL = {"lstm": "muon", "neural": "adam"}  # those of the lesson
 RATES = {"lstm": 0.03, "neural": 0.005}
 RESULTS = Path(__file__).with_name("lesson_09_longer_runs.json")
 
@@ -64,25 +67,22 @@ class InverseRoot(keras.optimizers.schedules.LearningRateSchedule):
         return {"rate": self.rate}
 
 
-def training_setup(kind, width, rate, vocabulary_size):
+def training_setup(kind, width, optimizer, rate, vocabulary_size):
     keras.utils.set_random_seed(0)
     if kind == "lstm":
         model = LSTMLanguageModel(vocabulary_size, embedding_dim=64, units=width)
     else:
         model = NeuralNGram(vocabulary_size, order=10, embedding_dim=32, hidden_dim=width)
-    optimizer = OPTIMIZERS[kind](InverseRoot(rate), use_ema=True, ema_momentum=0.99)
+    optimizer = OPTIMIZERS[optimizer](InverseRoot(rate), use_ema=True, ema_momentum=0.99)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, steps_per_execution=10)
     return model
 
 
-def record(run, point):
+def record(run, points):
+    """Put the points of a run into the file, in the place of those that it had."""
     runs = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else []
-    runs = [one for one in runs if one["run"] != run] + [
-        {"run": run, "points": next((one["points"] for one in runs if one["run"] == run), [])}
-    ]
-    points = [one for one in runs[-1]["points"] if one["steps"] != point["steps"]] + [point]
-    runs[-1]["points"] = sorted(points, key=lambda one: one["steps"])
+    runs = [one for one in runs if one["run"] != run] + [{"run": run, "points": points}]
     RESULTS.write_text(json.dumps(sorted(runs, key=lambda one: str(one["run"])), indent=1) + "\n", "utf-8")
 
 
@@ -93,6 +93,7 @@ def main():
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=64, help="windows in a step")
     parser.add_argument("--context", type=int, default=64, help="characters in a window")
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, help="that of the lesson when left out")
     parser.add_argument("--rate", type=float, help="largest learning rate; that of the lesson when left out")
     parser.add_argument("--threads", type=int, default=0, help="threads of TensorFlow; 0 leaves it the choice")
     options = parser.parse_args()
@@ -103,9 +104,11 @@ def main():
         tf.config.threading.set_intra_op_parallelism_threads(options.threads)
         tf.config.threading.set_inter_op_parallelism_threads(options.threads)
     data, vocabulary_size = corpus()
-    model = training_setup(options.kind, options.width, options.rate, vocabulary_size)
-    run = {key: value for key, value in vars(options).items() if key not in ("steps", "threads")}
-    done, seconds, point = 0, 0.0, 125
+    optimizer = options.optimizer or USUAL[options.kind]
+    model = training_setup(options.kind, options.width, optimizer, options.rate, vocabulary_size)
+    settings = {key: value for key, value in vars(options).items() if value is not None}
+    run = {key: value for key, value in settings.items() if key not in ("steps", "threads")}
+    points, done, seconds, point = [], 0, 0.0, 125
     while done < options.steps:
         steps = min(point, options.steps) - done
         batches = windows(
@@ -120,7 +123,8 @@ def main():
         result = {"steps": done, "characters": characters, "seconds": round(seconds)}
         for split in ("validation", "test"):  # at the end of fit the weights became their running mean
             result[f"{split}_bits"] = round(float(bits_of(model, data[split]).mean()), 4)
-        record(run, result)
+        points.append(result)
+        record(run, points)
         print(f"{options.kind}: loss {loss / np.log(2):.3f} bits, {result}", flush=True)
 
 
