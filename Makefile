@@ -21,7 +21,7 @@ lab: $(VENV)/.student
 	$(BIN)/jupyter lab lessons
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -29,7 +29,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 # Measurements against peers; the others in benchmarks/ are long runs that a lesson draws.
-BENCHES := encode_stream feed_batches
+BENCHES := encode_stream feed_batches generate scaling
 
 bench: $(VENV)/.dev
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
