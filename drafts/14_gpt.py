@@ -1,0 +1,769 @@
+# %% [markdown]
+# # 14 · GPT
+#
+# **What is inside a GPT, how long does it take to train one, and how well does it then write?**
+#
+# **You need** lesson 04 (schedules, AdamW), lesson 05 (subwords), lesson 09 (bits per character)
+# and lesson 10 (causal attention, positions).
+#
+# **You will build** a GPT in 30 lines, equal to the library's. You will compute how long its
+# training takes, train it, and compare it with the n-gram and the LSTM of lesson 09.
+#
+# **Time** about 3 minutes to run on a 2-core laptop; reading takes longer.
+
+# %%
+import json
+import math
+import runpy
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+from keras import layers, ops
+
+from kerasllm.batches import windows
+from kerasllm.course import claim, settings
+from kerasllm.data import load
+from kerasllm.generation import Sampling, generate
+from kerasllm.layers import MultiHeadAttention
+from kerasllm.models import GPT, LSTMLanguageModel, gpt
+from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, SKY, show, use_style
+from kerasllm.text import train_bpe
+from kerasllm.training import Resume, classic, modern
+from kerasllm.weights import save_safetensors
+
+# %%
+use_style()
+with warnings.catch_warnings():  # a notice about progress bars that we do not use
+    warnings.simplefilter("ignore")
+    import keras_hub
+
+# %%
+VERSES, VOCABULARY, TRIAL, STEPS, PARTS, (SHORT, FEW), WIDTH, BLOCKS, WORDS, AT_ONCE = settings(
+    smoke=(150, 300, 2, 4, 2, (1, 1), 32, 1, 8, 1),
+    cpu=(None, 2_048, 40, 400, 5, (80, 2), 128, 4, 60, 10),
+    gpu=(None, 4_096, 100, 20_000, 10, (2_000, 2), 512, 8, 200, 10),
+)
+EAGER = AT_ONCE == 1  # at smoke scale nothing is compiled: that takes longer than a few steps
+# VERSES      verses of each split that are used; None means all
+# VOCABULARY  number of tokens
+# TRIAL       steps of a timed trial
+# STEPS       steps of the main run
+# PARTS       parts of the main run; after each the model writes
+# SHORT, FEW  steps and blocks of the small models that compare designs
+# WIDTH       size of the vector of a token
+# BLOCKS      blocks of the GPT
+# WORDS       tokens of a text that the model writes
+# AT_ONCE     training steps in one call of the compiled function
+
+# %% [markdown]
+# ## The marks
+#
+# Lesson 09 measured three machines on five books of the King James Bible that none of them had
+# read. The next cell takes its numbers from the notebook of lesson 09. They are bits per
+# character, on the test books. Low is good.
+
+# %%
+record = json.loads(Path("09_language_models.ipynb").read_text("utf-8"))["metadata"]["kerasllm"]
+marks = {one["text"]: one["measured"] for one in record["claims"]}
+bits_of = {
+    "neural n-gram": marks["neural n-gram, bits per character"],
+    "LSTM": marks["LSTM, bits per character"],
+    "n-gram": marks["Kneser-Ney, bits per character"],
+}
+for name, bits in bits_of.items():
+    print(f"{name:14s} {bits:.3f} bits per character on the test books")
+
+# %% [markdown]
+# The best network, the LSTM, lost to plain counting. A GPT shall be clearly below the LSTM after
+# the *same training time*. So we must know how long the LSTM trained on this machine. Its 500
+# steps need not be repeated: all steps cost the same. We time a few. The time is processor time,
+# summed over the cores, as in lesson 09; steps that only compile are not counted.
+
+
+# %%
+def train(model, ids, steps, context, batch, start=0):
+    """Some steps from number `start` on; returns the mean loss and the clock after every few steps."""
+    batches = windows(ids, context=context, batch_size=batch, start_step=start, steps=steps)
+    clock = [time.process_time()]
+    note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: clock.append(time.process_time()))
+    loss = model.fit(batches, shuffle=False, verbose=0, callbacks=[note]).history["loss"][0]
+    return loss, np.array(clock)
+
+
+def seconds_a_step(model, ids, **shape):
+    """Processor seconds of a training step, from a short trial; its first part, which compiles, is left out."""
+    return np.median(np.diff(train(model, ids, TRIAL, **shape)[1])[1:]) / AT_ONCE
+
+
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+keras.utils.set_random_seed(0)
+lstm = LSTMLanguageModel(63, embedding_dim=64, units=256)  # lesson 09: 63 characters
+lstm.compile(keras.optimizers.Muon(0.03), loss, run_eagerly=EAGER, steps_per_execution=AT_ONCE)
+any_text = np.random.default_rng(0).integers(0, 63, 200_000)
+lstm_seconds = 500 * seconds_a_step(lstm, any_text, context=64, batch=64)
+print(f"the LSTM's 500 steps: about {max(1, round(lstm_seconds / 10)) * 10} processor seconds")
+
+# %% [markdown]
+# ## Tokens instead of characters
+#
+# The LSTM read characters. A GPT usually reads subwords (lesson 05). Here a subword is three to four
+# characters long. So a window of 64 tokens shows more than three times as much text. The BPE is
+# trained on the training books alone. Its tokens decode to exactly the text.
+
+# %%
+verses = load("king-james")  # text, label (the book), split, chapter, verse
+SPLITS = ("train", "validation", "test")
+texts = {split: [v + "\n" for v in verses["text"][verses["split"] == split]][:VERSES] for split in SPLITS}
+tokenizer = train_bpe(texts["train"], VOCABULARY)
+ids = {split: tokenizer.encode_flat(texts[split])[0] for split in SPLITS}
+characters = {split: sum(map(len, texts[split])) for split in SPLITS}
+for split in SPLITS:
+    share = characters[split] / len(ids[split])
+    print(f"{split:10s} {characters[split]:9,d} characters {len(ids[split]):9,d} tokens, {share:.2f} each")
+print("|".join(tokenizer.decode([i]) for i in tokenizer.encode(texts["test"][0].strip())))
+same = tokenizer.decode(ids["test"]) == "".join(texts["test"])
+claim("the test tokens decode to the test text", same, "==", 1, exact=True)
+
+# %% [markdown]
+# A model of tokens and a model of characters cannot be compared by their losses. They can be
+# compared by the bits of the *whole text*: add up $-\log_2 p$ over all tokens and divide by the
+# number of characters. That is what we do with the GPT. (This is slightly unfair to the GPT. The
+# same text can be cut into tokens in many ways, and it gets no credit for the others.)
+#
+# ## A GPT in the open
+#
+# A GPT has one job: at every position, give a distribution over the next token. It is made of four
+# things. Attention you know. Three are left.
+#
+# **A dense network** treats each token alone: $d \to 4d \to d$, with GELU between. Attention brings
+# facts together; here they are worked on.
+#
+# **Layer normalisation** (Ba et al. 2016) keeps the numbers in range. Take the vector of one token,
+# subtract its mean, divide by its standard deviation. On paper: $(2, 4, 6)$ has mean 4 and variance
+# $8/3$. The result is $(-1.22, 0, 1.22)$. Two trained vectors then scale and shift it.
+#
+# **Addition.** Each part reads the vector $x$ and *adds* to it: $x + f(\text{norm}(x))$. Nothing is
+# replaced, so the gradient reaches the first block through the plus signs, unchanged (He et al.
+# 2016). The normalisation stands in front of each part, as in GPT-2 ("pre-norm").
+
+# %%
+normalised = ops.convert_to_numpy(layers.LayerNormalization()(np.array([[2.0, 4.0, 6.0]])))[0]
+print(normalised.round(2))
+claim("the last number, as on paper", normalised[2], "==", math.sqrt(1.5), tolerance=1e-3, exact=True)
+
+
+class Block(layers.Layer):
+    def __init__(self, dim, heads):
+        super().__init__()
+        self.attention = MultiHeadAttention(heads, causal=True)
+        self.attention_norm = layers.LayerNormalization(epsilon=1e-5)
+        self.expand = layers.Dense(4 * dim, "gelu")
+        self.project = layers.Dense(dim)
+        self.dense_norm = layers.LayerNormalization(epsilon=1e-5)
+
+    def call(self, x):  # (batch, time, dim)
+        x = x + self.attention(self.attention_norm(x))  # look at the tokens before
+        return x + self.project(self.expand(self.dense_norm(x)))  # and work on what was found
+
+
+# %% [markdown]
+# The rest is short. A table turns ids into vectors. A second table holds a vector for each
+# position (lesson 10). Then come the blocks and a last normalisation. The logits are the dot
+# products with the rows of the *first* table: a token is probable when its vector fits. The table
+# is used twice, at the entrance and at the exit; this is called a **tied** head.
+
+
+# %%
+class OpenGPT(keras.Model):
+    def __init__(self, vocabulary_size, context, blocks, heads, dim):
+        super().__init__()
+        self.embed = layers.Embedding(vocabulary_size, dim)
+        self.place = layers.Embedding(context, dim)
+        self.blocks = [Block(dim, heads) for _ in range(blocks)]
+        self.final_norm = layers.LayerNormalization(epsilon=1e-5)
+
+    def call(self, ids):  # (batch, time)
+        x = self.embed(ids) + self.place(ops.arange(ops.shape(ids)[1]))  # (batch, time, dim)
+        for block in self.blocks:
+            x = block(x)
+        return ops.matmul(self.final_norm(x), ops.transpose(self.embed.embeddings))  # logits
+
+
+few = ids["test"][:48].reshape(2, 24)
+library = GPT(VOCABULARY, context_length=64, num_layers=BLOCKS, num_heads=4, embedding_dim=WIDTH)
+in_the_open = OpenGPT(VOCABULARY, 64, BLOCKS, 4, WIDTH)
+_ = library(few), in_the_open(few)  # makes the weights
+rng = np.random.default_rng(0)  # no bias shall be 0 and no scale 1
+library.set_weights([w + rng.normal(0, 0.05, w.shape) for w in library.get_weights()])
+theirs = library(few)
+for ours, weight in zip(in_the_open.weights, library.weights, strict=True):
+    ours.assign(weight)
+far = np.abs(ops.convert_to_numpy(in_the_open(few) - theirs)).max()
+claim("GPT in the open against kerasllm.models.GPT", far, "<", 1e-5, exact=True)
+
+# %% [markdown]
+# Equal. From here on we use `GPT` of the library, which can also keep a cache (lesson 15).
+#
+# > **Myth:** GPT and BERT consist of "an encoder and a decoder".
+# >
+# > **Fact:** that is the translator of lesson 11. GPT is a decoder *only*. Nothing is encoded for
+# > it, and no part of it looks at a second text. BERT is an encoder only.
+#
+# The next cell counts the attention layers that look at another text. Then it tests the one rule of
+# a decoder: a token must not see what comes after it. Change token 15. Nothing before it may move.
+
+# %%
+across = sum(block.cross_attention for block in library.blocks)
+claim("attention to another text, in all blocks", across, "==", 0, exact=True)
+changed = few.copy()
+changed[:, 15] = (changed[:, 15] + 1) % VOCABULARY
+moved = np.abs(ops.convert_to_numpy(library(changed) - theirs)).max(axis=(0, 2))  # (time,)
+print("moved at positions 12 to 18:", moved[12:19].round(4))
+claim("earlier logits, moved by", moved[:15].max(), "<", 1e-6, exact=True)
+claim("logits from there on, moved by", moved[15:].min(), ">", 1e-6, exact=True)
+
+# %% [markdown]
+# This is why training is fast. One pass over a window of 64 tokens gives 64 predictions, each made
+# without seeing its answer. An LSTM learns from every position too, but must walk through them one
+# by one. A GPT computes all at once, in large matrix products.
+#
+# ## Schedule and clipping
+#
+# Two recipes are in the library. `classic` is that of GPT-2's and GPT-3's followers: AdamW, a
+# learning rate that rises, then falls along a cosine to a tenth. `modern` uses Muon (lesson 09) for
+# the matrices of the blocks, and falls in a straight line to zero. The figure has both.
+
+# %%
+figure, ax = plt.subplots(figsize=(7, 2.6))
+for name, recipe, color in [("classic", classic, BLUE), ("modern", modern, ORANGE)]:
+    schedule = recipe(STEPS, learning_rate=1.0)._learning_rate
+    ax.plot([float(schedule(step)) for step in range(STEPS)], color=color, label=name)
+ax.set(xlabel="step", ylabel="share of the highest rate", ylim=(0, 1.05))
+ax.set_title("Rise, then fall: the learning rates of two recipes")
+ax.legend()
+show(
+    figure,
+    "Two learning rates against steps. Both rise quickly; the classic one falls along half a cosine"
+    " to a tenth, the modern one in a straight line to zero.",
+)
+
+# %% [markdown]
+# **Clipping** protects from a single bad batch. If the gradient of all weights together is longer
+# than 1, it is shortened to 1 and keeps its direction. On paper: $(3, 4)$ has length 5 and becomes
+# $(0.6, 0.8)$. Keras calls it `global_clipnorm`; `classic` sets it. Muon needs none for its
+# matrices: it makes every update equally large anyway.
+
+# %%
+weight = keras.Variable([0.0, 0.0])
+sgd = keras.optimizers.SGD(1.0, global_clipnorm=1.0)
+sgd.apply_gradients([(ops.convert_to_tensor([3.0, 4.0]), weight)])
+step = -ops.convert_to_numpy(weight)
+print("the step:", step.round(3))
+claim("length of the clipped gradient", np.linalg.norm(step), "==", 1, tolerance=1e-5, exact=True)
+
+# %% [markdown]
+# ## Half precision
+#
+# On a GPU one trains with numbers of 16 bits: half the memory, and matrix products several times
+# as fast. There are two kinds. **float16** has fine steps but a small range. **bfloat16** has the
+# range of float32 and coarse steps. See what becomes of three numbers: one slightly above 1, a large
+# one, and one as small as many gradients are.
+
+# %%
+numbers = np.array([1 + 1 / 512, 70_000.0, 1e-8], "float32")
+kept = {}
+for kind in ("float32", "bfloat16", "float16"):
+    kept[kind] = ops.convert_to_numpy(ops.cast(ops.cast(numbers, kind), "float32"))
+    print(f"{kind:9s}", *(f"{number:12.6g}" for number in kept[kind]))
+claim("bfloat16: what is left above 1", kept["bfloat16"][0] - 1, "==", 0, exact=True)
+claim("float16: the small gradient", kept["float16"][2], "==", 0, exact=True)
+
+# %% [markdown]
+# So weights stay in float32, or small updates would vanish. Only the products are computed in 16
+# bits: **mixed** precision. In Keras it is one word, `dtype="mixed_bfloat16"`. With float16 the loss
+# must also be multiplied by a large number, so that gradients do not become 0; Keras does it for
+# `"mixed_float16"`. Does it pay on a processor? The same weights read the same batch in both.
+
+# %%
+batch = next(iter(windows(ids["train"], context=64, batch_size=16, steps=1)))
+used, lost = {}, {}
+for policy in ("float32", "mixed_bfloat16"):
+    model = GPT(VOCABULARY, context_length=64, num_layers=BLOCKS, embedding_dim=WIDTH, dtype=policy)
+    model.build((None, None))
+    model.set_weights(library.get_weights())
+    lost[policy] = float(loss(batch[1], model(batch[0])))
+    seconds = []
+    for _ in range(5):
+        started = time.process_time()
+        model(batch[0])
+        seconds.append(time.process_time() - started)
+    used[policy] = min(seconds)
+    dense = model.blocks[0].feed_forward.expand
+    print(f"{policy:15s} computes in {dense.compute_dtype}, stores {dense.variable_dtype}: loss {lost[policy]:.3f}")
+claim("processor time, bfloat16 by float32", used["mixed_bfloat16"] / used["float32"], ">", 0.7)
+off = abs(lost["mixed_bfloat16"] - lost["float32"])
+claim("loss, bfloat16 against float32, differs by", off, "<", 0.05, exact=True)
+
+# %% [markdown]
+# The loss is the same. The time is not shorter. Most processors have no instructions for products of
+# 16 bits, so they convert to and fro. We stay with float32. On a GPU, choose `mixed_bfloat16`.
+#
+# ## A kill
+#
+# Long runs are interrupted: the power fails, the machine is taken away. `Resume` stores all that
+# the next step depends on, after every epoch: weights, optimizer, random generators, the number of
+# the epoch. The data must know its place too; `windows` takes `start_step`. Here is a script.
+
+# %%
+SCRIPT = """
+import sys, time, keras, numpy as np
+from pathlib import Path
+from kerasllm.batches import windows
+from kerasllm.models import GPT
+from kerasllm.training import Resume, modern
+def pretrain(folder, last=12, pause=0, epochs=12, steps=5, eager=False):
+    folder = Path(__file__).parent / folder
+    text = np.load(folder.parent / "bytes.npy")
+    keras.utils.set_random_seed(0)
+    model = GPT(256, context_length=32, num_layers=1, num_heads=2, embedding_dim=32, dropout=0.1)
+    model.build((None, None))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(modern(epochs * steps), loss, jit_compile=False, run_eagerly=eager)
+    resume = Resume(folder / "state.npz")
+    done = {"start_step": resume.epoch * steps, "steps": (epochs - resume.epoch) * steps}
+    batches = windows(text, context=32, batch_size=16, **done)
+    wait = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: time.sleep(pause))
+    model.fit(batches, epochs=last, initial_epoch=resume.epoch, steps_per_epoch=steps,
+              shuffle=False, verbose=0, callbacks=[resume, wait])
+    return resume.history["loss"]
+
+if __name__ == "__main__":
+    pretrain(sys.argv[1], pause=0.3)  # slow, so that there is time to kill it
+"""
+
+# %% [markdown]
+# The next cell starts it as a process of its own, waits until some epochs are stored, and kills it
+# with SIGKILL, which no program can catch. Then the *same function*, called here, in another
+# process, finds the file and goes on. A third run, in a folder of its own, is never interrupted.
+
+# %%
+folder = Path(tempfile.mkdtemp())
+(folder / "pretrain.py").write_text(SCRIPT, "utf-8")
+np.save(folder / "bytes.npy", np.frombuffer("".join(texts["train"])[:200_000].encode(), "uint8"))
+pretrain = runpy.run_path(str(folder / "pretrain.py"))["pretrain"]
+state = folder / "killed" / "state.npz"
+short = {"steps": 1, "eager": True} if EAGER else {}
+if EAGER:  # at smoke scale it only stops early
+    pretrain("killed", last=4, **short)
+else:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, "pretrain.py", "killed"], cwd=folder, **quiet)
+    while process.poll() is None and Resume(state).epoch < 4:
+        time.sleep(0.05)
+    process.kill()
+    print("the process ended with status", process.wait())
+begun = Resume(state).epoch
+print(f"{begun} of 12 epochs are stored")
+
+# %%
+resumed, whole = pretrain("killed", **short), pretrain("whole", **short)
+print("killed and resumed:", *np.round(resumed, 3))
+print("never interrupted: ", *np.round(whole, 3))
+claim("epochs stored at the kill", begun, "<", 12, exact=True)
+apart = np.abs(np.subtract(resumed, whole)).max()
+claim("losses of the two runs differ by", apart, "<", 1e-3, exact=True)
+
+# %% [markdown]
+# The losses agree, those before the kill and those after. A kill costs at most one epoch.
+#
+# ## How long will it take?
+#
+# > **Myth:** "training takes days to weeks", the usual answer.
+# >
+# > **Fact:** it can be computed. Count the operations, measure the machine, divide.
+#
+# **Count.** A weight of a matrix takes part in one multiplication and one addition for each token: 2
+# operations. The backward pass needs two such products, so training takes 6. A block has
+# $4d^2$ weights in attention and $8d^2$ in its dense network. The head has $V \cdot d$. Attention
+# also multiplies queries with keys, and weights with values: a token sees 32 tokens of its window of
+# 64 on average, $d$ numbers each, twice. Looking up a row of a table costs nothing.
+#
+# With $N$ weights in matrices and $D$ tokens, and attention's own products left out, this is the
+# rule of thumb of Kaplan et al. (2020): $6 \cdot N \cdot D$ operations. The next cell makes our
+# model, counts by hand and asks the library.
+
+# %%
+CONTEXT, BATCH, HEADS = 64, 16, 4
+keras.utils.set_random_seed(0)
+shape = {"context_length": CONTEXT, "num_layers": BLOCKS, "num_heads": HEADS, "embedding_dim": WIDTH}
+model = gpt("nano-modern", vocabulary_size=VOCABULARY, **shape)
+print(model.describe())
+N = BLOCKS * 12 * WIDTH**2 + VOCABULARY * WIDTH
+by_hand = 6 * (N + BLOCKS * 2 * CONTEXT // 2 * WIDTH)
+flops = model.flops_per_token(training=True)
+claim("operations a token, by hand, minus the library's", by_hand - flops, "==", 0, exact=True)
+claim("the rule of thumb, as a share of it", 6 * N / flops, "==", 1, tolerance=0.15, exact=True)
+
+# %% [markdown]
+# **Measure.** What can the machine do? A large matrix product shows the most. It gives the *shortest*
+# time that is possible. A training run never gets there: the matrices are smaller, and softmax,
+# normalisation and the optimizer move many numbers for few operations. So we also try: 40 steps of
+# the real thing. Its rate, by the count above, is what this model gets from this machine.
+#
+# After the trial the model is set back to its beginning, so that the main run starts fresh.
+
+
+# %%
+def prepare(model, optimizer):
+    fast = {"run_eagerly": EAGER, "jit_compile": False, "steps_per_execution": AT_ONCE}
+    model.compile(optimizer, loss, **fast)
+    optimizer.build(model.trainable_variables)
+
+
+def state_of(model):
+    return [ops.convert_to_numpy(one) for one in model.variables + model.optimizer.variables]
+
+
+def set_back(model, state):
+    for one, value in zip(model.variables + model.optimizer.variables, state, strict=True):
+        one.assign(value)
+
+
+# %%
+a = np.ones((1024, 1024), "float32")
+started = time.process_time()
+for _ in range(20):
+    a @ a
+peak = 20 * 2 * 1024**3 / (time.process_time() - started)  # operations a processor second
+prepare(model, modern(STEPS))
+beginning = state_of(model)
+trial = seconds_a_step(model, ids["train"], context=CONTEXT, batch=BATCH)
+set_back(model, beginning)
+rate = flops * BATCH * CONTEXT / trial
+D = STEPS * BATCH * CONTEXT
+shortest, predicted = flops * D / peak, flops * D / rate
+print(f"{flops * D / 1e12:.1f} million million operations for {D:,} tokens")
+print(f"the machine's full speed: {peak / 1e9:.0f} GFLOP a processor second; this model's: {rate / 1e9:.0f}")
+print(f"shortest possible {shortest:.0f}, PREDICTED {predicted:.0f} processor seconds")
+
+# %% [markdown]
+# We shall see whether the prediction holds. First the same formula for the large ones. GPT-3 has 175
+# thousand million weights and read 300 thousand million tokens (Brown et al. 2020, table 2.1 and
+# section 2). An A100 does at most $312 \cdot 10^{12}$ operations a second in bfloat16; large runs
+# reach about 40% of it.
+
+# %%
+gpt3 = 6 * 175e9 * 300e9
+days = gpt3 / (1024 * 312e12 * 0.4) / 86_400
+print(f"GPT-3: {gpt3:.2e} operations")
+print(f"on 1,024 A100: {days:.0f} days; on one core of this machine: {gpt3 / rate / 3.15e7:,.0f} years")
+claim("operations of GPT-3 by 3.14e23, as published", gpt3 / 3.14e23, "==", 1, tolerance=0.02, exact=True)
+
+# %% [markdown]
+# > **Myth:** the paper of GPT-3 is called "Language Models are Zero-Shot Learners", as some
+# > translations have it.
+# >
+# > **Fact:** "Few-Shot". The model gets a few solved examples *in its prompt* and goes on in the
+# > same way, without any training step. Zero-shot is a prompt without examples; the paper measures
+# > both, and one-shot.
+#
+# ## Classic or modern?
+#
+# The model above is not quite the one that we built. Six choices of 2019 have changed since:
+#
+# | | GPT-2 | here |
+# |---|---|---|
+# | positions | a trained table | rotary (lesson 10) |
+# | normalisation | layer norm, biases | RMS norm: divides by the root mean square; no biases |
+# | queries and keys | as they are | normalised too (QK-norm) |
+# | activation | GELU | squared ReLU: $\max(x, 0)^2$ |
+# | head | tied | a matrix of its own, which starts at 0 |
+# | optimizer | AdamW | Muon for the matrices |
+#
+# The first five change the *model*, the last one the *training*. What is each half worth? A fair
+# comparison: a small GPT, the same batches, the same number of steps, all four combinations. The
+# learning rates were chosen before by the same measure, from three each. The oldest and the newest
+# combination run twice, with other weights and other batches, and show the noise.
+
+# %%
+MODERN = {"positions": "rotary", "norm": "rms_norm", "use_bias": False, "qk_norm": True,
+          "activation": "squared_relu", "tied": False, "zero_init": True}  # fmt: skip
+SMALL = {"context_length": 64, "num_layers": FEW, "num_heads": 4, "embedding_dim": WIDTH // 2}
+per_character = len(ids["train"]) / characters["train"] / math.log(2)  # nats a token to bits
+
+
+# %%
+def short_runs(design, optimizer, seeds):
+    """Bits per character in the last quarter of short runs, on windows never seen; seconds of one."""
+    model, ends = GPT(VOCABULARY, **SMALL, **design), []
+    model.build((None, None))
+    prepare(model, optimizer)
+    zeros = [np.zeros(one.shape) for one in optimizer.variables]
+    for seed in seeds:
+        keras.utils.set_random_seed(seed)
+        fresh = GPT(VOCABULARY, **SMALL, **design)
+        fresh.build((None, None))
+        set_back(model, [ops.convert_to_numpy(one) for one in fresh.variables] + zeros)
+        batches = windows(ids["train"], context=64, batch_size=16, seed=seed, steps=SHORT)
+        parts = {"epochs": min(4, SHORT), "steps_per_epoch": max(1, SHORT // 4)}
+        started = time.process_time()
+        ends.append(model.fit(batches, **parts, shuffle=False, verbose=0).history["loss"][-1])
+    return per_character * np.array(ends), time.process_time() - started  # of the last run
+
+
+# %%
+designs = {}
+for blocks, design in [("blocks of 2019", {}), ("blocks of today", MODERN)]:
+    for name, optimizer in [("AdamW", classic(SHORT, 0.004)), ("Muon", modern(SHORT, 0.02))]:
+        ends = (design == MODERN) == (name == "Muon")  # all old, or all new: these run twice
+        bits, seconds = short_runs(design, optimizer, (0, 1) if ends else (0,))
+        designs[f"{blocks}, {name}"] = bits
+        print(f"{blocks}, {name:5s}: {seconds:.0f} processor seconds, bits per character", *bits.round(3))
+first, last = designs["blocks of 2019, AdamW"], designs["blocks of today, Muon"]
+claim("bits saved by all changes together", (first - last).mean(), ">", 0.1)
+claim("bits saved by the new blocks, with Muon", designs["blocks of 2019, Muon"][0] - last[0], ">", 0.02)
+claim("the noise: largest difference of two seeds", max(np.ptp(first), np.ptp(last)), "<", 0.15)
+
+# %%
+figure, ax = plt.subplots(figsize=(7.5, 2.3))
+for row, (bits, color) in enumerate(zip(designs.values(), [BLUE, SKY, GREEN, ORANGE], strict=True)):
+    ax.barh(row, bits.mean(), color=color, height=0.65)
+    ax.plot(bits, [row] * len(bits), "k|", ms=14)
+ax.set(yticks=range(4), yticklabels=list(designs), xlabel="bits per character, end of a short run")
+ax.set(xlim=(min(map(np.min, designs.values())) - 0.1, max(map(np.max, designs.values())) + 0.05))
+ax.invert_yaxis()
+ax.grid(axis="y", visible=False)
+ax.set_title("Old and new blocks, old and new optimizer")
+show(
+    figure,
+    "Bars of bits per character of four designs. The two with Muon are far below the two with AdamW;"
+    " the kind of blocks makes a smaller difference. Black strokes mark the single runs.",
+)
+
+# %% [markdown]
+# Muon is worth far more than the blocks; its steps take a little longer. With AdamW the new blocks make
+# no difference that is larger than the noise. With Muon they are worth something. So
+# choices cannot be judged one at a time: they help each other. And 80 steps of a small model do not say
+# what happens in a long run of a large one. Lesson 16 takes the blocks apart.
+#
+# ## The run
+#
+# Now the main run: the modern model, with the number of steps that we predicted the time for. It
+# reads less than one pass over the training books, so every window is new, and the training loss is
+# honest. After each part the model writes a text, with the same seed, so that you can watch it
+# learn. The beginning is given.
+
+# %%
+curve = []
+per_part = STEPS // PARTS
+spent = 0.0
+for part in range(PARTS):
+    mean, clock = train(model, ids["train"], per_part, CONTEXT, BATCH, start=part * per_part)
+    spent += clock[-1] - clock[0]
+    curve.append((spent, per_character * mean))
+    text = generate(model, "And the king", WORDS, Sampling(0.8), seed=1, tokenizer=tokenizer)
+    print(f"after {(part + 1) * per_part} steps, {curve[-1][1]:.2f} bits per character:")
+    print("   ", text.strip().replace("\n", " / "), "\n")
+
+# %%
+print(f"shortest possible {shortest:.0f}, predicted {predicted:.0f}, MEASURED {spent:.0f} processor seconds")
+claim("measured time by predicted time", spent / predicted, "==", 1, tolerance=0.25, headline=True)
+claim("measured time by the shortest possible", spent / shortest, ">", 1)
+
+# %% [markdown]
+# The prediction holds. One could have known before the run how long it takes, from a trial of a
+# few seconds. (An hour's run is predicted in the same way. What breaks such predictions are stops,
+# other programs on the machine, and evaluations nobody counted.)
+#
+# ## Where in the window?
+#
+# The model sees at most 64 tokens. The first token of a window is predicted from one token, the
+# last from 64. How much does context help? The next cell cuts the validation books into windows and
+# takes the mean cost at each position. `costs` is also our judge: with `before=32` a window moves
+# by 32 tokens, and only its second half is counted, so that every token is predicted exactly once
+# and from at least 32 before it. Lesson 09 did the same.
+
+
+# %%
+def costs(model, ids, before):
+    """The bits of each token, predicted from at least `before` tokens: (tokens,)."""
+    stride, size = CONTEXT - before, CONTEXT + 1
+    rows = -(-len(ids) // stride)
+    rows = -(-rows // 128) * 128  # equal batches: the model is compiled for one shape
+    newline = tokenizer.encode("\n")[0]
+    padded = np.concatenate([np.full(before + 1, newline), ids, np.zeros(rows * stride - len(ids), int)])
+    cut = np.lib.stride_tricks.sliding_window_view(padded, size)[::stride].astype("int32")
+    found = []
+    for part in np.split(cut, range(128, rows, 128)):
+        logits = model.predict_on_batch(part[:, :-1])[:, before:]  # (128, stride, V)
+        logits -= logits.max(axis=-1, keepdims=True)
+        right = np.take_along_axis(logits, part[:, before + 1 :, None], axis=-1)[..., 0]
+        found.append((np.log(np.exp(logits).sum(axis=-1)) - right) / math.log(2))
+    return np.concatenate(found).ravel()[: len(ids)]
+
+
+# %%
+cold = costs(model, ids["validation"], before=0)
+whole_windows = cold[: len(cold) // CONTEXT * CONTEXT].reshape(-1, CONTEXT)
+at = whole_windows.mean(axis=0)
+figure, ax = plt.subplots(figsize=(7, 2.9))
+ax.plot(range(1, CONTEXT + 1), at, "o-", ms=3, color=PURPLE)
+ax.set(xlabel="tokens that the model sees", ylabel="bits per token", xlim=(0, CONTEXT + 1))
+ax.set_title("Each token of context makes the next one cheaper")
+show(
+    figure,
+    "Mean bits of a token against the number of tokens that the model sees. The curve falls steeply"
+    " over the first ten tokens, then slowly.",
+)
+gain = at[:1].mean() - at[32:].mean()
+claim("bits per token that context saves, one token against over 32", gain, ">", 1)
+
+# %% [markdown]
+# The first few tokens save most. That is why we judge with at least 32 tokens of context: windows
+# that merely touch would charge the model for every cold start.
+#
+# ## The comparison
+#
+# Now the test books, once. Total bits of all tokens, divided by the characters.
+
+# %%
+for split in ("validation", "test"):
+    total = costs(model, ids[split], before=CONTEXT // 2).sum()
+    bits_of[f"GPT, {split}"] = total / characters[split]
+    print(f"GPT on the {split} books: {bits_of[f'GPT, {split}']:.3f} bits per character")
+test = bits_of["GPT, test"]
+print(f"training: GPT {spent:.0f} processor seconds, LSTM {lstm_seconds:.0f} on the same machine")
+claim("GPT by the LSTM's training time", spent / lstm_seconds, "<", 1.1)
+claim("GPT, bits per character of the test books", test, "<", bits_of["LSTM"] - 0.05, headline=True)
+
+# %% [markdown]
+# The GPT is clearly below the LSTM, and it trained no longer. It even had the optimizer in common with
+# it: lesson 09 trained the LSTM with Muon too. What it has more is attention over the whole window, all
+# positions computed at once, and subwords. The counts of Kneser-Ney are still ahead: they saw
+# all 55 books, and the GPT less than half of a pass in this short time.
+#
+# The figure puts all machines of the writing thread into one picture: bits on the test books against
+# seconds of training.
+
+# %%
+longer = json.loads(Path("../benchmarks/lesson_09_longer_runs.json").read_text("utf-8"))
+wide = next(one["points"] for one in longer if "optimizer" not in one["run"])
+figure, ax = plt.subplots(figsize=(8, 4))
+ax.plot([p["seconds"] for p in wide], [p["test_bits"] for p in wide], "o-", ms=3, color=PURPLE,
+        label="LSTM, 384 units, the longer run of lesson 09")  # fmt: skip
+ax.plot(lstm_seconds, bits_of["LSTM"], "*", ms=15, color=PURPLE, label="LSTM, 256 units, lesson 09")
+ax.plot(*zip(*curve, strict=True), "o--", ms=4, color=ORANGE, label="GPT, while it trains (training books)")
+ax.plot(spent, test, "*", ms=15, color=ORANGE, label="GPT, test books")
+ax.axhline(bits_of["n-gram"], color=BLUE, ls="--", lw=1)
+ax.text(ax.get_xlim()[1], bits_of["n-gram"] - 0.02, "Kneser-Ney, order 10", color=BLUE, ha="right", va="top")
+ax.set(xscale="log", xlabel="processor seconds of training", ylabel="bits per character")
+ax.set_title("What a second of training buys")
+ax.legend(loc="upper right")
+show(
+    figure,
+    "Bits per character against processor seconds, logarithmic. The star of the GPT lies clearly below"
+    " the star of the LSTM at about the same time, and above the dashed line of Kneser-Ney.",
+)
+
+# %% [markdown]
+# ## Saved, and loaded elsewhere
+#
+# A model that cannot be loaded tomorrow is lost. There are two files. `.keras` holds the model with
+# its optimizer, to train on. `.safetensors` holds numbers and names and no code, so it is safe to
+# open one from a stranger. A fresh process, which knows nothing of this notebook, loads both and
+# computes logits.
+
+# %%
+CHECK = """
+import keras, numpy as np
+import kerasllm.models, kerasllm.training  # registers their classes
+from kerasllm.weights import load_safetensors
+
+ids = np.load("few.npy")
+for name, load in [("gpt.keras", keras.saving.load_model), ("gpt.safetensors", load_safetensors)]:
+    np.save(name + ".npy", keras.ops.convert_to_numpy(load(name)(ids)))
+"""
+model.save(folder / "gpt.keras")
+save_safetensors(model, folder / "gpt.safetensors", metadata={"test_bits": f"{test:.3f}"})
+np.save(folder / "few.npy", few)
+subprocess.run([sys.executable, "-c", CHECK], cwd=folder, capture_output=True, check=True)
+logits = ops.convert_to_numpy(model(few))
+for name in ("gpt.keras", "gpt.safetensors"):
+    print(f"{name}: {(folder / name).stat().st_size / 1e6:.1f} MB")
+    far = np.abs(np.load(folder / f"{name}.npy") - logits).max()
+    claim(f"{name} in a fresh process, logits differ by", far, "<", 1e-4, exact=True)
+
+# %% [markdown]
+# > **Myth:** `TFGPT2LMHeadModel.from_pretrained("gpt2")` gives you GPT-2 in TensorFlow, as many
+# > articles say.
+# >
+# > **Fact:** the `transformers` library removed its TensorFlow models with version 5. In Keras use
+# > `GPT2CausalLM` of KerasHub, or a loader that reads the published safetensors file into our own
+# > `GPT`. Its configuration is in the library already.
+
+# %%
+claim("KerasHub has GPT-2", hasattr(keras_hub.models, "GPT2CausalLM"), "==", 1, exact=True)
+nano = gpt("nano", vocabulary_size=65).count_params() / 1e6
+claim("nanoGPT's small setting, million parameters", nano, "==", 0.80, tolerance=0.005, exact=True)
+
+# %% [markdown]
+# ## The published mark
+#
+# The second claim is about a mark of others. nanoGPT (Karpathy 2022) publishes a setting for a laptop
+# without a GPU: 4 layers, 4 heads, width 128, context 64, 12 windows a step, 2,000 steps, on the
+# characters of a small Shakespeare corpus of a million characters. Its validation loss is 1.88. It is
+# the mark to beat, in loss and in time, and our library has the setting as `gpt("nano")`, the modern
+# blocks as `gpt("nano-modern")`. The script `benchmarks/train_gpt.py` trains either beside KerasHub's
+# GPT-2 of the same shape, from the same batches, turn by turn. It prints the losses, the time of a
+# step, and the steps and seconds to the mark; the results stand in `benchmarks/README.md`.
+#
+# And what does an hour buy instead of a minute? A larger GPT of the same kind comes with the course.
+# Lesson 15 starts from it and asks how one draws a good text from a trained model.
+#
+# ## Summary
+#
+# - A GPT is embeddings, blocks of causal attention and a dense network, each *added* to what came in,
+#   a normalisation and a head. It has no encoder. Every position predicts, none sees its future.
+# - The learning rate rises and falls, gradients are clipped, products may have 16 bits, and a run
+#   that is killed goes on where it was.
+# - Training takes $6ND$ operations. With the rate of a short trial that is a time, known before.
+# - At equal training time the GPT is clearly better than the LSTM. Muon is the largest of the modern
+#   choices; at this size the new blocks help only together with it.
+# - Compare models in bits per character, with context before every token, on books that chose nothing.
+#
+# ## Exercises
+#
+# Open [exercises/14_gpt.ipynb](exercises/14_gpt.ipynb). You shift targets, catch a model that
+# sees the future, count parameters, predict a training time and clip a gradient. Each answer is checked.
+#
+# ## References
+#
+# - A. Radford and others (2018). Improving language understanding by generative pre-training (a
+#   report). Section 3.1: the first GPT.
+# - A. Radford and others (2019). Language models are unsupervised multitask learners (a report).
+#   Section 2.3: GPT-2, normalisation before each part.
+# - T. Brown and others (2020). Language models are few-shot learners. *NeurIPS*. Table 2.1, section
+#   2.3 and appendix B: sizes, training, clipping; appendix D: operations.
+# - J. Kaplan and others (2020). Scaling laws for neural language models. arXiv:2001.08361. Section 2.1.
+# - K. He, X. Zhang, S. Ren, J. Sun (2016). Identity mappings in deep residual networks. *ECCV*.
+#   Section 2.
+# - J. Ba, J. Kiros, G. Hinton (2016). Layer normalization. arXiv:1607.06450. Section 3.
+# - B. Zhang, R. Sennrich (2019). Root mean square layer normalization. *NeurIPS*. Section 4.
+# - A. Henry and others (2020). Query-key normalization for transformers. *Findings of EMNLP*.
+# - D. So and others (2021). Primer: searching for efficient transformers for language modeling.
+#   *NeurIPS*. Section 4: squared ReLU.
+# - K. Jordan and others (2024). Muon: an optimizer for hidden layers in neural networks (a report
+#   with code).
+# - O. Press, L. Wolf (2017). Using the output embedding to improve language models. *EACL*. The tied
+#   head.
+# - R. Pascanu, T. Mikolov, Y. Bengio (2013). On the difficulty of training recurrent neural networks.
+#   *ICML*. Section 3.2: clipping.
+# - P. Micikevicius and others (2018). Mixed precision training. *ICLR*. Section 3.
+# - A. Karpathy (2022). nanoGPT, a repository. The setting for a CPU, in its README.
