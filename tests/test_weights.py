@@ -201,3 +201,15 @@ def test_an_interrupted_save_leaves_the_file_before(tmp_path, monkeypatch):
         weights.save_safetensors(gpt(num_layers=1), path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_the_model_that_ships_has_learned_its_text():
+    model, tokenizer = weights.pretrained("king-james-gpt")
+    ids = np.array([tokenizer.encode("And it came to pass in those days, that he went out into the wilderness.")])
+    losses = keras.losses.sparse_categorical_crossentropy(ids[:, 1:], model(ids[:, :-1]), from_logits=True)
+    assert float(keras.ops.mean(losses)) < 4  # all tokens equally probable: 7.6
+
+
+def test_an_unknown_model_is_refused_by_name():
+    with pytest.raises(ValueError, match="no model 'gpt-9'"):
+        weights.pretrained("gpt-9")

@@ -1,0 +1,35 @@
+"""The model that ships with the course."""
+
+from pathlib import Path
+
+from kerasllm.text import Tokenizer
+from kerasllm.weights.safetensors_file import load_safetensors
+
+FOLDERS = {"king-james-gpt": "king_james_gpt"}
+
+
+def pretrained(name):
+    """A trained model and its tokenizer, from files inside this package: no network is used.
+
+    "king-james-gpt" is a GPT of 6 blocks, width 256 and a context of 256 tokens. It was trained on the training books
+    of ``kerasllm.data.load("king-james")`` alone. The settings and the log of its training lie beside it; the run was
+    cut off at the last step of the log, before its learning rate had fallen to 0.
+
+    Args:
+        name: "king-james-gpt".
+
+    Returns:
+        A pair of a `kerasllm.models.GPT` and a `kerasllm.text.Tokenizer`.
+
+    Raises:
+        ValueError: if there is no such model.
+
+    Example:
+        >>> model, tokenizer = pretrained("king-james-gpt")
+        >>> model.vocabulary_size == tokenizer.vocabulary_size
+        True
+    """
+    if name not in FOLDERS:
+        raise ValueError(f"There is no model {name!r}. Use one of {', '.join(FOLDERS)}.")
+    folder = Path(__file__).parent / FOLDERS[name]
+    return load_safetensors(folder / "model.safetensors"), Tokenizer.load(folder)
