@@ -468,7 +468,6 @@ CASES = [
             ({"vocabulary_size": 9, "num_heads": 3}, "num_heads=3"),
             ({"vocabulary_size": 9, "positions": "absolute"}, "positions"),
             ({"vocabulary_size": 9, "norm": "batch"}, "norm"),
-            ({"vocabulary_size": 9, "batch_parts": 0}, "batch_parts"),
         ],
     ),
     LayerCase(
@@ -487,7 +486,6 @@ CASES = [
             qk_norm=True,
             use_bias=False,
             tied=False,
-            batch_parts=2,
             **kwargs,
         ),
         (2, 6),  # longer than the context: the cache is a ring

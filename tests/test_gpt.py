@@ -53,14 +53,6 @@ def test_logits_are_those_of_kerashub():
     np.testing.assert_allclose(numbers(model(IDS)), numbers(expected), atol=1e-4)
 
 
-def test_parts_of_a_batch_change_nothing():
-    model = GPT(**SMALL)
-    whole = numbers(model(IDS))
-    for parts in (2, 3, 5):  # 5 parts of 4 texts: one is empty
-        model.batch_parts = parts
-        np.testing.assert_allclose(numbers(model(IDS)), whole, atol=1e-6)
-
-
 def test_zero_init_starts_at_equal_probabilities():
     model = GPT(**SMALL, tied=False, zero_init=True)
     assert np.ptp(numbers(model(IDS))) == 0

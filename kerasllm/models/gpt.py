@@ -31,7 +31,6 @@ ARGUMENTS = (
     "tied",
     "zero_init",
     "dropout",
-    "batch_parts",
 )
 POSITIONS = ("learned", "sinusoidal", "rotary", None)
 MODERN = {
@@ -110,9 +109,6 @@ class GPT(keras.Model):
             untrained model gives every token the same probability.
         dropout: share set to 0 while training: of the embeddings, the attention weights and each
             part's output.
-        batch_parts: in how many parts a batch is computed side by side. It changes no output. 2 keeps
-            two cores busy where the steps of one part are too short for both: a training step of
-            the nano setting takes 10 to 15% less.
         **kwargs: arguments of `keras.Model`, such as `name` and `dtype`.
 
     Call arguments:
@@ -159,7 +155,6 @@ class GPT(keras.Model):
         tied=True,
         zero_init=False,
         dropout=0.0,
-        batch_parts=1,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -169,7 +164,6 @@ class GPT(keras.Model):
             "num_layers": num_layers,
             "num_heads": num_heads,
             "embedding_dim": embedding_dim,
-            "batch_parts": batch_parts,
         }
         for name, size in sizes.items():
             if not isinstance(size, int) or size < 1:
@@ -195,7 +189,6 @@ class GPT(keras.Model):
         self.tied = tied
         self.zero_init = zero_init
         self.dropout = dropout
-        self.batch_parts = batch_parts
         policy = self.dtype_policy
         # GPT-2's start: small normal numbers, smaller where num_layers outputs are added up (section 2.3).
         small, smaller = (keras.initializers.RandomNormal(0, 0.02 / n) for n in (1, math.sqrt(2 * num_layers)))
@@ -251,15 +244,8 @@ class GPT(keras.Model):
             layer.build(shape)
 
     def call(self, inputs, cache=None, position=0, padding=None, training=None):
-        if self.batch_parts > 1 and cache is None:
-            parts = self._parts(inputs)
-            return ops.concatenate([self.head(self.features(part, training=training)) for part in parts], axis=0)
         results = self.features(inputs, cache, position, padding, training)
         return self.head(results) if cache is None else (self.head(results[0]), results[1])
-
-    def _parts(self, inputs):
-        rows = -(-ops.shape(inputs)[0] // self.batch_parts)  # the last part may be smaller
-        return [inputs[i * rows : (i + 1) * rows] for i in range(self.batch_parts)]
 
     def features(self, inputs, cache=None, position=0, padding=None, training=None):
         """What the head turns into logits: float tensor (batch, time, embedding_dim); with `cache` also the new one."""

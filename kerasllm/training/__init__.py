@@ -2,12 +2,14 @@
 
 from kerasllm.training.callbacks import ProgressLine
 from kerasllm.training.classes import class_weights
+from kerasllm.training.faster_steps import AdamW, train_in_parts
 from kerasllm.training.nan import StopAtNaN
 from kerasllm.training.recipes import classic, modern
 from kerasllm.training.resume import Resume
 from kerasllm.training.schedules import WarmupLinear, warmup_cosine, warmup_linear
 
 __all__ = [
+    "AdamW",
     "ProgressLine",
     "Resume",
     "StopAtNaN",
@@ -15,6 +17,7 @@ __all__ = [
     "class_weights",
     "classic",
     "modern",
+    "train_in_parts",
     "warmup_cosine",
     "warmup_linear",
 ]

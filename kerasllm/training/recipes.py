@@ -2,6 +2,7 @@
 
 import keras
 
+from kerasllm.training.faster_steps import AdamW
 from kerasllm.training.schedules import warmup_cosine, warmup_linear
 
 # Scales and biases are few and have no reason to be small.
@@ -44,7 +45,7 @@ def classic(
 
     Reference: Brown et al. (2020), "Language Models are Few-Shot Learners", appendix B.
     """
-    optimizer = keras.optimizers.AdamW(
+    optimizer = AdamW(
         warmup_cosine(learning_rate, steps, steps // 20 if warmup_steps is None else warmup_steps, final),
         weight_decay=weight_decay,
         beta_2=beta_2,
