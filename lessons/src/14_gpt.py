@@ -636,7 +636,7 @@ claim("GPT, bits per character of the test books", test, "<", bits_of["LSTM"] - 
 # The GPT is clearly below the LSTM and trained for less time. The optimizer is not the reason: lesson 09
 # trained the LSTM with Muon too. What the GPT has more is attention over the whole window, all
 # positions computed at once, and subwords. The counts of Kneser-Ney are still ahead. They saw all
-# 55 books; the GPT has read less than half of them.
+# 55 books; the GPT has read less than half of their text.
 #
 # ## An hour instead of a minute
 #

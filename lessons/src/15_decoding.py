@@ -222,7 +222,8 @@ claim("probability of the long tail", tail, ">", 0.02)
 
 # %% [markdown]
 # Where do the cuts fall? The entropy of a distribution, $-\sum p \log_2 p$, says how unsure the model
-# is. The figure takes a place with low and one with high entropy.
+# is. The figure takes a place with low and one with high entropy. A border beyond the 40th token is drawn
+# at the right edge.
 
 # %%
 entropy = -(p * np.log2(np.maximum(p, 1e-12))).sum(axis=1)
@@ -417,8 +418,8 @@ show(figure, "Repetition and distinct pairs against bits per character. As the t
 human_bits, line_bits = table["human"][0], line[:, 0]
 natural = float(np.interp(human_bits, line_bits, TEMPERATURES))
 print(f"as surprising as human text: temperature {natural:.2f}")
-claim("text at T = 1: its bits by those of human text", table["T = 1.0"][0] / human_bits, "<", 0.95)
-claim("text at T = 1.5: the same", line_bits[-1] / human_bits, ">", 1)
+claim("bits of text drawn at T = 1 as a share of human text's", table["T = 1.0"][0] / human_bits, "<", 0.95)
+claim("bits of text drawn at T = 1.5 as a share of human text's", line_bits[-1] / human_bits, ">", 1)
 claim("share repeated at T = 0.5, minus that at T = 1.5", line[0, 1] - line[-1, 1], ">", 0.05)
 claim("real words at T = 0.5, minus those at T = 1.5", line[0, 3] - line[-1, 3], ">", 0.02)
 
@@ -588,10 +589,11 @@ for (name, seconds), color in zip(cost.items(), [ORANGE, BLUE], strict=True):
 ax.set(xlabel="place of the token", ylabel="processor time", xticks=PLACES, ylim=(0, None))
 ax.set_title("Cost of one more token, the cheapest = 1")
 ax.legend()
-show(figure, "Processor time of one more token against its place. Without a cache it rises in proportion"
-     " to the place; with a cache the line is flat and near 1.")  # fmt: skip
+show(figure, "Processor time of one more token against its place. Without a cache it rises in a"
+     " straight line; with a cache the line is flat and near 1.")  # fmt: skip
 rise = {name: seconds[-1] / max(seconds[0], 1e-9) for name, seconds in cost.items()}
-print({name: f"{PLACES[-1]} costs {times:.1f} times what {PLACES[0]} costs" for name, times in rise.items()})
+for name, times in rise.items():
+    print(f"{name:13s} place {PLACES[-1]} costs {times:.1f} times what place {PLACES[0]} costs")
 claim("with cache: last place over first", rise["with cache"], "<", 2)
 claim("at the last place the cache saves a factor of", cost["without cache"][-1] / cheapest, ">", 4)
 
