@@ -43,14 +43,14 @@ use_style()
 
 # %%
 VERSES, VOCABULARY, TRIAL, STEPS, PARTS, (SHORT, FEW), WIDTH, BLOCKS, WORDS, AT_ONCE = settings(
-    smoke=(150, 300, 2, 4, 2, (2, 1), 32, 1, 8, 1),
+    smoke=(100, 300, 2, 4, 2, (2, 1), 32, 1, 8, 1),
     cpu=(None, 2_048, 30, 400, 4, (60, 2), 128, 4, 60, 10),
     gpu=(None, 4_096, 100, 20_000, 10, (2_000, 2), 512, 8, 200, 10),
 )
 EAGER = AT_ONCE == 1  # at smoke scale nothing is compiled: that takes longer than a few steps
 # VERSES      verses of each split that are used; None means all
 # VOCABULARY  number of tokens
-# TRIAL       steps of a timed trial
+# TRIAL       steps of a timed trial; the GPT's has twice as many
 # STEPS       steps of the main run
 # PARTS       parts of the main run; after each the model writes
 # SHORT, FEW  steps and blocks of the small models that compare designs
@@ -95,9 +95,9 @@ def train(model, ids, steps, context, batch, start=0):
     return loss, np.array(clock)
 
 
-def seconds_a_step(model, ids, **shape):
+def seconds_a_step(model, ids, steps, **shape):
     """Processor seconds of a training step, from a short trial; its first part, which compiles, is left out."""
-    return np.median(np.diff(train(model, ids, TRIAL, **shape)[1])[1:]) / AT_ONCE
+    return np.mean(np.diff(train(model, ids, steps, **shape)[1])[1:]) / AT_ONCE
 
 
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -105,7 +105,7 @@ keras.utils.set_random_seed(0)
 lstm = LSTMLanguageModel(63, embedding_dim=64, units=256)  # lesson 09: 63 characters
 lstm.compile(keras.optimizers.Muon(0.03), loss, run_eagerly=EAGER, steps_per_execution=AT_ONCE)
 any_text = np.random.default_rng(0).integers(0, 63, 200_000)
-lstm_seconds = 500 * seconds_a_step(lstm, any_text, context=64, batch=64)
+lstm_seconds = 500 * seconds_a_step(lstm, any_text, TRIAL, context=64, batch=64)
 print(f"the LSTM's 500 steps: about {max(1, round(lstm_seconds / 10)) * 10} processor seconds")
 
 # %% [markdown]
@@ -376,103 +376,11 @@ claim("losses after the kill differ by", apart, "<", 1e-3, exact=True)
 # %% [markdown]
 # The losses agree, those before the kill and those after. A kill costs at most one epoch.
 #
-# ## How long will it take?
-#
-# > **Myth:** "training takes days to weeks", the usual answer.
-# >
-# > **Fact:** it can be computed. Count the operations, measure the machine, divide.
-#
-# **Count.** A weight of a matrix takes part in one multiplication and one addition for each token: 2
-# operations. The backward pass needs two such products, so training takes 6. A block has
-# $4d^2$ weights in attention and $8d^2$ in its dense network. The head has $V \cdot d$. Attention
-# also multiplies queries with keys, and weights with values: a token sees 32 tokens of its window of
-# 64 on average, $d$ numbers each, twice. Looking up a row of a table costs nothing.
-#
-# With $N$ weights in matrices and $D$ tokens, and attention's own products left out, this is the
-# rule of thumb of Kaplan et al. (2020): $6 \cdot N \cdot D$ operations. The next cell makes our
-# model, counts by hand and asks the library.
-
-# %%
-CONTEXT, BATCH, HEADS = 64, 16, 4
-keras.utils.set_random_seed(0)
-shape = {"context_length": CONTEXT, "num_layers": BLOCKS, "num_heads": HEADS, "embedding_dim": WIDTH}
-model = gpt("nano-modern", vocabulary_size=VOCABULARY, **shape)
-print(model.describe())
-N = BLOCKS * 12 * WIDTH**2 + VOCABULARY * WIDTH
-by_hand = 6 * (N + BLOCKS * 2 * CONTEXT // 2 * WIDTH)
-flops = model.flops_per_token(training=True)
-claim("operations a token, by hand, minus the library's", by_hand - flops, "==", 0, exact=True)
-print(f"the rule of thumb gives {6 * N / flops:.0%} of it")
-
-# %% [markdown]
-# **Measure.** What can the machine do? A large matrix product shows the most. It gives the *shortest*
-# time that is possible. A training run never gets there: the matrices are smaller, and softmax,
-# normalisation and the optimizer move many numbers for few operations. So we also try: 30 steps of
-# the real thing. Its rate, by the count above, is what this model gets from this machine.
-#
-# After the trial the model is set back to its beginning, so that the main run starts fresh. `xla` asks
-# TensorFlow's compiler to join many small operations into few large ones: the steps get shorter, and
-# compiling takes longer.
-
-
-# %%
-def prepare(model, optimizer, xla):
-    fast = {"run_eagerly": EAGER, "jit_compile": xla and not EAGER, "steps_per_execution": AT_ONCE}
-    model.compile(optimizer, loss, **fast)
-    optimizer.build(model.trainable_variables)
-
-
-def state_of(model):
-    return [ops.convert_to_numpy(one) for one in model.variables + model.optimizer.variables]
-
-
-def set_back(model, state):
-    for one, value in zip(model.variables + model.optimizer.variables, state, strict=True):
-        one.assign(value)
-
-
-# %%
-a = np.ones((1024, 1024), "float32")
-started = time.process_time()
-for _ in range(20):
-    a @ a
-peak = 20 * 2 * 1024**3 / (time.process_time() - started)  # operations a processor second
-prepare(model, modern(STEPS), xla=True)
-beginning = state_of(model)
-trial = seconds_a_step(model, ids["train"], context=CONTEXT, batch=BATCH)
-set_back(model, beginning)
-rate = flops * BATCH * CONTEXT / trial
-D = STEPS * BATCH * CONTEXT
-shortest, predicted = flops * D / peak, flops * D / rate
-print(f"{flops * D / 1e12:.1f} million million operations for {D:,} tokens")
-print(f"the machine's full speed: {peak / 1e9:.0f} GFLOP a processor second; this model's: {rate / 1e9:.0f}")
-print(f"shortest possible {shortest:.0f}, PREDICTED {predicted:.0f} processor seconds")
-
-# %% [markdown]
-# We shall see whether the prediction holds. First the same formula for the large ones. GPT-3 has 175
-# thousand million weights and read 300 thousand million tokens (Brown et al. 2020, table 2.1 and
-# section 2). An A100 does at most $312 \cdot 10^{12}$ operations a second in bfloat16; large runs
-# reach about 40% of it.
-
-# %%
-gpt3 = 6 * 175e9 * 300e9
-days = gpt3 / (1024 * 312e12 * 0.4) / 86_400
-print(f"GPT-3: {gpt3:.2e} operations; the paper says 3.14e+23 (appendix D)")
-print(f"on 1,024 A100: {days:.0f} days; on one core of this machine: {gpt3 / rate / 3.15e7:,.0f} years")
-
-# %% [markdown]
-# > **Myth:** the paper of GPT-3 is called "Language Models are Zero-Shot Learners", as some
-# > translations have it.
-# >
-# > **Fact:** "Few-Shot". The model gets a few solved examples *in its prompt* and goes on in the
-# > same way, without any training step. Zero-shot is a prompt without examples; the paper measures
-# > both, and one-shot.
-#
 # ## Classic or modern?
 #
-# The model above is not quite the one that we built. Six choices of 2019 have changed since:
+# The model that we shall train is not quite the one that we built. Six choices of 2019 have changed since:
 #
-# | | GPT-2 | here |
+# | | GPT-2 | ours |
 # |---|---|---|
 # | positions | a trained table | rotary (lesson 10) |
 # | normalisation | layer norm, biases | RMS norm: divides by the root mean square; no biases |
@@ -493,6 +401,22 @@ MODERN = {"positions": "rotary", "norm": "rms_norm", "use_bias": False, "qk_norm
           "activation": "squared_relu", "tied": False, "zero_init": True}  # fmt: skip
 SMALL = {"context_length": 64, "num_layers": FEW, "num_heads": 4, "embedding_dim": WIDTH // 2, "batch_parts": 2}
 per_character = len(ids["train"]) / characters["train"] / math.log(2)  # nats a token to bits
+
+
+# %%
+def prepare(model, optimizer, xla):
+    fast = {"run_eagerly": EAGER, "jit_compile": xla and not EAGER, "steps_per_execution": AT_ONCE}
+    model.compile(optimizer, loss, **fast)
+    optimizer.build(model.trainable_variables)
+
+
+def state_of(model):
+    return [ops.convert_to_numpy(one) for one in model.variables + model.optimizer.variables]
+
+
+def set_back(model, state):
+    for one, value in zip(model.variables + model.optimizer.variables, state, strict=True):
+        one.assign(value)
 
 
 # %%
@@ -544,6 +468,82 @@ show(
 # %% [markdown]
 # Muon is worth more than the blocks. Both savings are larger than the noise. But 60 steps of a small model
 # do not say what happens in a long run of a large one. Lesson 16 takes the blocks apart.
+#
+# ## How long will it take?
+#
+# > **Myth:** "training takes days to weeks", the usual answer.
+# >
+# > **Fact:** it can be computed. Count the operations, measure the machine, divide.
+#
+# **Count.** A weight of a matrix takes part in one multiplication and one addition for each token: 2
+# operations. The backward pass needs two such products, so training takes 6. A block has
+# $4d^2$ weights in attention and $8d^2$ in its dense network. The head has $V \cdot d$. Attention
+# also multiplies queries with keys, and weights with values: a token sees 32 tokens of its window of
+# 64 on average, $d$ numbers each, twice. Looking up a row of a table costs nothing.
+#
+# With $N$ weights in matrices and $D$ tokens, and attention's own products left out, this is the
+# rule of thumb of Kaplan et al. (2020): $6 \cdot N \cdot D$ operations. The next cell makes our
+# model, counts by hand and asks the library.
+
+# %%
+CONTEXT, BATCH, HEADS = 64, 16, 4
+keras.utils.set_random_seed(0)
+shape = {"context_length": CONTEXT, "num_layers": BLOCKS, "num_heads": HEADS, "embedding_dim": WIDTH}
+model = gpt("nano-modern", vocabulary_size=VOCABULARY, **shape)
+print(model.describe())
+N = BLOCKS * 12 * WIDTH**2 + VOCABULARY * WIDTH
+by_hand = 6 * (N + BLOCKS * 2 * CONTEXT // 2 * WIDTH)
+flops = model.flops_per_token(training=True)
+claim("operations a token, by hand, minus the library's", by_hand - flops, "==", 0, exact=True)
+print(f"the rule of thumb gives {6 * N / flops:.0%} of it")
+
+# %% [markdown]
+# **Measure.** What can the machine do? A large matrix product shows the most. It gives the *shortest*
+# time that is possible. A training run never gets there: the matrices are smaller, and softmax,
+# normalisation and the optimizer move many numbers for few operations. So we also try: 60 steps of
+# the real thing. Its rate, by the count above, is what this model gets from this machine.
+#
+# After the trial the model is set back to its beginning, so that the main run starts fresh. `xla=True` asks
+# TensorFlow's compiler to join many small operations into few large ones: the steps get shorter, and
+# compiling takes longer.
+
+
+# %%
+a = np.ones((1024, 1024), "float32")
+started = time.process_time()
+for _ in range(20):
+    a @ a
+peak = 20 * 2 * 1024**3 / (time.process_time() - started)  # operations a processor second
+prepare(model, modern(STEPS), xla=True)
+beginning = state_of(model)
+trial = seconds_a_step(model, ids["train"], 2 * TRIAL, context=CONTEXT, batch=BATCH)
+set_back(model, beginning)
+rate = flops * BATCH * CONTEXT / trial
+D = STEPS * BATCH * CONTEXT
+shortest, predicted = flops * D / peak, flops * D / rate
+print(f"{flops * D / 1e12:.1f} million million operations for {D:,} tokens")
+print(f"the machine's full speed: {peak / 1e9:.0f} GFLOP a processor second; this model's: {rate / 1e9:.0f}")
+print(f"shortest possible {shortest:.0f}, PREDICTED {predicted:.0f} processor seconds")
+
+# %% [markdown]
+# We shall see whether the prediction holds. First the same formula for the large ones. GPT-3 has 175
+# thousand million weights and read 300 thousand million tokens (Brown et al. 2020, table 2.1 and
+# section 2). An A100 does at most $312 \cdot 10^{12}$ operations a second in bfloat16; large runs
+# reach about 40% of it.
+
+# %%
+gpt3 = 6 * 175e9 * 300e9
+days = gpt3 / (1024 * 312e12 * 0.4) / 86_400
+print(f"GPT-3: {gpt3:.2e} operations; the paper says 3.14e+23 (appendix D)")
+print(f"on 1,024 A100: {days:.0f} days; on one core of this machine: {gpt3 / rate / 3.15e7:,.0f} years")
+
+# %% [markdown]
+# > **Myth:** the paper of GPT-3 is called "Language Models are Zero-Shot Learners", as some
+# > translations have it.
+# >
+# > **Fact:** "Few-Shot". The model gets a few solved examples *in its prompt* and goes on in the
+# > same way, without any training step. Zero-shot is a prompt without examples; the paper measures
+# > both, and one-shot.
 #
 # ## The run
 #
