@@ -962,8 +962,8 @@ claim("unknown characters stay", snow.startswith("And the ☃ said"), "==", 1, e
 #
 # ## Exercises
 #
-# Open [exercises/15_decoding.ipynb](exercises/15_decoding.ipynb). You measure repetition, cut a
-# nucleus, punish repetition, search with a beam, and accept or refuse a guess. Each answer is
+# Open [exercises/15_decoding.ipynb](exercises/15_decoding.ipynb). You find loops, cut what is too
+# improbable, punish repetition, search with a beam, and accept or refuse a guess. Each answer is
 # checked.
 #
 # ## References
