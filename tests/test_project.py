@@ -78,13 +78,15 @@ def test_the_package_needs_nothing_that_a_student_does_not_get():
 
 
 @pytest.mark.network
-def test_wheel_carries_the_catalogue_and_the_cards(tmp_path):
+def test_wheel_carries_the_catalogue_the_cards_and_the_trained_model(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT]
     subprocess.run(command, check=True, capture_output=True)
     [wheel] = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"kerasllm/py.typed", "kerasllm/_datasets/catalog.toml"} <= names
     assert {f"kerasllm/_datasets/{card.name}" for card in (ROOT / "datasets").glob("*.md")} <= names
+    trained = {"model.safetensors", "tokenizer.json", "settings.json", "log.csv", "README.md"}
+    assert {f"kerasllm/weights/king_james_gpt/{file}" for file in trained} <= names
     assert not any(name.startswith(("tests/", "lessons/", "tools/")) for name in names)
 
 

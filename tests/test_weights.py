@@ -1,5 +1,6 @@
 """A model in a safetensors file: what comes back, what is refused, what a kill leaves."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -203,7 +204,11 @@ def test_an_interrupted_save_leaves_the_file_before(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
 
 
-def test_the_model_that_ships_has_learned_its_text():
+def test_the_model_that_ships_has_learned_its_text_and_needs_two_files(tmp_path, monkeypatch):
+    folders = weights.pretrained.__globals__["FOLDERS"]
+    for name in ("model.safetensors", "tokenizer.json"):  # card and log are for people
+        shutil.copy(Path(weights.__file__).parent / folders["king-james-gpt"] / name, tmp_path)
+    monkeypatch.setitem(folders, "king-james-gpt", tmp_path)
     model, tokenizer = weights.pretrained("king-james-gpt")
     ids = np.array([tokenizer.encode("And it came to pass in those days, that he went out into the wilderness.")])
     losses = keras.losses.sparse_categorical_crossentropy(ids[:, 1:], model(ids[:, :-1]), from_logits=True)
