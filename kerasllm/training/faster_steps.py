@@ -94,6 +94,13 @@ class AdamW(keras.optimizers.AdamW):
     Reference: Loshchilov and Hutter (2019), "Decoupled Weight Decay Regularization", algorithm 2.
     """
 
+    def _clip_gradients(self, grads):
+        if keras.backend.backend() != "tensorflow" or not self.global_clipnorm:
+            return super()._clip_gradients(grads)
+        import tensorflow as tf
+
+        return tf.clip_by_global_norm(grads, self.global_clipnorm)[0]  # reads the gradients once for their norm
+
     def update_step(self, gradient, variable, learning_rate):
         if keras.backend.backend() != "tensorflow" or self.amsgrad:
             return super().update_step(gradient, variable, learning_rate)
