@@ -68,9 +68,9 @@ same = Counter(first.split()) == Counter(second.split())
 claim("the two reviews are the same bag", same, "==", 1, exact=True)
 
 # %% [markdown]
-# So no bag can answer both correctly, however long it trains. Pairs of words help here. But
-# "not a very good" needs a window of four, and there are too many such windows to learn a weight
-# for each. We want a model that reads the words one by one and *keeps* what it has read.
+# So no bag can answer both correctly. Pairs of words help here. But "not a very good" needs a
+# window of four, and there are too many such windows to learn a weight for each. We want a model
+# that reads the words one by one and *keeps* what it has read.
 #
 # ## A recurrent network on paper
 #
@@ -119,8 +119,7 @@ claim("opinion after 'not good film'", opinion["not good film"], "<", 0, exact=T
 claim("opinion after 'good film not'", opinion["good film not"], ">", 0, exact=True)
 
 # %% [markdown]
-# The same three words in another order give another sign: the late *not* belongs to what comes
-# after it. Order matters now. `SimpleRNN` of Keras
+# The same three words in another order give another sign. Order matters now. `SimpleRNN` of Keras
 # is the same formula, which the next cell checks with random numbers.
 
 # %%
@@ -224,9 +223,9 @@ claim("our LSTM equals keras.layers.LSTM", far, "<", 1e-5, exact=True)
 
 # %% [markdown]
 # They are equal. Now the gradient. Along the cell state, one step multiplies it by $f$ and nothing
-# else. (There are further paths through $h$. This one is the new one.) So the size after $T$ steps
+# else. (There are further paths through $h$.) So the size after $T$ steps
 # is a product of $T$ forget gates. If the gate is 1, nothing is lost. Keras starts with the bias 1
-# in $z_f$ (`unit_forget_bias`). Predict the curve of this start: $\sigma(1) = 0.73$.
+# in $z_f$ (`unit_forget_bias`). So $\sigma(1) = 0.73$.
 
 
 # %%
@@ -266,8 +265,8 @@ claim("cell path, bias 1: what remains after 100 steps", cell_sizes[1][-1], "<",
 
 # %% [markdown]
 # The surprise is the curve of bias 1. At the start an LSTM of Keras forgets half of its cell in
-# about two steps. The point is another one: a *gate* can learn. A text can open it and close it,
-# and each unit has its own. A factor of 0.5 in $U$ cannot be switched off by a word.
+# about two steps. But a *gate* can learn: a text can open it and close it, and each unit has its
+# own. A factor of 0.5 in $U$ cannot be switched off by a word.
 #
 # ## Remember the first symbol
 #
@@ -318,9 +317,8 @@ claim("the RNN does not", early["RNN"], "<", 0.75)
 # %% [markdown]
 # Both have 24 units, the same data and the same optimizer. The LSTM learns the task in one pass.
 # The RNN guesses for longer. It often finds the answer later, because Adam divides each gradient by
-# its usual size: a gradient that is small, but not yet lost in the noise, can still teach. With
-# more steps it is lost. The start matters too: with a full rotation, as Keras starts it, an RNN
-# can do this task as well, and over 100 steps neither of the two learned it in eight passes.
+# its usual size: a small gradient can still teach. With more steps it is lost. The start matters
+# too: with a full rotation, as Keras starts it, an RNN can do this task as well.
 #
 # ## Two readings, and one vector for the text
 #
@@ -330,7 +328,7 @@ claim("the RNN does not", early["RNN"], "<", 0.75)
 #
 # A text must become one vector. **Max pooling** takes for each of the numbers its largest value
 # over all positions (Conneau et al. 2017). A strong word then counts wherever it stands. The mean
-# (lesson 07) lets all words vote. The Chinese model below takes both, side by side.
+# (lesson 07) lets all words vote. The Chinese model takes both.
 # The next cell builds the two readings by hand.
 
 # %%
@@ -347,8 +345,8 @@ claim("two readings equal keras.layers.Bidirectional", far, "<", 1e-5, exact=Tru
 # ## Padding is read too
 #
 # A batch is a rectangle, so short texts are filled with padding on the right (lesson 05). An LSTM
-# reads on. It changes its state at every padded position, and the last state is no longer that of
-# the last word. The reader from the right is hit harder: it *starts* with the padding. A **mask**
+# reads on, and the last state is no longer that of the last word. The reader from the right is hit
+# harder: it *starts* with the padding. A **mask**
 # tells the layer to copy its state where there is no token. The cell pads texts of 9 tokens to 40
 # places, and fills the places with a constant vector, as an embedding does.
 
@@ -372,8 +370,7 @@ claim("both readings, at real tokens", np.abs(real).max(), "<", 1e-6, exact=True
 #
 # The film snippets of lesson 07, with the same splits. The baseline is TF-IDF of words and pairs
 # with logistic regression, fitted on training and validation texts together, with the `C` that
-# lesson 07 chose. The widely copied article has Keras' old `Tokenizer` for Chinese too. It splits
-# at spaces, and lesson 05 shows what is left of a Chinese sentence: one token.
+# lesson 07 chose.
 
 
 # %%
@@ -404,7 +401,7 @@ print(f"{len(train):,} training, {len(valid):,} validation, {len(test):,} test t
 print(f"TF-IDF on the test texts: {accuracy(p_tfidf, y_test):.3f}")
 
 # %% [markdown]
-# Next the ids. Texts are long and short. If every batch is as long as the longest text, most of it
+# Next the ids. If every batch is as long as the longest text, most of it
 # is padding, and an LSTM pays for each place. **Buckets** put texts of similar length together.
 
 # %%
@@ -430,7 +427,7 @@ shares = {buckets: padding_share(ids_both, buckets) for buckets in (1, 6)}
 for buckets, share in shares.items():
     print(f"{buckets} length(s) of batches: {share:.0%} of all places are padding")
 claim("share of padding with one length", shares[1], ">", 0.5)
-claim("share of padding with 6 buckets", shares[6], "<", 0.25)
+claim("share of padding with 6 buckets", shares[6], "<", 0.3)
 
 # %% [markdown]
 # ## The classifier
@@ -443,9 +440,8 @@ claim("share of padding with 6 buckets", shares[6], "<", 0.25)
 # removes the whole vector of some words, so that no single word is enough (Gal and Ghahramani 2016
 # drop whole words too). And the model that answers has not the last weights but a **moving
 # average** of them: after each step, 0.99 of the average and 0.01 of the new weights (Polyak and
-# Juditsky 1992). Keras does this with `use_ema=True`; `fit` puts the average in place at its end,
-# and `SwapEMAWeights` does so for each look at the validation texts. The learning rate warms up
-# and falls along a cosine (lesson 04).
+# Juditsky 1992), which Keras keeps with `use_ema=True`. The learning rate warms up and falls along
+# a cosine (lesson 04).
 #
 # We compare two starts of the embeddings. One is random. The other is **GloVe**, vectors of 50
 # numbers learned from six thousand million words (lesson 06; Pennington et al. 2014). Both are
@@ -510,17 +506,18 @@ claim("words with a GloVe vector", np.mean(rows >= 0), ">", 0.9)
 
 # %% [markdown]
 # How were the settings found? Training and validation texts together, 8,480, were cut into five
-# folds. About twenty settings of dropout, pooling, batch, rate, scale and pairs were trained on four
-# folds and judged on the fifth, most of them on two folds only. The best two were alike there (0.803
-# and 0.804). The cheaper one was then judged on the other three, which had no part in the choice: 0.791 with GloVe, 0.762 with a random start, and
-# TF-IDF has 0.770 there. Over all five it is 0.796, 0.768 and 0.779. Frozen vectors had 0.751, and
-# more dropout (0.5) 0.780. The moving average was worth 0.2 points, which is nothing.
+# folds. About twenty settings of dropout, pooling, batch, rate, scale and pairs were trained on
+# four folds and judged on the fifth, most of them on two folds only. The best two were alike there
+# (0.803 and 0.804). The cheaper one was then judged on the other three, which had no part in the
+# choice: 0.791 with GloVe, 0.762 with a random start, and TF-IDF has 0.770 there. Over all five it
+# is 0.796, 0.768 and 0.779. Frozen vectors had 0.751, and more dropout (0.5) 0.780. The moving
+# average was worth 0.2 points, which is nothing.
 #
 # The test texts are not quite fresh: an earlier design of this lesson was measured on them
 # before. No setting was chosen by that.
 #
-# First, one run for each start, to look at the curves on the validation texts. Some of these texts
-# took part in the choice of settings, so the figures are a little too good.
+# First, one run for each start, to look at the curves on the validation texts. These texts took
+# part in the choice, so the figures are a little too good.
 
 # %%
 RATE = 6e-3  # the highest learning rate
@@ -542,14 +539,15 @@ axes[0].legend()
 show(
     figure,
     "Loss and accuracy over the epochs for random and GloVe vectors. Training keeps improving."
-    " On validation texts GloVe starts ahead of the random start, and both level off.",
+    " On validation texts GloVe is ahead of the random start, and both level off.",
 )
 for name, curve in curves.items():
     print(f"{name:6s} validation accuracy:", *(f"{a:.3f}" for a in curve["val_accuracy"]))
 
 # %% [markdown]
-# On the validation texts GloVe starts ahead. It knows from the beginning which words are alike. Now
-# the final runs, on training and validation texts together.
+# On the validation texts GloVe is ahead. It knows from the beginning which words are alike. The
+# first point is low, because the moving average still holds many early weights. Now the final runs,
+# on training and validation texts together.
 
 # %%
 runs = {name: [] for name in starts}
@@ -564,9 +562,9 @@ for name, found in scores.items():
     print(f"BiLSTM, {name:6s} start {np.mean(found):.3f}   seeds:", *(f"{s:.3f}" for s in found))
 
 # %% [markdown]
-# Which differences are real? A difference needs a test on the texts, as in lesson 07. For each
-# text we take the share of seeds that are right, and subtract what TF-IDF has. The mean of these
-# numbers is the gap, and their spread gives its standard error.
+# Which differences are real? As in lesson 07: for each text we take the share of seeds that are
+# right, and subtract what TF-IDF has. The mean of these numbers is the gap, and their spread gives
+# its standard error.
 
 
 # %%
@@ -587,17 +585,15 @@ claim("BiLSTM with GloVe on the test texts", scores["GloVe"], ">=", 0.77)
 claim("BiLSTM with a random start on the test texts", scores["random"], ">=", 0.74)
 
 # %% [markdown]
-# The bag wins. A gap of less than two standard errors would be a draw, so look at the size of
-# the gap, and at the spread of the seeds. Order is no great help here. There are
-# about 8,500 short texts, and most opinions are in single words and pairs, which TF-IDF has as
-# columns. A BiLSTM has to learn from the same few texts what a word means *and* how words combine.
-# Word vectors should do the first half of that work. The last line shows what they are worth here:
-# nothing that stands out of the spread.
+# A gap of less than two standard errors is a draw. So the BiLSTM with GloVe and TF-IDF are level, and
+# without GloVe the bag wins. Order is no great help here. Most opinions are in single words and
+# pairs, which TF-IDF has as columns. A BiLSTM has to learn from 8,500 short texts what a word means
+# *and* how words combine. Word vectors do a part of the first half, and this is worth two points.
+# On the five folds the BiLSTM with GloVe was ahead by 1.7 points. Most of that lead is not here.
 #
-# Others have found the same for sentences of this kind, on other splits. Linear models with words
-# and pairs reach 0.78 to 0.79 (Wang and Manning 2012). Networks with vectors of 300 numbers from
-# far more text reach 0.79 to 0.81 (Kim 2014; Pang and Lee 2005 collected the sentences). The next
-# large step needs a model that has read much more than word vectors can hold (lesson 12).
+# On other splits linear models with words and pairs reach 0.78 to 0.79 (Wang and Manning 2012), and
+# networks with vectors of 300 numbers 0.79 to 0.81 (Kim 2014; Pang and Lee 2005 collected the
+# sentences). The next large step needs a model that has read much more (lesson 12).
 #
 # ## Chinese, with pairs and chunks
 #
@@ -606,10 +602,9 @@ claim("BiLSTM with a random start on the test texts", scores["random"], ">=", 0.
 # pairs as well. At each position it adds two vectors: one of the character, one of the pair that
 # ends there.
 #
-# There are far too many different pairs for a table. So we **hash** them (Weinberger et al. 2009):
-# a pair of ids $(a, b)$ gets the row $(5003\,a + b) \bmod 32749$. The second number is a prime, so
-# the pairs spread evenly. Some pairs share a row. The rare ones lose by it, and they could not be
-# learned anyway.
+# There are too many pairs for a table. So we **hash** them (Weinberger et al. 2009): the pair of ids
+# $(a, b)$ gets row $(5003\,a + b) \bmod 32749$. The second number is a prime, so the pairs spread
+# evenly. Some pairs share a row. The rare ones lose by it, and are hard to learn anyway.
 
 # %%
 zh = read_set("chinese-reviews")
@@ -625,15 +620,14 @@ for pair, count in pairs.most_common(5):
     print(characters.decode(pair), count)
 
 # %% [markdown]
-# The second change is for time. An LSTM takes one step after the other, and reviews have up to 200
-# characters. So it reads **chunks**: the mean of four neighbouring positions, times 2, so that the
-# spread of the numbers stays. That is a quarter of the steps. A pair inside a chunk is still seen
-# as a pair. What is lost is the order within the chunk.
+# The second change is for time. An LSTM takes one step after the other, so it reads **chunks**: the
+# mean of four neighbouring positions, times 2, so that the spread of the numbers stays. That is a
+# quarter of the steps. What is lost is the order of the pairs within a chunk.
 #
 # A chunk is real when its first position is, because padding is on the right. **Spatial dropout**
 # sets the same dimensions to zero at all positions of a text (Tompson et al. 2015). **Label
 # smoothing** (Szegedy et al. 2016, section 7) asks for 0.95 and 0.05 in place of 1 and 0. Then
-# extreme logits do not pay, and a text with a wrong label does less harm.
+# extreme logits do not pay.
 
 
 # %%
@@ -697,9 +691,12 @@ claim("Chinese BiLSTM minus TF-IDF, points", zh_gap, ">", -2)
 claim("the Chinese BiLSTM on test texts", zh_scores, ">=", 0.83, headline=True)
 
 # %% [markdown]
-# The target of this course for these texts is 0.86, and this BiLSTM does not reach it. On the
-# validation texts it was ahead of TF-IDF; on the test texts it is not. The settings were the best
-# of several on 1,689 texts, so a part of that lead was luck. This is why the test texts come last.
+# The target of this course for these texts is 0.86. **This BiLSTM does not reach it**, and TF-IDF is
+# ahead by more than two standard errors. On the two folds of the choice they were level. On the
+# other four, looked at afterwards, TF-IDF had 0.852 and this design 0.848: a part of the draw was
+# luck of the choice. The earlier designs were half a point better on these very test texts. We do
+# not go back to them. To choose by the test texts makes them validation texts, and then no number
+# is left that can be trusted.
 #
 # ## The reading thread so far
 #
@@ -813,15 +810,13 @@ for i in np.flatnonzero((right == 1) & ~base & has)[:4]:
 
 # %% [markdown]
 # Look at "bad" and "not bad". The architecture could read negation. But reviewers rarely write
-# "not bad", so few training texts teach it. And on real snippets with a negation, compare its
-# errors with those of TF-IDF, which has columns for pairs such as "not only". What a model can
-# express and what it learns from 8,500 texts are two things.
+# "not bad", so few training texts teach it. On real snippets with a negation TF-IDF, which has
+# columns for pairs such as "not only", errs less.
 #
 # ## Padding changes nothing, and a file holds everything
 #
-# Two tests before the model leaves the notebook. First: put 60 places of padding behind every
-# text, and replace the vector of the padding by large numbers. With masks in every layer the
-# logits must stay what they were.
+# First, put 60 places of padding behind every text, and replace the vector of the padding by large
+# numbers. With masks in every layer the logits must stay what they were.
 
 # %%
 some = zh_model.encode(z_test[:64])  # (64, time)
@@ -836,9 +831,8 @@ far = np.abs(after - before).max()
 claim("padding changes the logits by", far, "<", 1e-5, exact=True)
 
 # %% [markdown]
-# Second: save it and load it in a fresh Python process, which knows nothing but the file. The file
-# holds the weights, the tokenizer and the names of the labels. So strings go in, and labelled
-# probabilities come out.
+# Second, save it and load it in a fresh Python process. The file holds the weights, the tokenizer
+# and the names of the labels. So strings go in, and labelled probabilities come out.
 
 # %%
 folder = tempfile.TemporaryDirectory()
@@ -916,8 +910,8 @@ claim("the largest class that argmax finds", classes.max(), "==", 0, exact=True)
 # > **Myth 3:** the code of 2019 still runs.
 # >
 # > **Fact:** Keras 3 has removed or refuses four of its habits. The cell tries each and prints the
-# > first line of the answer. `input_length` is the mildest case: it is ignored with a warning. A
-# > whole model can still be written as `.h5`, an old format; weights cannot, under that name.
+# > first line of the answer. `input_length` is ignored with a warning. A whole model can still be
+# > written as `.h5`; weights cannot, under that name.
 
 # %%
 small = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
@@ -941,8 +935,7 @@ claim("old habits that Keras 3 refuses or warns about", refused, "==", 4, exact=
 folder.cleanup()
 
 # %% [markdown]
-# For labels: `np.array` for a list. For files: `model.save("name.keras")`, with the tokenizer
-# inside as above.
+# For labels: `np.array`. For files: `model.save("name.keras")`, with the tokenizer inside.
 #
 # ## Summary
 #
@@ -951,8 +944,8 @@ folder.cleanup()
 # 2. An LSTM adds to a cell and multiplies it by a gate. What remains of the gradient is a product
 #    of gates, and the gates are learned.
 # 3. Padding must be masked in the LSTM and in the pooling. Buckets save the time it costs.
-# 4. On 8,500 short texts a good bag is hard to beat, and our BiLSTM did not beat it. With
-#    14,000 Chinese texts it comes close, and a lead on validation texts was lost on the test.
+# 4. On 8,500 short texts a BiLSTM with GloVe is level with a good bag, and without GloVe behind it.
+#    On 14,000 Chinese texts with vectors of its own it is behind the bag.
 # 5. The tokenizer is a part of the model. Save both in one file and test it in a fresh process.
 #
 # ## Exercises
