@@ -19,37 +19,37 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from keras import layers, ops
-from scipy.sparse import coo_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils.extmath import randomized_svd
 
 from kerasllm import batches, models, text
 from kerasllm.course import claim, settings
 from kerasllm.data import load
+from kerasllm.layers import MaskedMax, MaskedMean
 from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
 from kerasllm.training import warmup_cosine
 
 use_style()
 
 # %%
-TEXTS, EPOCHS, ZH_EPOCHS, SEEDS, UNITS, PIECES, LENGTH, TOY_EPOCHS = settings(
-    smoke=(300, 1, 1, 1, 4, 600, 12, 1),
-    cpu=(20_000, 3, 4, 3, 64, 8_000, 160, 3),
-    gpu=(20_000, 3, 4, 5, 64, 8_000, 160, 6),
+TEXTS, EPOCHS, ZH_EPOCHS, SEEDS, UNITS, ZH_UNITS, CHARACTERS, LENGTH, TOY_EPOCHS = settings(
+    smoke=(300, 1, 1, 1, 4, 4, 600, 12, 1),
+    cpu=(20_000, 4, 4, 3, 64, 48, 4_000, 200, 3),
+    gpu=(20_000, 4, 4, 5, 64, 48, 4_000, 200, 6),
 )
 # TEXTS       how many texts of each data set are used at most (the sets are smaller than 20,000)
 # EPOCHS      passes over the English texts
 # ZH_EPOCHS   passes over the Chinese texts
 # SEEDS       repetitions with other random numbers
-# UNITS       size of the LSTM's state in each direction
-# PIECES      size of the Chinese vocabulary
+# UNITS       size of the LSTM's state in each direction; ZH_UNITS for Chinese
+# CHARACTERS  size of the Chinese vocabulary
 # LENGTH      texts are cut at this many tokens
 # TOY_EPOCHS  passes in the memory experiment
 LABELS = ["negative", "positive"]
@@ -68,9 +68,9 @@ same = Counter(first.split()) == Counter(second.split())
 claim("the two reviews are the same bag", same, "==", 1, exact=True)
 
 # %% [markdown]
-# So no bag can answer both correctly, however long it trains. Pairs of words help here. But
-# "not a very good" needs a window of four, and there are too many such windows to learn a weight
-# for each. We want a model that reads the words one by one and *keeps* what it has read.
+# So no bag can answer both correctly. Pairs of words help here. But "not a very good" needs a
+# window of four, and there are too many such windows to learn a weight for each. We want a model
+# that reads the words one by one and *keeps* what it has read.
 #
 # ## A recurrent network on paper
 #
@@ -119,8 +119,7 @@ claim("opinion after 'not good film'", opinion["not good film"], "<", 0, exact=T
 claim("opinion after 'good film not'", opinion["good film not"], ">", 0, exact=True)
 
 # %% [markdown]
-# The same three words in another order give another sign: the late *not* belongs to what comes
-# after it. Order matters now. `SimpleRNN` of Keras
+# The same three words in another order give another sign. Order matters now. `SimpleRNN` of Keras
 # is the same formula, which the next cell checks with random numbers.
 
 # %%
@@ -224,9 +223,9 @@ claim("our LSTM equals keras.layers.LSTM", far, "<", 1e-5, exact=True)
 
 # %% [markdown]
 # They are equal. Now the gradient. Along the cell state, one step multiplies it by $f$ and nothing
-# else. (There are further paths through $h$. This one is the new one.) So the size after $T$ steps
+# else. (There are further paths through $h$.) So the size after $T$ steps
 # is a product of $T$ forget gates. If the gate is 1, nothing is lost. Keras starts with the bias 1
-# in $z_f$ (`unit_forget_bias`). Predict the curve of this start: $\sigma(1) = 0.73$.
+# in $z_f$ (`unit_forget_bias`). So $\sigma(1) = 0.73$.
 
 
 # %%
@@ -266,8 +265,8 @@ claim("cell path, bias 1: what remains after 100 steps", cell_sizes[1][-1], "<",
 
 # %% [markdown]
 # The surprise is the curve of bias 1. At the start an LSTM of Keras forgets half of its cell in
-# about two steps. The point is another one: a *gate* can learn. A text can open it and close it,
-# and each unit has its own. A factor of 0.5 in $U$ cannot be switched off by a word.
+# about two steps. But a *gate* can learn: a text can open it and close it, and each unit has its
+# own. A factor of 0.5 in $U$ cannot be switched off by a word.
 #
 # ## Remember the first symbol
 #
@@ -318,9 +317,8 @@ claim("the RNN does not", early["RNN"], "<", 0.75)
 # %% [markdown]
 # Both have 24 units, the same data and the same optimizer. The LSTM learns the task in one pass.
 # The RNN guesses for longer. It often finds the answer later, because Adam divides each gradient by
-# its usual size: a gradient that is small, but not yet lost in the noise, can still teach. With
-# more steps it is lost. The start matters too: with a full rotation, as Keras starts it, an RNN
-# can do this task as well, and over 100 steps neither of the two learned it in eight passes.
+# its usual size: a small gradient can still teach. With more steps it is lost. The start matters
+# too: with a full rotation, as Keras starts it, an RNN can do this task as well.
 #
 # ## Two readings, and one vector for the text
 #
@@ -330,7 +328,7 @@ claim("the RNN does not", early["RNN"], "<", 0.75)
 #
 # A text must become one vector. **Max pooling** takes for each of the numbers its largest value
 # over all positions (Conneau et al. 2017). A strong word then counts wherever it stands. The mean
-# (lesson 07) lets all words vote. The Chinese model below takes both, side by side.
+# (lesson 07) lets all words vote. The Chinese model takes both.
 # The next cell builds the two readings by hand.
 
 # %%
@@ -347,8 +345,8 @@ claim("two readings equal keras.layers.Bidirectional", far, "<", 1e-5, exact=Tru
 # ## Padding is read too
 #
 # A batch is a rectangle, so short texts are filled with padding on the right (lesson 05). An LSTM
-# reads on. It changes its state at every padded position, and the last state is no longer that of
-# the last word. The reader from the right is hit harder: it *starts* with the padding. A **mask**
+# reads on, and the last state is no longer that of the last word. The reader from the right is hit
+# harder: it *starts* with the padding. A **mask**
 # tells the layer to copy its state where there is no token. The cell pads texts of 9 tokens to 40
 # places, and fills the places with a constant vector, as an embedding does.
 
@@ -372,8 +370,7 @@ claim("both readings, at real tokens", np.abs(real).max(), "<", 1e-6, exact=True
 #
 # The film snippets of lesson 07, with the same splits. The baseline is TF-IDF of words and pairs
 # with logistic regression, fitted on training and validation texts together, with the `C` that
-# lesson 07 chose. The widely copied article has Keras' old `Tokenizer` for Chinese too. It splits
-# at spaces, and lesson 05 shows what is left of a Chinese sentence: one token.
+# lesson 07 chose.
 
 
 # %%
@@ -404,15 +401,18 @@ print(f"{len(train):,} training, {len(valid):,} validation, {len(test):,} test t
 print(f"TF-IDF on the test texts: {accuracy(p_tfidf, y_test):.3f}")
 
 # %% [markdown]
-# Next the ids. Texts are long and short. If every batch is as long as the longest text, most of it
+# Next the ids. If every batch is as long as the longest text, most of it
 # is padding, and an LSTM pays for each place. **Buckets** put texts of similar length together.
 
 # %%
 english = text.train_words(both, vocabulary_size=30_000, lower=True)
 
 
-def feed(ids, labels, seed, batch=64, buckets=12):
-    options = {"batch_size": batch, "max_length": LENGTH, "buckets": buckets}
+BATCH = 128  # texts in a batch
+
+
+def feed(ids, labels, seed, buckets=6):
+    options = {"batch_size": BATCH, "max_length": LENGTH, "buckets": buckets}
     two = np.eye(2, dtype="float32")[labels]  # (texts, 2): 1 becomes (0, 1)
     return batches.padded(ids, two, **options, shuffle=True, seed=seed)
 
@@ -423,11 +423,11 @@ def padding_share(ids, buckets):
 
 
 ids_train, ids_both = english.encode_batch(train), english.encode_batch(both)
-shares = {buckets: padding_share(ids_both, buckets) for buckets in (1, 12)}
+shares = {buckets: padding_share(ids_both, buckets) for buckets in (1, 6)}
 for buckets, share in shares.items():
     print(f"{buckets} length(s) of batches: {share:.0%} of all places are padding")
 claim("share of padding with one length", shares[1], ">", 0.5)
-claim("share of padding with 12 buckets", shares[12], "<", 0.25)
+claim("share of padding with 6 buckets", shares[6], "<", 0.3)
 
 # %% [markdown]
 # ## The classifier
@@ -438,78 +438,95 @@ claim("share of padding with 12 buckets", shares[12], "<", 0.25)
 # A million weights and some thousand texts: the model can learn the texts by heart (lesson 04).
 # Three things work against it. **Dropout** sets a share of the numbers to zero. **Token dropout**
 # removes the whole vector of some words, so that no single word is enough (Gal and Ghahramani 2016
-# drop whole words too). **Label smoothing** (Szegedy et al. 2016, section 7) asks for 0.95 and 0.05
-# in place of 1 and 0. Then extreme logits do not pay, and a text with a wrong label does less harm
-# (we use it for the Chinese texts only). The learning rate warms up and falls along a cosine
-# (lesson 04).
+# drop whole words too). And the model that answers has not the last weights but a **moving
+# average** of them: after each step, 0.99 of the average and 0.01 of the new weights (Polyak and
+# Juditsky 1992), which Keras keeps with `use_ema=True`. The learning rate warms up and falls along
+# a cosine (lesson 04).
 #
 # We compare two starts of the embeddings. One is random. The other is **GloVe**, vectors of 50
 # numbers learned from six thousand million words (lesson 06; Pennington et al. 2014). Both are
 # trained further. One compiled model gets new weights for each seed.
 
+
 # %%
-RATE = 4e-3  # the highest learning rate
-
-
-def compiled(tokenizer, dim, smoothing=0.0, **options):
-    model = models.bilstm(tokenizer, LABELS, dim, UNITS, max_length=LENGTH, **options)
+def compiled(model, smoothing=0.0):
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    adam = keras.optimizers.Adam(use_ema=True, ema_momentum=0.99)
     # Without XLA: it would compile each length of batches anew, and its loop is slower on a CPU.
-    model.compile(keras.optimizers.Adam(), loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(adam, loss, metrics=["accuracy"], jit_compile=False)
     return model
 
 
-def restart(model, vectors, seed):
-    """New random weights, these word vectors, and an optimizer without memory."""
+def restart(model, seed, vectors=None):
+    """New random weights, perhaps these word vectors, and an optimizer without memory."""
     keras.utils.set_random_seed(seed)
     model.body.set_weights(keras.models.clone_model(model.body).get_weights())
-    model.body.get_layer("embedding").set_weights([vectors])
+    if vectors is not None:
+        model.body.get_layer("embedding").set_weights([vectors])
     for variable in model.optimizer.variables:
         variable.assign(ops.zeros_like(variable))
 
 
 # %%
-def train_model(model, vectors, ids, labels, seed, epochs, batch=64, watch=None):
-    restart(model, vectors, seed)
-    data = feed(ids, labels, seed, batch)
+def train_model(model, ids, labels, seed, epochs, top, vectors=None, watch=None):
+    restart(model, seed, vectors)
+    data = feed(ids, labels, seed)
     steps = epochs * len(data)
-    rate = warmup_cosine(RATE, steps, steps // 10)  # it rises for a tenth of the steps
+    rate = warmup_cosine(top, steps, steps // 10)  # it rises to `top` for a tenth of the steps
 
     def set_rate(batch, logs):
         model.optimizer.learning_rate = rate(model.optimizer.iterations)
 
-    follow = keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate)
-    return model.fit(data, epochs=epochs, callbacks=[follow], validation_data=watch, verbose=0).history
+    follow = [keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate)]
+    if watch is not None:
+        follow.append(keras.callbacks.SwapEMAWeights())
+    return model.fit(data, epochs=epochs, callbacks=follow, validation_data=watch, verbose=0).history
 
 
 # %% [markdown]
 # The table of start vectors comes next. Words that GloVe does not know get a random vector. GloVe
 # was made from lower-cased text, and so are our tokens. How many are found?
+#
+# One thing is easy to overlook: the *size* of the start. Adam moves each number by about the
+# learning rate per step, whatever its size (lesson 04). So large vectors stay near their start, and
+# small ones are free to move. We multiply both starts by 0.4. On validation texts GloVe gained more
+# from this than from anything else we tried.
 
 # %%
+SCALE = 0.4
 glove = load("glove-50d")  # one row for each of 400,000 words
 rng = np.random.default_rng(0)
 random_start = rng.normal(0, 0.2, (english.vocabulary_size, 50)).astype("float32")
 glove_start = random_start.copy()
 rows = glove.index.get_indexer(english.vocabulary)  # -1 where GloVe has no such word
 glove_start[rows >= 0] = glove.to_numpy()[rows[rows >= 0]]
-starts = {"random": random_start, "GloVe": glove_start}
+starts = {"random": SCALE * random_start, "GloVe": SCALE * glove_start}
 print(f"{np.mean(rows >= 0):.1%} of {english.vocabulary_size:,} words have a GloVe vector")
 claim("words with a GloVe vector", np.mean(rows >= 0), ">", 0.9)
 
 # %% [markdown]
-# First the validation texts, one seed for each start. The settings come from earlier runs that were
-# judged on these texts too. With GloVe and one seed each, six settings of dropout, pooling and
-# batch size had 0.769 to 0.805 after four or five epochs, where TF-IDF has 0.800. The best of the
-# six, with batches of 64 texts, is the one here. The best of six is partly luck: run again, it had
-# 0.787, and there the last of four epochs added nothing. So we take three.
+# How were the settings found? Training and validation texts together, 8,480, were cut into five
+# folds. About twenty settings of dropout, pooling, batch, rate, scale and pairs were trained on
+# four folds and judged on the fifth, most of them on two folds only. The best two were alike there
+# (0.803 and 0.804). The cheaper one was then judged on the other three, which had no part in the
+# choice: 0.791 with GloVe, 0.762 with a random start, and TF-IDF has 0.770 there. Over all five it
+# is 0.796, 0.768 and 0.779. Frozen vectors had 0.751, and more dropout (0.5) 0.780. The moving
+# average was worth 0.2 points, which is nothing.
+#
+# The test texts are not quite fresh: an earlier design of this lesson was measured on them
+# before. No setting was chosen by that.
+#
+# First, one run for each start, to look at the curves on the validation texts. These texts took
+# part in the choice, so the figures are a little too good.
 
 # %%
-model = compiled(english, 50, token_dropout=0.2, dropout=0.3)
+RATE = 6e-3  # the highest learning rate
+options = {"token_dropout": 0.2, "dropout": 0.3, "max_length": LENGTH}
+model = compiled(models.bilstm(english, LABELS, 50, UNITS, **options))
 watch = feed(english.encode_batch(valid), y_valid, 0)
 curves = {}
 for name, start in starts.items():
-    curves[name] = train_model(model, start, ids_train, y_train, 0, EPOCHS, watch=watch)
+    curves[name] = train_model(model, ids_train, y_train, 0, EPOCHS, RATE, start, watch)
 
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
 for (name, curve), color in zip(curves.items(), [BLUE, ORANGE], strict=True):
@@ -522,20 +539,21 @@ axes[0].legend()
 show(
     figure,
     "Loss and accuracy over the epochs for random and GloVe vectors. Training keeps improving."
-    " On validation texts GloVe starts ahead of the random start, and both level off.",
+    " On validation texts GloVe is ahead of the random start, and both level off.",
 )
 for name, curve in curves.items():
     print(f"{name:6s} validation accuracy:", *(f"{a:.3f}" for a in curve["val_accuracy"]))
 
 # %% [markdown]
-# On the validation texts GloVe starts ahead. It knows from the beginning which words are alike. Now
-# the final runs, on training and validation texts together.
+# On the validation texts GloVe is ahead. It knows from the beginning which words are alike. The
+# first point is low, because the moving average still holds many early weights. Now the final runs,
+# on training and validation texts together.
 
 # %%
 runs = {name: [] for name in starts}
 for name, start in starts.items():
     for seed in range(SEEDS):
-        train_model(model, start, ids_both, y_both, seed, EPOCHS)
+        train_model(model, ids_both, y_both, seed, EPOCHS, RATE, start)
         runs[name].append(model.classify(test)["positive"].to_numpy())  # (texts,)
 scores = {name: [accuracy(p, y_test) for p in found] for name, found in runs.items()}
 tfidf_score = accuracy(p_tfidf, y_test)
@@ -544,9 +562,9 @@ for name, found in scores.items():
     print(f"BiLSTM, {name:6s} start {np.mean(found):.3f}   seeds:", *(f"{s:.3f}" for s in found))
 
 # %% [markdown]
-# Which differences are real? A difference needs a test on the texts, as in lesson 07. For each
-# text we take the share of seeds that are right, and subtract what TF-IDF has. The mean of these
-# numbers is the gap, and their spread gives its standard error.
+# Which differences are real? As in lesson 07: for each text we take the share of seeds that are
+# right, and subtract what TF-IDF has. The mean of these numbers is the gap, and their spread gives
+# its standard error.
 
 
 # %%
@@ -560,94 +578,104 @@ def gap(found, p_baseline, labels):
 gaps = {name: gap(found, p_tfidf, y_test) for name, found in runs.items()}
 for name, (points, error) in gaps.items():
     print(f"{name:6s} start against TF-IDF: {points:+.1f} points, standard error {error:.1f}")
-behind = [100 * (tfidf_score - score) for score in scores["GloVe"]]
-claim("points that the BiLSTM with GloVe is behind TF-IDF", behind, ">", 0, headline=True)
-claim("BiLSTM with GloVe on the test texts", scores["GloVe"], ">=", 0.74)
-claim("BiLSTM with a random start on the test texts", scores["random"], ">=", 0.73)
-gain = 100 * (np.mean(scores["GloVe"]) - np.mean(scores["random"]))
-print(f"GloVe against random: {gain:+.1f} points")
+gain = [100 * (one - other) for one, other in zip(scores["GloVe"], scores["random"], strict=True)]
+claim("points that the BiLSTM gains by GloVe", gain, ">", 0, headline=True)
+claim("BiLSTM with GloVe minus TF-IDF, points", gaps["GloVe"][0], ">", -1)
+claim("BiLSTM with GloVe on the test texts", scores["GloVe"], ">=", 0.77)
+claim("BiLSTM with a random start on the test texts", scores["random"], ">=", 0.74)
 
 # %% [markdown]
-# The bag wins. A gap of less than two standard errors would be a draw, so look at the size of
-# the gap, and at the spread of the seeds. Order is no great help here. There are
-# about 8,500 short texts, and most opinions are in single words and pairs, which TF-IDF has as
-# columns. A BiLSTM has to learn from the same few texts what a word means *and* how words combine.
-# Word vectors should do the first half of that work. The last line shows what they are worth here:
-# nothing that stands out of the spread.
+# A gap of less than two standard errors is a draw. So the BiLSTM with GloVe and TF-IDF are level, and
+# without GloVe the bag wins. Order is no great help here. Most opinions are in single words and
+# pairs, which TF-IDF has as columns. A BiLSTM has to learn from 8,500 short texts what a word means
+# *and* how words combine. Word vectors do a part of the first half, and this is worth two points.
+# On the five folds the BiLSTM with GloVe was ahead by 1.7 points. Most of that lead is not here.
 #
-# Others have found the same for sentences of this kind, on other splits. Linear models with words
-# and pairs reach 0.78 to 0.79 (Wang and Manning 2012). Networks with vectors of 300 numbers from
-# far more text reach 0.79 to 0.81 (Kim 2014; Pang and Lee 2005 collected the sentences). The next
-# large step needs a model that has read much more than word vectors can hold (lesson 12).
+# On other splits linear models with words and pairs reach 0.78 to 0.79 (Wang and Manning 2012), and
+# networks with vectors of 300 numbers 0.79 to 0.81 (Kim 2014; Pang and Lee 2005 collected the
+# sentences). The next large step needs a model that has read much more (lesson 12).
 #
-# ## Chinese, with vectors of our own
+# ## Chinese, with pairs and chunks
 #
-# The 17,325 Chinese reviews are longer. Characters alone were behind in lesson 07, and pairs
-# helped, because most words have two characters. So we let BPE find the pairs and the longer
-# pieces (lesson 05): a vocabulary of 8,000 pieces, trained on the reviews. A token is then often
-# a word, and the texts become shorter, which an LSTM likes.
+# The 17,325 Chinese reviews are longer. The bag of TF-IDF has columns for characters and for pairs
+# of neighbours, and pairs help, because most words have two characters. So we give the network the
+# pairs as well. At each position it adds two vectors: one of the character, one of the pair that
+# ends there.
 #
-# There is no GloVe here for these tokens. But lesson 06 can make vectors from any text: count the
-# neighbours, take the PPMI, reduce it with an SVD. We use the texts of training and validation,
-# without their labels.
+# There are too many pairs for a table. So we **hash** them (Weinberger et al. 2009): the pair of ids
+# $(a, b)$ gets row $(5003\,a + b) \bmod 32749$. The second number is a prime, so the pairs spread
+# evenly. Some pairs share a row. The rare ones lose by it, and are hard to learn anyway.
 
 # %%
 zh = read_set("chinese-reviews")
 z_train, t_train, z_valid, t_valid, z_test, t_test, z_both, t_both = zh
-bpe = text.train_bpe(z_both, vocabulary_size=PIECES)
-zh_both = bpe.encode_batch(z_both)
+characters = text.train_characters(z_both, vocabulary_size=CHARACTERS, byte_fallback=False)
+zh_both = characters.encode_batch(z_both)
 lengths = np.array([len(one) for one in zh_both])
-print(f"characters in a review: {np.mean([len(one) for one in z_both]):.0f}, tokens: {lengths.mean():.0f}")
-print(f"reviews longer than {LENGTH} tokens, which are cut: {np.mean(lengths > LENGTH):.1%}")
-print(" | ".join(bpe.decode([one]) for one in bpe.encode(z_train[3])[:12]))
-
-
-# %%
-def ppmi_svd(ids, size, dim, window=6):
-    """Word vectors from the counts of neighbours (lesson 06); near neighbours count more."""
-    gap = [-1] * window  # no window reaches from one text into the next
-    flat = np.concatenate([np.append(one, gap) for one in ids]).astype(int)
-    counts = 0
-    for distance in range(1, window + 1):
-        a, b = flat[:-distance], flat[distance:]
-        good = (a >= 0) & (b >= 0)
-        weight = np.full(good.sum(), 1 / distance)
-        counts += coo_matrix((weight, (a[good], b[good])), shape=(size, size)).tocsr()
-    counts = (counts + counts.T).tocoo()
-    total = np.asarray(counts.sum(axis=1)).ravel()  # (size,)
-    context = total**0.75 / (total**0.75).sum()  # smoothed, as in lesson 06
-    pmi = np.log(counts.data / (total[counts.row] * context[counts.col]))
-    keep = pmi > 0
-    ppmi = coo_matrix((pmi[keep], (counts.row[keep], counts.col[keep])), shape=(size, size))
-    U, S, _ = randomized_svd(ppmi.tocsr(), dim, n_iter=2, random_state=0)
-    return (U * np.sqrt(S)).astype("float32")  # (size, dim)
-
-
-# %%
-ZH_DIM = min(100, 12 * UNITS)
-vectors = ppmi_svd(zh_both, bpe.vocabulary_size, ZH_DIM)
-vectors *= 0.2 / vectors.std()  # the spread of the random start
-unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-for one in ["差", "酒店", "好"]:
-    (place, *_) = bpe.encode(one)
-    near = np.argsort(-unit @ unit[place])[1:6]
-    print(one, "is near", *(bpe.decode([int(i)]) for i in near))
+pairs = Counter(pair for one in zh_both for pair in pairwise(one))
+print(f"characters in a review: {lengths.mean():.0f} on average")
+print(f"reviews longer than {LENGTH}, which are cut: {np.mean(lengths > LENGTH):.1%}")
+print(f"{len(pairs):,} different pairs, {np.mean([n == 1 for n in pairs.values()]):.0%} of them occur once")
+for pair, count in pairs.most_common(5):
+    print(characters.decode(pair), count)
 
 # %% [markdown]
-# Many of the neighbours make sense, from a few seconds of counting. Now the same model, with more
-# dropout. A Chinese epoch costs more, so its settings are not chosen here but in earlier runs:
-# trained on the training texts, judged on the 1,689 validation texts, where the standard error is
-# 0.9 points and TF-IDF has 0.832. With the maximum alone and without smoothing the BiLSTM had 0.841
-# (one seed). With maximum and mean, smoothing and more token dropout it had 0.854 and 0.845 (two
-# seeds). Other variants, one seed each and some with another dropout, had 0.835 (start vectors kept
-# frozen) to 0.845 (a mean of the embeddings as well, or larger batches). So the settings hardly
-# differ by more than the noise. We took the second. Here are its runs on the test texts.
+# The second change is for time. An LSTM takes one step after the other, so it reads **chunks**: the
+# mean of four neighbouring positions, times 2, so that the spread of the numbers stays. That is a
+# quarter of the steps. What is lost is the order of the pairs within a chunk.
+#
+# A chunk is real when its first position is, because padding is on the right. **Spatial dropout**
+# sets the same dimensions to zero at all positions of a text (Tompson et al. 2015). **Label
+# smoothing** (Szegedy et al. 2016, section 7) asks for 0.95 and 0.05 in place of 1 and 0. Then
+# extreme logits do not pay.
+
 
 # %%
-zh_model = compiled(bpe, ZH_DIM, 0.1, pooling="max_mean", token_dropout=0.3, dropout=0.5)
+PAIRS, CHUNK = 32_749, 4
+
+
+def chunks_with_pairs(ids, tokenizer, dim=64):
+    """Ids to vectors of chunks, (batch, time / CHUNK, dim), and their mask."""
+    real = ops.not_equal(ids, tokenizer.pad_id)  # (batch, time)
+    before = ops.pad(ids[:, :-1], [[0, 0], [1, 0]])  # the id one place to the left
+    small = keras.initializers.RandomNormal(stddev=0.05)
+    one = layers.Embedding(tokenizer.vocabulary_size, dim, small, name="embedding")(ids)
+    two = layers.Embedding(PAIRS, dim, small, name="pairs")((before * 5003 + ids) % PAIRS)
+    x = layers.Dropout(0.1, noise_shape=(None, None, 1))(one + two)  # token dropout
+    x = layers.Dropout(0.3)(layers.SpatialDropout1D(0.5)(x))
+    x = ops.where(real[:, :, None], x, 0.0)  # (batch, time, dim)
+    x = ops.pad(x, [[0, 0], [0, CHUNK - 1], [0, 0]])  # fills the last chunk
+    return layers.AveragePooling1D(CHUNK)(x) * CHUNK**0.5, real[:, ::CHUNK]
+
+
+# %%
+def chunk_bilstm(tokenizer, units):
+    ids = keras.Input((None,), dtype="int32", name="ids")  # (batch, time)
+    x, mask = chunks_with_pairs(ids, tokenizer)
+    lstm = layers.LSTM(units, return_sequences=True)
+    states = layers.Bidirectional(lstm)(x, mask=mask)  # (batch, time / CHUNK, 2 * units)
+    pooled = [MaskedMax()(states, mask=mask), MaskedMean()(states, mask=mask)]
+    pooled = layers.Dropout(0.5)(ops.concatenate(pooled, axis=-1))  # (batch, 4 * units)
+    body = keras.Model(ids, layers.Dense(2, name="logits")(pooled), name="body")
+    return models.TextClassifier(body, tokenizer, LABELS, LENGTH)
+
+
+# %% [markdown]
+# The settings were found as for English: all 13,829 training and validation texts in six folds, and
+# some twenty settings, judged on the first two folds (4,610 texts). There TF-IDF has 0.844. Chunks
+# of two or four, other hash tables, triples, more or smaller start vectors, a convolution: from
+# 0.838 to 0.846, with a standard error of 0.5 points. Tokens by BPE had 0.824 and large start
+# vectors 0.827. So most of them are alike. We took the simplest of the good ones, with 0.843. An
+# earlier list of about a dozen other designs ended at the same level.
+#
+# The Chinese test texts are not fresh either: two earlier designs were measured on them and had
+# 0.850 and 0.851. They are looked at once more, for this one design.
+
+# %%
+zh_model = compiled(chunk_bilstm(characters, ZH_UNITS), smoothing=0.1)
 zh_runs = []
 for seed in range(SEEDS):
-    train_model(zh_model, vectors, zh_both, t_both, seed, ZH_EPOCHS, batch=128)
+    train_model(zh_model, zh_both, t_both, seed, ZH_EPOCHS, 3e-3)
     zh_runs.append(zh_model.classify(z_test)["positive"].to_numpy())
 zh_scores = [accuracy(p, t_test) for p in zh_runs]
 p_zh = tfidf(z_both, t_both, z_test, C=10, analyzer="char", min_df=2)
@@ -657,13 +685,18 @@ print(f"BiLSTM: {np.mean(zh_scores):.3f}   seeds:", *(f"{s:.3f}" for s in zh_sco
 # %%
 zh_gap, zh_error = gap(zh_runs, p_zh, t_test)
 print(f"BiLSTM minus TF-IDF: {zh_gap:+.1f} points, standard error {zh_error:.1f}")
-claim("below the target of this course", zh_scores, "<", 0.86)
-claim("the Chinese BiLSTM on test texts", zh_scores, ">=", 0.84, headline=True)
+together = accuracy(np.mean(zh_runs, axis=0), t_test)
+print(f"the mean answer of the {len(zh_runs)} BiLSTMs: {together:.3f}")
+claim("Chinese BiLSTM minus TF-IDF, points", zh_gap, ">", -2)
+claim("the Chinese BiLSTM on test texts", zh_scores, ">=", 0.83, headline=True)
 
 # %% [markdown]
-# The target of this course for these texts is 0.86, and this BiLSTM does not reach it. On the
-# validation texts it was ahead of TF-IDF; on the test texts it is not. The settings were the best
-# of several on 1,689 texts, so a part of that lead was luck. This is why the test texts come last.
+# The target of this course for these texts is 0.86. **This BiLSTM does not reach it**, and TF-IDF is
+# ahead by more than two standard errors. On the two folds of the choice they were level. On the
+# other four, looked at afterwards, TF-IDF had 0.852 and this design 0.848: a part of the draw was
+# luck of the choice. The earlier designs were half a point better on these very test texts. We do
+# not go back to them. To choose by the test texts makes them validation texts, and then no number
+# is left that can be trusted.
 #
 # ## The reading thread so far
 #
@@ -675,7 +708,7 @@ results = [
     ("English", "BiLSTM, random start", scores["random"], len(test)),
     ("English", "BiLSTM, GloVe start", scores["GloVe"], len(test)),
     ("Chinese", "TF-IDF", [accuracy(p_zh, t_test)], len(z_test)),
-    ("Chinese", "BiLSTM, own vectors", zh_scores, len(z_test)),
+    ("Chinese", "BiLSTM, with pairs", zh_scores, len(z_test)),
 ]
 figure, panels = plt.subplots(2, 1, figsize=(8, 3.2), sharex=True, height_ratios=(3, 2))
 for ax, language, color in zip(panels, ["English", "Chinese"], [BLUE, RED], strict=True):
@@ -692,7 +725,7 @@ panels[1].set_xlabel("accuracy")
 show(
     figure,
     "Accuracies on the test texts, with error bars: TF-IDF and the BiLSTM with a random start and with"
-    " GloVe in English; TF-IDF and the BiLSTM with its own vectors in Chinese.",
+    " GloVe in English; TF-IDF and the BiLSTM with pairs in Chinese.",
 )
 
 # %% [markdown]
@@ -777,15 +810,13 @@ for i in np.flatnonzero((right == 1) & ~base & has)[:4]:
 
 # %% [markdown]
 # Look at "bad" and "not bad". The architecture could read negation. But reviewers rarely write
-# "not bad", so few training texts teach it. And on real snippets with a negation, compare its
-# errors with those of TF-IDF, which has columns for pairs such as "not only". What a model can
-# express and what it learns from 8,500 texts are two things.
+# "not bad", so few training texts teach it. On real snippets with a negation TF-IDF, which has
+# columns for pairs such as "not only", errs less.
 #
 # ## Padding changes nothing, and a file holds everything
 #
-# Two tests before the model leaves the notebook. First: put 60 places of padding behind every
-# text, and replace the vector of the padding by large numbers. With masks in every layer the
-# logits must stay what they were.
+# First, put 60 places of padding behind every text, and replace the vector of the padding by large
+# numbers. With masks in every layer the logits must stay what they were.
 
 # %%
 some = zh_model.encode(z_test[:64])  # (64, time)
@@ -800,9 +831,8 @@ far = np.abs(after - before).max()
 claim("padding changes the logits by", far, "<", 1e-5, exact=True)
 
 # %% [markdown]
-# Second: save it and load it in a fresh Python process, which knows nothing but the file. The file
-# holds the weights, the tokenizer and the names of the labels. So strings go in, and labelled
-# probabilities come out.
+# Second, save it and load it in a fresh Python process. The file holds the weights, the tokenizer
+# and the names of the labels. So strings go in, and labelled probabilities come out.
 
 # %%
 folder = tempfile.TemporaryDirectory()
@@ -880,8 +910,8 @@ claim("the largest class that argmax finds", classes.max(), "==", 0, exact=True)
 # > **Myth 3:** the code of 2019 still runs.
 # >
 # > **Fact:** Keras 3 has removed or refuses four of its habits. The cell tries each and prints the
-# > first line of the answer. `input_length` is the mildest case: it is ignored with a warning. A
-# > whole model can still be written as `.h5`, an old format; weights cannot, under that name.
+# > first line of the answer. `input_length` is ignored with a warning. A whole model can still be
+# > written as `.h5`; weights cannot, under that name.
 
 # %%
 small = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
@@ -905,8 +935,7 @@ claim("old habits that Keras 3 refuses or warns about", refused, "==", 4, exact=
 folder.cleanup()
 
 # %% [markdown]
-# For labels: `np.array` for a list. For files: `model.save("name.keras")`, with the tokenizer
-# inside as above.
+# For labels: `np.array`. For files: `model.save("name.keras")`, with the tokenizer inside.
 #
 # ## Summary
 #
@@ -915,8 +944,8 @@ folder.cleanup()
 # 2. An LSTM adds to a cell and multiplies it by a gate. What remains of the gradient is a product
 #    of gates, and the gates are learned.
 # 3. Padding must be masked in the LSTM and in the pooling. Buckets save the time it costs.
-# 4. On 8,500 short texts a good bag is hard to beat, and our BiLSTM did not beat it. With
-#    14,000 Chinese texts it comes close, and a lead on validation texts was lost on the test.
+# 4. On 8,500 short texts a BiLSTM with GloVe is level with a good bag, and without GloVe behind it.
+#    On 14,000 Chinese texts with vectors of its own it is behind the bag.
 # 5. The tokenizer is a part of the model. Save both in one file and test it in a fresh process.
 #
 # ## Exercises
@@ -943,6 +972,12 @@ folder.cleanup()
 # - Kim, Y. (2014). Convolutional neural networks for sentence classification. *EMNLP*. Table 2.
 # - Szegedy, C., Vanhoucke, V., Ioffe, S., Shlens, J., and Wojna, Z. (2016). Rethinking the Inception
 #   architecture for computer vision. *CVPR*. Section 7: label smoothing.
+# - Polyak, B., and Juditsky, A. (1992). Acceleration of stochastic approximation by averaging.
+#   *SIAM Journal on Control and Optimization* 30(4), 838–855.
+# - Tompson, J., Goroshin, R., Jain, A., LeCun, Y., and Bregler, C. (2015). Efficient object
+#   localization using convolutional networks. *CVPR*. Spatial dropout.
+# - Weinberger, K., Dasgupta, A., Langford, J., Smola, A., and Attenberg, J. (2009). Feature hashing
+#   for large scale multitask learning. *ICML*.
 # - Pennington, J., Socher, R., and Manning, C. (2014). GloVe: global vectors for word
 #   representation. *EMNLP*.
 # - Gal, Y., and Ghahramani, Z. (2016). A theoretically grounded application of dropout in
