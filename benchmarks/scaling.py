@@ -24,6 +24,7 @@ BASE = {"num_layers": 4, "embedding_dim": 256, "context_length": 128}
 SIZES = {"context_length": [64, 128, 256, 512, 1024], "embedding_dim": [64, 128, 256, 512], "num_layers": [1, 2, 4, 8]}
 POSITIONS = [64, 128, 256, 512, 1024, 2000]
 TOKENS, VOCABULARY, HEADS = 2048, 2048, 4
+TICKS = [10, 50, 100, 200, 500, 1000]
 README, FIGURE = (Path(__file__).with_name(name) for name in ("README.md", "scaling.png"))
 
 
@@ -127,7 +128,8 @@ def draw(rows):
         x = [row[size] for row in rows[size]]
         axis.loglog(x, [row["step_ms"] for row in rows[size]], "o-", label="ms a step")
         axis.loglog(x, [row["memory_mb"] for row in rows[size]], "s--", label="memory, MB")
-        axis.set(title=f"training against {label}", xlabel=label, xticks=x, xticklabels=x)
+        axis.set(title=f"training against {label}", xlabel=label, xticks=x, xticklabels=x, ylim=(50, 1300))
+        axis.set(yticks=TICKS[1:], yticklabels=TICKS[1:])
         axis.minorticks_off()
     axes[0].legend()
     x = [row["position"] for row in rows["decode"]]
@@ -135,7 +137,8 @@ def draw(rows):
         axes[3].loglog(
             x, [row[f"{name}_ms"] for row in rows["decode"]], mark, label=name.replace("uncached", "no cache")
         )
-    axes[3].set(title="one more token", xlabel="position", ylabel="ms", xticks=x, xticklabels=x)
+    axes[3].set(title="one more token", xlabel="position", ylabel="ms", xticks=x, xticklabels=x, ylim=(2, 300))
+    axes[3].set(yticks=[2, 5, *TICKS[:3], 200], yticklabels=[2, 5, *TICKS[:3], 200])
     axes[3].minorticks_off()
     axes[3].legend()
     figure.savefig(FIGURE, metadata={"Software": None})
