@@ -12,13 +12,13 @@ IDS = np.random.default_rng(0).integers(0, 9, (22, 8)).astype("int32")
 SMALL = {"vocabulary_size": 9, "context_length": 8, "num_layers": 2, "num_heads": 2, "embedding_dim": 8}
 
 
-def trained(parts=None, optimizer=None, metrics=("accuracy",), rows=22, **changes):
+def trained(parts=None, optimizer=None, metrics=("accuracy",), rows=22, eager=False, **changes):
     """Losses, metrics and weights after two epochs of batches of 4, the last of 2 or 1."""
     keras.utils.set_random_seed(1)
     model = GPT(**{**SMALL, **changes})
     optimizer = optimizer or training.classic(steps=12, learning_rate=0.01)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, metrics=list(metrics), jit_compile=False)
+    model.compile(optimizer, loss, metrics=list(metrics), jit_compile=False, run_eagerly=eager)
     if parts:
         training.train_in_parts(model, parts)
     history = model.fit(IDS[:rows], (IDS[:rows] + 1) % 9, batch_size=4, epochs=2, shuffle=False, verbose=0).history
@@ -88,7 +88,7 @@ def test_sample_weights_count_with_parts_too():
 @pytest.mark.parametrize("arguments", [{}, {"global_clipnorm": 0.5, "weight_decay": 0.3}, {"amsgrad": True}])
 def test_adamw_is_that_of_keras(changes, arguments):
     ours, theirs = (kind(0.01, **arguments) for kind in (training.AdamW, keras.optimizers.AdamW))
-    first, second = (trained(optimizer=one, metrics=(), **changes) for one in (ours, theirs))
+    first, second = (trained(optimizer=one, metrics=(), eager=True, **changes) for one in (ours, theirs))
     assert_same(first, second)
     for one, other in zip(ours.variables, theirs.variables, strict=True):
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-3, atol=1e-5, err_msg=one.path)

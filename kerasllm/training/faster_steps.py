@@ -99,6 +99,8 @@ class AdamW(keras.optimizers.AdamW):
             return super()._clip_gradients(grads)
         import tensorflow as tf
 
+        if any(isinstance(gradient, tf.IndexedSlices) for gradient in grads):
+            return super()._clip_gradients(grads)  # TensorFlow's norm of rows that occur twice is another one
         return tf.clip_by_global_norm(grads, self.global_clipnorm)[0]  # reads the gradients once for their norm
 
     def update_step(self, gradient, variable, learning_rate):

@@ -898,7 +898,7 @@ claim("tokens a call, greedy over drawn", gain["greedy"] / gain["drawn"], ">", 1
 # %%
 begun = prompts[0]
 texts, best = race(
-    min(TURNS, 2),
+    TURNS,
     one=lambda: speculate(begun, NEW, 0, draft, Checker(begun), rng, greedily)[0],
     guesses=lambda: speculate(begun, NEW, K, draft, Checker(begun), rng, greedily)[0],
     compiled=lambda: generate(model, begun, NEW, stop_tokens=[]),
