@@ -85,7 +85,7 @@ class AdamW(keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` with the update of a variable in one operation instead of twelve.
 
     Numbers and arguments are those of the class it extends. TensorFlow has the operation; on other backends, with
-    ``amsgrad=True`` and for sparse gradients the update is the inherited one.
+    ``amsgrad=True``, under a distribution strategy and for sparse gradients the update is the inherited one.
 
     Example:
         >>> AdamW(1e-3, weight_decay=0.1).weight_decay
@@ -94,8 +94,15 @@ class AdamW(keras.optimizers.AdamW):
     Reference: Loshchilov and Hutter (2019), "Decoupled Weight Decay Regularization", algorithm 2.
     """
 
+    def _in_one_operation(self):
+        if keras.backend.backend() != "tensorflow" or self.amsgrad:
+            return False
+        import tensorflow as tf
+
+        return not tf.distribute.has_strategy()
+
     def _clip_gradients(self, grads):
-        if keras.backend.backend() != "tensorflow" or not self.global_clipnorm:
+        if not self.global_clipnorm or not self._in_one_operation():
             return super()._clip_gradients(grads)
         import tensorflow as tf
 
@@ -103,14 +110,18 @@ class AdamW(keras.optimizers.AdamW):
             return super()._clip_gradients(grads)  # TensorFlow's norm of rows that occur twice is another one
         return tf.clip_by_global_norm(grads, self.global_clipnorm)[0]  # reads the gradients once for their norm
 
-    def update_step(self, gradient, variable, learning_rate):
-        if keras.backend.backend() != "tensorflow" or self.amsgrad:
-            return super().update_step(gradient, variable, learning_rate)
+    def _apply_weight_decay(self, variables):
+        if self.weight_decay is None or not self._in_one_operation():
+            return super()._apply_weight_decay(variables)
+        keep = 1 - self.weight_decay * self.learning_rate  # computed once, not for each variable
+        for variable in filter(self._use_weight_decay, variables):
+            variable.assign(variable * keras.ops.cast(keep, variable.dtype))
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        if not self._in_one_operation():
+            return super()._backend_update_step(grads, trainable_variables, learning_rate)
         import tensorflow as tf
 
-        if isinstance(gradient, tf.IndexedSlices):
-            return super().update_step(gradient, variable, learning_rate)
-        index = self._get_variable_index(variable)
         step = keras.ops.cast(self.iterations + 1, "float32")
         numbers = {
             "lr": learning_rate,
@@ -119,11 +130,12 @@ class AdamW(keras.optimizers.AdamW):
             "beta1": self.beta_1,
             "beta2": self.beta_2,
             "epsilon": self.epsilon,
-            "grad": gradient,
         }
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].handle,
-            v=self._velocities[index].handle,
-            **{name: tf.cast(number, variable.dtype) for name, number in numbers.items()},
-        )
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            if isinstance(gradient, tf.IndexedSlices):
+                self.update_step(gradient, variable, learning_rate)
+                continue
+            index = self._get_variable_index(variable)
+            cast = {name: tf.cast(number, variable.dtype) for name, number in {**numbers, "grad": gradient}.items()}
+            places = {"var": variable, "m": self._momentums[index], "v": self._velocities[index]}
+            tf.raw_ops.ResourceApplyAdam(**{name: place.handle for name, place in places.items()}, **cast)
