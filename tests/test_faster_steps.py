@@ -46,7 +46,7 @@ def test_parts_accumulate_and_scale_their_gradients_as_the_whole_does():
     assert_same(trained(parts=2, optimizer=optimizers[0]), trained(optimizer=optimizers[1]))
 
 
-def test_parts_draw_different_dropout_and_learn():
+def test_parts_with_dropout_learn():
     history = trained(parts=2, dropout=0.2)
     assert history["loss"][1] < history["loss"][0]
 
@@ -76,11 +76,17 @@ def test_parts_refuse_what_they_would_change():
 def test_sample_weights_count_with_parts_too():
     x, y = np.array([[1.0], [2.0]], "float32"), np.array([[1.0], [5.0]], "float32")
     losses = []
-    for parts in (1, 2):
+    for in_parts in (False, True):
         keras.utils.set_random_seed(0)
-        model = training.train_in_parts(keras.Sequential([keras.layers.Dense(1)]), parts)
+        model = keras.Sequential([keras.layers.Dense(1)])
+        if in_parts:
+            training.train_in_parts(model, 2)
         model.compile("sgd", "mse", jit_compile=False)
-        losses.append(model.fit(x, y, sample_weight=np.array([1.0, 0.0]), verbose=0).history["loss"][0])
+        weights = {
+            "sample_weight": np.array([1.0, 0.0]),
+            "batch_size": 2,
+        }  # a size that is known, or all is computed whole
+        losses.append(model.fit(x, y, **weights, verbose=0).history["loss"][0])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 

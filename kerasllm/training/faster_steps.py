@@ -9,7 +9,7 @@ def train_in_parts(model, parts=2):
     The operations of a small network are too short to be shared out among cores one by one. Here XLA compiles
     the whole of a part, loss and gradients included, and TensorFlow runs the parts at the same time. With two parts on
     two cores a training step of the nano setting takes an eighth less than one that XLA compiles whole, see
-    ``benchmarks/train_gpt.py``. Large networks keep all cores busy by themselves and gain nothing.
+    ``benchmarks/train_gpt.py``. Other sizes were not measured.
 
     A batch is computed whole if it cannot be cut into equal parts, has sample weights, or comes from a data set that
     does not state its batches' size: `kerasllm.batches.windows` does, and arrays whose length the batch size divides.
