@@ -18,6 +18,7 @@ from kerasllm.layers import (
     MaskedMax,
     MaskedMean,
     MultiHeadAttention,
+    PairEmbedding,
     RMSNormalization,
     RotaryPositions,
     SinusoidalPositions,
@@ -107,6 +108,21 @@ def gated_product(layer, inputs):
     expand, expand_bias, gate, gate_bias, project, project_bias = layer.get_weights()
     gates = inputs @ gate + gate_bias
     return (gates / (1 + np.exp(-gates)) * (inputs @ expand + expand_bias)) @ project + project_bias
+
+
+# Every pair of seven tokens but (3, 3), so that the row of the others has its turn.
+PAIRS = [(left, right) for left in range(7) for right in range(7) if (left, right) != (3, 3)]
+
+
+def pairs_in_a_dictionary(layer, inputs):
+    """The rows found by a dictionary in place of a sorted search."""
+    (table,) = layer.get_weights()
+    place = {pair: 7 + i for i, pair in enumerate(sorted(PAIRS))}
+    rows = [
+        [place.get(pair, len(table) - 1) for pair in zip([None, *text[:-1]], text, strict=True)]
+        for text in inputs.tolist()
+    ]
+    return table[inputs] + table[rows]
 
 
 def copy_weights(theirs, ours):
@@ -391,6 +407,23 @@ CASES = [
         masked=True,
         context_shape=(2, 4, 10),
         context_mask="context_mask",
+    ),
+    LayerCase(
+        "pair_embedding",
+        lambda **kwargs: PairEmbedding(7, PAIRS[::-1], 8, **kwargs),
+        (2, 6),
+        vocabulary=7,
+        causal=True,
+        reference=pairs_in_a_dictionary,
+        refused=[
+            ({"vocabulary_size": 0, "pairs": [(1, 2)], "output_dim": 4}, "vocabulary_size"),
+            ({"vocabulary_size": 50_000, "pairs": [(1, 2)], "output_dim": 4}, "46340"),
+            ({"vocabulary_size": 7, "pairs": [(1, 7)], "output_dim": 4}, "1 to 7"),
+            ({"vocabulary_size": 7, "pairs": [(1, 2, 3)], "output_dim": 4}, "shape"),
+            ({"vocabulary_size": 7, "pairs": [], "output_dim": 4}, "at least one"),
+            ({"vocabulary_size": 7, "pairs": [(1, 2.5)], "output_dim": 4}, "whole numbers"),
+            ({"vocabulary_size": 7, "pairs": [(1, 2)], "output_dim": 0}, "output_dim"),
+        ],
     ),
     LayerCase(
         "masked_mean",

@@ -4,6 +4,7 @@ from kerasllm.layers.attention import MultiHeadAttention
 from kerasllm.layers.feed_forward import FeedForward
 from kerasllm.layers.lstm import LSTMCell
 from kerasllm.layers.normalization import LayerNormalization, RMSNormalization
+from kerasllm.layers.pairs import PairEmbedding
 from kerasllm.layers.pooling import MaskedMax, MaskedMean
 from kerasllm.layers.position import LearnedPositions, RotaryPositions, SinusoidalPositions, rotate
 from kerasllm.layers.transformer import TransformerBlock
@@ -16,6 +17,7 @@ __all__ = [
     "MaskedMax",
     "MaskedMean",
     "MultiHeadAttention",
+    "PairEmbedding",
     "RMSNormalization",
     "RotaryPositions",
     "SinusoidalPositions",
