@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasllm.batches.pipeline import number, tensorflow
+from kerasllm.batches.pipeline import number, tensorflow, untuned
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -79,7 +79,7 @@ def padded(
         signature = (signature, tf.TensorSpec((None, *batches.labels.shape[1:]), batches.labels.dtype))
     dataset = tf.data.Dataset.from_generator(read, output_signature=signature)
     # No prefetch: it would read ahead into the last batch of a short epoch.
-    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+    return untuned(dataset.apply(tf.data.experimental.assert_cardinality(len(batches))))
 
 
 class Padded:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasllm.batches.pipeline import number, tensorflow
+from kerasllm.batches.pipeline import number, tensorflow, untuned
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -69,7 +69,7 @@ def windows(
     dataset = tf.data.Dataset.range(start, start + steps, at_once).map(read)
     dataset = dataset.rebatch(batches.batch_size, drop_remainder=shuffle)  # (batch, context + 1)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    return dataset.map(lambda rows: (rows[:, :-1], rows[:, 1:])).prefetch(4)
+    return untuned(dataset.map(lambda rows: (rows[:, :-1], rows[:, 1:])).prefetch(4))
 
 
 class Windows:
