@@ -118,6 +118,12 @@ def test_a_look_at_the_first_batches_is_no_epoch():
     assert order(dataset) == order(padded(rows(100), np.arange(100), **arguments))
 
 
+def test_no_thread_tunes_the_pipeline():
+    """It would keep `fit` waiting at its end: a call of one second can take five."""
+    for dataset in (padded([[1, 2], [3]], batch_size=1), windows(np.arange(9), context=2, batch_size=1, steps=2)):
+        assert dataset.options().autotune.enabled is False
+
+
 def test_other_padding_and_labels():
     dataset = padded([[1], [2, 3]], [[0.5, 1], [2, 3]], batch_size=2, pad_id=7)
     [(inputs, labels)] = arrays(dataset)
