@@ -82,10 +82,8 @@ def test_sample_weights_count_with_parts_too():
         if in_parts:
             training.train_in_parts(model, 2)
         model.compile("sgd", "mse", jit_compile=False)
-        weights = {
-            "sample_weight": np.array([1.0, 0.0]),
-            "batch_size": 2,
-        }  # a size that is known, or all is computed whole
+        # With a size that fit does not know in advance, all would be computed whole.
+        weights = {"sample_weight": np.array([1.0, 0.0]), "batch_size": 2}
         losses.append(model.fit(x, y, **weights, verbose=0).history["loss"][0])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
