@@ -344,7 +344,9 @@ def _finish_picture(output: NotebookNode, number: int) -> None:
         return
     alt = output.metadata.get("image/png", {}).get("alt")
     if not alt:
-        raise LessonError(f"code cell {number}: a picture has no description. Use kerasllm.plots.show(figure, alt).")
+        raise LessonError(
+            f"code cell {number}: a picture has no description. Use kerasllm.course.figures.show(figure, alt)."
+        )
     output.data["image/png"] = _compressed(output.data["image/png"])
     output.metadata = NotebookNode({"image/png": NotebookNode(alt=alt)})
 

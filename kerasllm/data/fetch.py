@@ -36,10 +36,10 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
+from kerasllm.common.progress import Update, progress
 from kerasllm.data.archives import read_members, sha256
 from kerasllm.data.catalog import Archive
 from kerasllm.data.errors import ArchiveError, CacheError, ChecksumError, FetchError
-from kerasllm.data.progress import Update, progress
 
 _STAND_IN = """\
 import os, sys

@@ -9,7 +9,7 @@ Such a file holds numbers and text, no code: it is safe to open one of a strange
 other way; it also holds the optimizer.
 """
 
-from kerasllm.weights.pretrained import pretrained
 from kerasllm.weights.safetensors_file import load_safetensors, read_metadata, save_safetensors
+from kerasllm.weights.shipped import folder_of, pretrained
 
-__all__ = ["load_safetensors", "pretrained", "read_metadata", "save_safetensors"]
+__all__ = ["folder_of", "load_safetensors", "pretrained", "read_metadata", "save_safetensors"]

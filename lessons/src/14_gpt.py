@@ -643,12 +643,12 @@ claim("GPT, bits per character of the test books", test, "<", bits_of["LSTM"] - 
 # What does more time buy? A larger GPT of the same kind comes with the course: 6 blocks, width 256, a
 # context of 256 tokens. It trained for about 120 processor minutes, an hour on two cores, and read the
 # training books six times. So it needs dropout. Its settings stand in one command, in its model card
-# (`kerasllm/weights/king_james_gpt/README.md`). The weights are those after step 1,500 of 1,600: of the
+# (`checkpoints/king-james-gpt/README.md`). The weights are those after step 1,500 of 1,600: of the
 # evaluations on the validation books, one every 100 steps, this one was the best. The cell draws the log.
 
 # %%
 hour, its_tokenizer = weights.pretrained("king-james-gpt")
-log = pd.read_csv(Path(weights.__file__).parent / "king_james_gpt" / "log.csv")
+log = pd.read_csv(weights.folder_of("king-james-gpt") / "log.csv")
 counts = next(one["bound"] for one in record["claims"] if one["text"] == "and validation bits")
 figure, ax = plt.subplots(figsize=(7.5, 3.2))
 ax.plot(log["step"], log["bits_per_character"], "o-", ms=4, color=ORANGE, label="validation books")

@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from kerasllm import training
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def small_model(dropout=0.0, units=4):

@@ -12,7 +12,7 @@ import pytest
 from battery import CASES, LayerCase
 from keras import ops
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 

@@ -16,7 +16,7 @@ from kerasllm.batches import padded, read_tokens, windows, write_tokens
 from kerasllm.batches.pad import Padded
 from kerasllm.batches.window import Windows
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def rows(count: int, longest: int = 20, seed: int = 0) -> list[list[int]]:

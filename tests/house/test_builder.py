@@ -16,7 +16,7 @@ GOOD = """
     # %%
     import matplotlib.pyplot as plt
     from kerasllm.course import claim, scale
-    from kerasllm.plots import show
+    from kerasllm.course.figures import show
     print("one")
 
     # %%

@@ -13,7 +13,7 @@ import pytest
 
 from kerasllm import batches, models, training
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EPOCHS, STEPS = 5, 4
 SCHEDULE = {"steps": EPOCHS * STEPS, "warmup_steps": 3}
 # name -> policy, optimizer

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from kerasllm.common.notebook import in_notebook
+
 SCALES = ("smoke", "cpu", "gpu")
 CLAIM_MIME = "application/vnd.kerasllm.claim+json"
 
@@ -217,15 +219,6 @@ def _show(line: str, extra: Mapping[str, Any] | None = None) -> None:
         display({"text/plain": line, **(extra or {})}, raw=True)
     else:
         print(line)
-
-
-def in_notebook() -> bool:
-    """Whether this code runs in a Jupyter kernel."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return hasattr(get_ipython(), "kernel")
 
 
 # Exercises ------------------------------------------------------------------------------------

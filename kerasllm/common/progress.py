@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from kerasllm.course import in_notebook
+from kerasllm.common.notebook import in_notebook
 
 Update = Callable[[int, int], None]
 

@@ -11,7 +11,7 @@ import build_lessons as builder
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "benchmarks").glob("*.md"))]
 
@@ -86,7 +86,7 @@ def test_wheel_carries_the_catalogue_the_cards_and_the_trained_model(tmp_path):
     assert {"kerasllm/py.typed", "kerasllm/_datasets/catalog.toml"} <= names
     assert {f"kerasllm/_datasets/{card.name}" for card in (ROOT / "datasets").glob("*.md")} <= names
     trained = {"model.safetensors", "tokenizer.json", "settings.json", "log.csv", "README.md"}
-    assert {f"kerasllm/weights/king_james_gpt/{file}" for file in trained} <= names
+    assert {f"kerasllm/_checkpoints/king-james-gpt/{file}" for file in trained} <= names
     assert not any(name.startswith(("tests/", "lessons/", "tools/")) for name in names)
 
 

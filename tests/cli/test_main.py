@@ -11,12 +11,11 @@ import keras
 import numpy as np
 import pytest
 
-from kerasllm import __main__ as cli
-from kerasllm import generation, weights
+from kerasllm import cli, generation, weights
 from kerasllm.batches import windows
 from kerasllm.text import Tokenizer, train_characters
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on.\n" * 40
 SMALL = ["--layers", "1", "--heads", "2", "--width", "8", "--context", "16", "--batch", "4"]
 RUN = [*SMALL, "--steps", "18", "--evaluate-every", "8", "--checkpoint-every", "4", "--dropout", "0.1"]
@@ -316,7 +315,7 @@ def test_without_a_command_one_line_says_so(capsys):
 
 HELP = """
 import sys
-from kerasllm.__main__ import main
+from kerasllm.cli import main
 try:
     main(["train", "--help"])
 except SystemExit:

@@ -19,7 +19,7 @@ from kerasllm.generation import Beam, Greedy, Sampling, generate, stream
 from kerasllm.generation.compiled import compiled
 from kerasllm.models import GPT, LSTMLanguageModel
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @keras.saving.register_keras_serializable(package="tests")

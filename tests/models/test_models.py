@@ -11,7 +11,7 @@ import pytest
 
 from kerasllm import batches, models, text
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GOOD, BAD = ["a very good film", "good", "so good, so good"], ["a very bad film", "bad", "bad, bad, bad film"]
 TEXTS, CODES = GOOD + BAD, np.array([1, 1, 1, 0, 0, 0])
 LABELS = ["negative", "positive"]

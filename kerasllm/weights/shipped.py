@@ -1,11 +1,14 @@
-"""The model that ships with the course."""
+"""The models that ship with the course."""
 
 from pathlib import Path
 
 from kerasllm.text import Tokenizer
 from kerasllm.weights.safetensors_file import load_safetensors
 
-FOLDERS = {"king-james-gpt": "king_james_gpt"}
+PACKAGE = Path(__file__).resolve().parents[1]
+# A checkout has them beside the package, an installed package inside it.
+CHECKPOINTS = next((f for f in (PACKAGE / "_checkpoints", PACKAGE.parent / "checkpoints") if f.is_dir()), None)
+NAMES = ("king-james-gpt",)
 
 
 def pretrained(name):
@@ -29,7 +32,26 @@ def pretrained(name):
         >>> model.vocabulary_size == tokenizer.vocabulary_size
         True
     """
-    if name not in FOLDERS:
-        raise ValueError(f"There is no model {name!r}. Use one of {', '.join(FOLDERS)}.")
-    folder = Path(__file__).parent / FOLDERS[name]
+    folder = folder_of(name)
     return load_safetensors(folder / "model.safetensors"), Tokenizer.load(folder)
+
+
+def folder_of(name):
+    """The folder of a trained model: weights, tokenizer, card, settings and log.
+
+    Args:
+        name: see `pretrained`.
+
+    Returns:
+        A path.
+
+    Raises:
+        ValueError: if there is no such model.
+
+    Example:
+        >>> sorted(file.name for file in folder_of("king-james-gpt").iterdir())
+        ['README.md', 'log.csv', 'model.safetensors', 'settings.json', 'tokenizer.json']
+    """
+    if name not in NAMES:
+        raise ValueError(f"There is no model {name!r}. Use one of {', '.join(NAMES)}.")
+    return CHECKPOINTS / name

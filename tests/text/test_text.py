@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kerasllm import text
 from kerasllm.text import Tokenizer, clean, cleaning_report
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ENGLISH = [
     "In the beginning God created the heaven and the earth.",
     "And the earth was without form, and void; and darkness was upon the face of the deep.",

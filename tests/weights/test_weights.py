@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from kerasllm import models, text, weights
 from kerasllm.weights import safetensors_file
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TOKENIZER = text.train_characters(["a good film", "a bad film"], byte_fallback=False)
 IDS = np.array([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]], "int32")
 
@@ -205,10 +205,10 @@ def test_an_interrupted_save_leaves_the_file_before(tmp_path, monkeypatch):
 
 
 def test_the_model_that_ships_has_learned_its_text_and_needs_two_files(tmp_path, monkeypatch):
-    folders = weights.pretrained.__globals__["FOLDERS"]
+    (tmp_path / "king-james-gpt").mkdir()
     for name in ("model.safetensors", "tokenizer.json"):  # card and log are for people
-        shutil.copy(Path(weights.__file__).parent / folders["king-james-gpt"] / name, tmp_path)
-    monkeypatch.setitem(folders, "king-james-gpt", tmp_path)
+        shutil.copy(weights.folder_of("king-james-gpt") / name, tmp_path / "king-james-gpt")
+    monkeypatch.setattr("kerasllm.weights.shipped.CHECKPOINTS", tmp_path)
     model, tokenizer = weights.pretrained("king-james-gpt")
     ids = np.array([tokenizer.encode("And it came to pass in those days, that he went out into the wilderness.")])
     losses = keras.losses.sparse_categorical_crossentropy(ids[:, 1:], model(ids[:, :-1]), from_logits=True)
