@@ -121,14 +121,12 @@ def roles_beside(folder: Path, backend: tokenizers.Tokenizer) -> Roles:
         elif said:
             tokens[role] = None
     special = {id: token.content for id, token in backend.get_added_tokens_decoder().items() if token.special}
-    stop_ids: tuple[int, ...] = ()
     for role in ("bos", "eos", "pad"):
-        ids = _ids(generation, f"{role}_token_id", generation_path, backend)
-        first = next((special[id] for id in ids if id in special), None)
-        if first is not None:
-            tokens.setdefault(role, first)
-        if role == "eos":
-            stop_ids = ids
+        if role not in tokens:
+            ids = _ids(generation, f"{role}_token_id", generation_path, backend)
+            if ids and ids[0] in special:
+                tokens[role] = special[ids[0]]
+    stop_ids = _ids(generation, "eos_token_id", generation_path, backend)
     template = _template(config.get("chat_template"), config_path)
     jinja = folder / "chat_template.jinja"
     if jinja.is_file():

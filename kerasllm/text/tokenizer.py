@@ -69,13 +69,14 @@ class Tokenizer:
                 f"backend must be a tokenizers.Tokenizer, not {backend!r:.60} ({type(backend).__name__}). "
                 "For a file use Tokenizer.load(path), for its text Tokenizer.from_json(text)."
             )
+        # First: the library writes a file number by number, and one large id would keep it busy for minutes.
+        self.vocabulary_size, self.holes = size_and_holes(backend)
         self._said = roles or Roles()
         if self._said:
             backend = with_special(backend, self._said)
         # A copy by its JSON: settings of the caller's object (padding, truncation) stay his own.
         self._json = backend.to_str() if pad is None else padded_with(backend, pad)
         self._backend = quiet(self._json, special=False)
-        self.vocabulary_size, self.holes = size_and_holes(self._backend)
         self._special = special_of(backend)
         self._roles = self._said.resolved(self._special)
         # A choice of `pad` is in the place for padding; files of others may have it filled, too.
