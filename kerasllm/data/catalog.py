@@ -7,10 +7,13 @@ import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
+from kerasllm.common.extras import needed
 from kerasllm.data.errors import UnknownDatasetError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ def catalog() -> pd.DataFrame:
         >>> catalog().set_index("name").loc["king-james", "rows"]
         np.int64(31102)
     """
+    pd = needed("pandas", "data")
     return pd.DataFrame(
         [
             {

@@ -33,9 +33,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-import platformdirs
-from filelock import FileLock, Timeout
-
+from kerasllm.common.extras import needed
 from kerasllm.common.progress import Update, progress
 from kerasllm.data.archives import read_members, sha256
 from kerasllm.data.catalog import Archive
@@ -58,7 +56,11 @@ __legacy__ = sys.modules[__name__]  # the name pip uses for archives without a p
 def cache_folder() -> Path:
     """The folder of the archives: ``KERASLLM_CACHE``, or the user's cache folder. It may not exist yet."""
     chosen = os.environ.get("KERASLLM_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_cache_dir("kerasllm"))
+    return (
+        Path(chosen).expanduser().absolute()
+        if chosen
+        else Path(needed("platformdirs", "data").user_cache_dir("kerasllm"))
+    )
 
 
 def fetch(archive: Archive, wanted_by: str) -> Path:
@@ -198,10 +200,11 @@ def _require_writable(cache: Path, archive: Archive) -> None:
 @contextmanager
 def _locked(cache: Path, archive: Archive):
     """One process at a time fetches an archive. The system frees the lock when its holder dies."""
-    lock = FileLock(cache / f"{_hidden_stem(archive)}.lock")
+    filelock = needed("filelock", "data")
+    lock = filelock.FileLock(cache / f"{_hidden_stem(archive)}.lock")
     try:
         lock.acquire(timeout=1)
-    except Timeout:
+    except filelock.Timeout:
         with progress(f"Waiting for another process that fetches {archive.requirement}"):
             lock.acquire()
     except (OSError, NotImplementedError) as error:

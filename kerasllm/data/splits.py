@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 # 70 / 10 / 20. The lessons compare models that differ by about 1.5 points of accuracy on sets of
 # 10,000 to 17,000 texts. Two such models disagree on about 15% of the texts, so the standard error

@@ -8,10 +8,11 @@ import re
 import warnings
 from pathlib import Path
 
-import pandas as pd
-
+from kerasllm.common.extras import needed
 from kerasllm.data.errors import DataError
 from kerasllm.data.splits import clean, fold
+
+pd = needed("pandas", "data")
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
 SPLITS = {

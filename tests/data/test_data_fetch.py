@@ -232,7 +232,7 @@ def test_a_read_only_cache_with_the_archive_works_without_a_lock(cache, monkeypa
     def refuse(*args, **kwargs):
         raise PermissionError(30, "Read-only file system")
 
-    monkeypatch.setattr(fetch_module, "FileLock", refuse)  # root may write anywhere
+    monkeypatch.setattr("filelock.FileLock", refuse)  # root may write anywhere
     monkeypatch.setattr(fetch_module.tempfile, "TemporaryFile", refuse)
     assert fetch(ARCHIVE, "toy") == cache / FILE
     with pytest.raises(CacheError, match="cannot be written to"):
