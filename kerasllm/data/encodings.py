@@ -38,13 +38,16 @@ _CANDIDATES = (
 )
 _WIDE = ("utf_16_le", "utf_16_be", "utf_32_le", "utf_32_be")
 _LATIN = ("cp1252", "cp1250", "cp1254", "iso8859_2")
-# The letters that are most frequent in the languages of an alphabet: about 70% of a text. Read in another
-# encoding, a text has other ones.
+# The letters beyond ASCII that are most frequent in the languages of an encoding: about 70% of those of an alphabet.
+# Read in another encoding, a text has other ones.
 _FREQUENT = {
     **dict.fromkeys(("cp1251", "koi8_r", "cp866"), "оеаинтсрвлкмі"),
     "cp1253": "αοιετσνηυρκπ",
     "cp1255": "יוהלאתרמשבנ",
     "cp1256": "ايلمنوتربة",
+    "cp1252": "éèàùêâîôûçëïüäößñáíóúãõåøìò",
+    **dict.fromkeys(("cp1250", "iso8859_2"), "áčďéěíňóřšťúůýžąćęłńśźżöőüűäâăîşţđß"),
+    "cp1254": "çğıöşüâî",
 }
 # Wrong readings give rare characters: the standard that lists the common ones first, and where these end.
 _COMMON = {"gb18030": ("gb2312", 0xD8), "big5": ("big5", 0xC9)}
@@ -117,7 +120,8 @@ def _best(content: bytes) -> tuple[str, str] | None:
             readings.append((-round(fit, 1), -round(match.coherence, 1), place, name, characters))
     readings.sort()
     # A few letters with accents could be of several languages, and a wrong guess is worse than none.
-    if not readings or (len(readings) > 1 and readings[0][1] == 0 and readings[0][3] in _LATIN):
+    unsure = len(readings) > 1 and readings[0][:2] == readings[1][:2] and readings[0][3] in _LATIN
+    if not readings or unsure:
         return None
     *_, name, characters = readings[0]
     return name.replace("utf_16_", "utf-16-").replace("utf_32_", "utf-32-"), _words(characters)
@@ -135,6 +139,8 @@ def _plausible(characters: str, encoding: str) -> bool:
             return False
         words = re.findall(r"[^\W\d_]*[^\W\d_a-zA-Z][^\W\d_]*", characters)
         return len(foreign) < 0.6 * sum(map(len, words)) or max(map(len, words)) < 2
+    if encoding in _WIDE:  # one script and its neighbours, not a mixture of all
+        return len(characters) > 9 and len({unicodedata.name(one, "?").split()[0] for one in foreign}) <= 5
     if len(foreign) < 4:
         return False
     if encoding in _COMMON:
@@ -149,8 +155,6 @@ def _plausible(characters: str, encoding: str) -> bool:
         return kana > 0.2 * len(foreign) and not any("\uff61" <= one <= "\uff9f" for one in foreign)
     if encoding == "cp949":
         return sum("\uac00" <= one <= "\ud7a3" for one in foreign) > 0.8 * len(foreign)
-    if encoding in _WIDE:  # one script and its neighbours, not a mixture of all
-        return len(characters) > 9 and len({unicodedata.name(one, "?").split()[0] for one in foreign}) <= 5
     return True
 
 
@@ -179,7 +183,7 @@ def _frequent(characters: str, encoding: str) -> float:
 
 def _words(characters: str, length: int = 20) -> str:
     """The first word with a letter that is not ASCII, else the first words."""
-    found = re.search(r"\w*[^\W\x00-\x7f]\w*", characters) or re.search(r"\w.*", characters)
+    found = re.search(r"\w*[^\x00-\x7f]+\w*", characters) or re.search(r"\w.*", characters)
     return found[0][:length] if found else ""
 
 

@@ -65,7 +65,7 @@ def text_pieces(path: str | Path, size: int = 1 << 20) -> Iterator[str]:
                 if not block:
                     return
     except OSError as error:
-        raise _cannot_read(path, error) from error
+        raise cannot_read(path, error) from error
 
 
 def check_text_file(path: str | Path) -> None:
@@ -103,7 +103,8 @@ def _refuse_other_kinds(head: bytes, path: Path) -> None:
         raise DataError(f"{shown(path)} is {kind}, not a plain text. Save or unpack its text as a UTF-8 file first.")
 
 
-def _cannot_read(path: Path, error: OSError) -> DataError:
+def cannot_read(path: Path, error: OSError) -> DataError:
+    """The error for a file that cannot be opened, with the nearest name beside it."""
     if not isinstance(error, FileNotFoundError):  # a folder, or no permission
         return DataError(f"{shown(path)} cannot be read ({type(error).__name__}: {error.strerror}).")
     folder = path.absolute().parent
