@@ -17,9 +17,9 @@ texts needs nothing.
 
 from importlib import import_module
 
-from kerasllm.data.catalog import card, catalog
+from kerasllm.data.catalogue import card, catalog
 from kerasllm.data.errors import ArchiveError, CacheError, ChecksumError, DataError, FetchError, UnknownDatasetError
-from kerasllm.data.fetch import cache_folder
+from kerasllm.data.fetching import cache_folder
 from kerasllm.data.plain_text import check_text_file, text_pieces
 
 __all__ = [

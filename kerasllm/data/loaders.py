@@ -14,9 +14,9 @@ import numpy as np
 
 from kerasllm.common.extras import needed
 from kerasllm.data.archives import read_members
-from kerasllm.data.catalog import Dataset, find
+from kerasllm.data.catalogue import Dataset, find
 from kerasllm.data.errors import ArchiveError, DataError
-from kerasllm.data.fetch import fetch
+from kerasllm.data.fetching import fetch
 from kerasllm.data.splits import clean, fold
 
 pd = needed("pandas", "data")

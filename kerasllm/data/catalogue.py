@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerasllm.common.extras import needed
 from kerasllm.data.errors import UnknownDatasetError
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Archive:
 
     @property
     def is_sdist(self) -> bool:
-        """True for source archives: pip would run code of theirs, see `kerasllm.data.fetch`."""
+        """True for source archives: pip would run code of theirs, see `kerasllm.data.fetching`."""
         return not self.file.endswith(".whl")
 
 
@@ -115,14 +114,15 @@ def catalog() -> pd.DataFrame:
 
     Returns:
         A frame with the columns name, task, language, rows, licence, download_mb (0 where nothing
-        is fetched) and source.
+        is fetched) and source. It prints with all of them.
 
     Example:
         >>> catalog().set_index("name").loc["king-james", "rows"]
         np.int64(31102)
     """
-    pd = needed("pandas", "data")
-    return pd.DataFrame(
+    from kerasllm.data.printed import WholeTable
+
+    return WholeTable(
         [
             {
                 "name": one.name,

