@@ -34,7 +34,7 @@ from importlib import metadata
 from pathlib import Path
 
 from kerasllm.common.extras import needed
-from kerasllm.common.progress import Update, progress
+from kerasllm.common.progress_bar import Update, progress
 from kerasllm.data.archives import read_members, sha256
 from kerasllm.data.catalogue import Archive
 from kerasllm.data.errors import ArchiveError, CacheError, ChecksumError, FetchError
