@@ -304,7 +304,7 @@ def read_corpus(corpus):
         cut = int(0.9 * len(text))
         return text[:cut], text[cut:]
     from kerasllm import data
-    from kerasllm.data.catalog import datasets
+    from kerasllm.data.catalogue import datasets
 
     known = datasets()
     with_texts = [name for name, one in known.items() if "train" in one.splits and one.language != "-"]
