@@ -1,5 +1,6 @@
 """Building blocks, one idea a file. They run on every Keras backend."""
 
+import kerasllm.optimizers  # noqa: F401  (the file of a compiled model names its classes)
 from kerasllm.layers.attention import MultiHeadAttention
 from kerasllm.layers.feed_forward import FeedForward
 from kerasllm.layers.lstm import LSTMCell
