@@ -5,6 +5,7 @@ import re
 import build_lessons as builder
 import nbformat
 import pytest
+from lesson_tools.places import SOURCES
 from lesson_tools.publishing import refuse_leaks
 from lesson_tools.sources import has_tag, solved_notebook, stub, student_notebook
 from lesson_tools.staleness import stale_reason
@@ -30,7 +31,7 @@ def every_committed_notebook():
 
 def test_sources_and_notebooks_are_one_to_one():
     for folder in ("", "exercises", "solutions"):
-        sources = {path.stem for path in (builder.SOURCES / folder.replace("solutions", "exercises")).glob("*.py")}
+        sources = {path.stem for path in (SOURCES / folder.replace("solutions", "exercises")).glob("*.py")}
         assert {path.stem for path in (builder.LESSONS / folder).glob("*.ipynb")} == sources
     assert {lesson.name for lesson in LESSONS} == {lesson.name for lesson in EXERCISES}
 
