@@ -72,8 +72,8 @@ def _flag(name: str) -> str:
 
 def explained(error: BaseException) -> str | None:
     """One line for an error that is no bug of ours; None for a bug."""
-    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("kerasllm"):
-        return _missing(error.name or str(error))
+    if isinstance(error, ImportError) and not (error.name or "").startswith("kerasllm"):
+        return _missing(error)
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(f"{type(error).__name__} {error}"):
         return f"memory is full: take a smaller --batch, --context or model ({_first_line(error)})"
     if isinstance(error, UnicodeError):
@@ -87,15 +87,16 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
 
 
-def _missing(name: str) -> str:
-    package = name.split(".")[0]
+def _missing(error: ImportError) -> str:
+    package = (error.name or "").split(".")[0]
     if package not in BACKENDS:
-        return f"the package {package} is not installed: pip install {package}"
+        known = isinstance(error, ModuleNotFoundError) and package  # without a word about the fix
+        return f"the package {package} is not installed: pip install {package}" if known else _first_line(error)
     from importlib.util import find_spec
 
     others = [one for one in BACKENDS if one != package and find_spec(one)]
     instead = f", or set KERAS_BACKEND={others[0]}, which is installed" if others else ""
-    return f"the backend {package} of Keras is not installed: pip install {package}{instead}"
+    return f'the backend {package} of Keras is not installed: pip install "kerasllm[{package}]"{instead}'
 
 
 def _file_problem(error: OSError) -> str:

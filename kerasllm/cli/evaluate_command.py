@@ -28,7 +28,8 @@ def bits_per_character(model, tokenizer, path: str) -> tuple[float, int, int]:
     is predicted once. Memory does not grow with the text.
     """
     from kerasllm.batches.token_file import write_tokens
-    from kerasllm.training.run_corpus import joined_lines, text_pieces
+    from kerasllm.data import text_pieces
+    from kerasllm.training.run_corpus import joined_lines
 
     counted = [0]
 

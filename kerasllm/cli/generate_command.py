@@ -35,11 +35,10 @@ def _prompt(options) -> str:
         prompt = _from_stdin()
     else:
         from kerasllm import data
-        from kerasllm.data.plain_text import text_pieces
 
         prompt = ""
         with told(data.DataError, about="--prompt-file: "):
-            for piece in text_pieces(options.prompt_file):
+            for piece in data.text_pieces(options.prompt_file):
                 prompt += piece
                 _check_length(prompt)
     return prompt.removesuffix("\n")

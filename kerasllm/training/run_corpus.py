@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kerasllm import data
-from kerasllm.data.catalog import datasets
-from kerasllm.data.plain_text import text_pieces
+from kerasllm.data import text_pieces
+from kerasllm.data.catalogue import datasets
 from kerasllm.text import Tokenizer, train_bpe, train_characters
 from kerasllm.training.run_settings import RunError, RunSettings
 
