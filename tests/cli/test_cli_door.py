@@ -73,7 +73,7 @@ def test_a_full_disk_ends_a_run_with_one_line_and_leaves_nothing_half_written(
     folder = tmp_path / "run"
 
     def full(*arguments, **options):
-        (folder / f"{place}.unfinished").write_bytes(b"half")
+        (folder / f"{place}.half.unfinished").write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device", str(folder / place))
 
     where = {

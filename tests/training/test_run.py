@@ -153,7 +153,7 @@ def test_a_part_of_pieces_is_that_of_the_text():
 
 def test_memory_does_not_grow_with_the_corpus(tmp_path):
     """The first edition took 10 bytes a character: the file, its text, two parts, a joined text, and int32 ids."""
-    size = 12_000_000
+    size = 8_000_000
     with open(tmp_path / "large.txt", "w") as file:
         for _ in range(size // 40_000):
             file.write("the quick brown fox jumps over the lazy\n" * 1000)
