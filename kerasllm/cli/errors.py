@@ -17,6 +17,7 @@ FLAGS = {
     "embedding_dim": "width",
     "context_length": "context",
     "vocabulary_size": "vocabulary",
+    "batch_size": "batch",
 }
 OPTIONS = (
     *("layers", "heads", "width", "context", "dropout", "vocabulary", "steps", "batch", "recipe", "learning_rate"),

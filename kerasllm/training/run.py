@@ -41,6 +41,18 @@ Save = Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
+class _Work:
+    """What a run works with, whether it is new or goes on."""
+
+    folder: Path
+    place: Path  # for files that are needed as long as it works
+    corpus: Corpus
+    tokenizer: Tokenizer
+    save: Save
+    watcher: RunWatcher
+
+
+@dataclasses.dataclass(frozen=True)
 class RunResult:
     """What a run came to."""
 
@@ -96,21 +108,13 @@ def start_run(
     check_free(folder)
     text = Corpus(str(corpus))
     tokenizer = make_tokenizer(settings, text)
-    with claimed(folder) as work:
+    with claimed(folder) as place:
         check_free(folder)
-        tokens = _write_tokens(work, text, tokenizer)
-        model = _make_model(settings, tokenizer, tokens)
-        facts = {
-            "characters": text.characters,
-            "vocabulary": tokenizer.vocabulary_size,
-            "parameters": model.count_params(),
-        }
-        place, fingerprint = text.place, tokenizer.fingerprint
-        stored = StoredRun(settings, str(corpus), text.fingerprint, fingerprint, facts, corpus_place=place)
-        tokenizer.save(folder)
-        stored.write(folder)  # last: now it can be resumed
-        resume = _resume(folder)
-        return _train(folder, stored, tokenizer, text, tokens, model, resume, save, watcher or PrintedRun())
+        work = _Work(folder, place, text, tokenizer, save, watcher or PrintedRun())
+        facts = {"characters": text.characters, "vocabulary": tokenizer.vocabulary_size}
+        keys = text.fingerprint, tokenizer.fingerprint
+        stored = StoredRun(settings, str(corpus), *keys, facts, corpus_place=text.place)
+        return _train(work, stored, None, _resume(folder))
 
 
 def continue_run(
@@ -145,7 +149,7 @@ def continue_run(
     """
     folder = Path(folder)
     before = read_run(folder)
-    with claimed(folder) as work:
+    with claimed(folder) as place:
         text = _corpus_of(folder, before, corpus)
         tokenizer = _stored_tokenizer(folder, before)
         resume = _resume(folder)
@@ -158,11 +162,8 @@ def continue_run(
             return RunResult(folder, done, log.rows, log.best, finished_before=True, stopped_early=early)
         if corpus is not None:
             stored = dataclasses.replace(stored, corpus=str(corpus), corpus_place=text.place)
-        tokens = _write_tokens(work, text, tokenizer)
-        model = _make_model(stored.settings, tokenizer, tokens)
-        if stored != before:
-            stored.write(folder)
-        return _train(folder, stored, tokenizer, text, tokens, model, resume, save, watcher or PrintedRun())
+        work = _Work(folder, place, text, tokenizer, save, watcher or PrintedRun())
+        return _train(work, stored, before, resume)
 
 
 def _changed(folder: Path, stored: StoredRun, steps: int | None, patience: int | None, epochs: int) -> StoredRun:
@@ -259,50 +260,26 @@ def _fast(model: keras.Model, batches: int) -> dict[str, Any]:
     return {"steps_per_execution": at_once}
 
 
-def _train(
-    folder: Path,
-    stored: StoredRun,
-    tokenizer: Tokenizer,
-    corpus: Corpus,
-    tokens: dict[str, np.ndarray],
-    model: keras.Model,
-    resume: Resume,
-    save: Save,
-    watcher: RunWatcher,
-) -> RunResult:
-    """The steps of a run that are left."""
-    settings, context = stored.settings, model.context_length
+def _train(work: _Work, stored: StoredRun, before: StoredRun | None, resume: Resume) -> RunResult:
+    """The steps of a run that are left; `before` is what settings.json held."""
+    settings, folder = stored.settings, work.folder
     clock = Clock(settings.steps, settings.checkpoint_every, stored.anchor)
-    done, batches = clock.step(resume.epoch), settings.checkpoint_every * settings.accumulate
+    done = clock.step(resume.epoch)
+    tokens = _write_tokens(work.place, work.corpus, work.tokenizer)
+    model = _make_model(settings, work.tokenizer, tokens)
+    train, validation = _feeds(settings, tokens, model.context_length, done)
+    batches = settings.checkpoint_every * settings.accumulate
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(make_optimizer(settings), loss, **_fast(model, batches))
-    train = windows(
-        tokens["train"],
-        context=context,
-        batch_size=settings.batch,
-        seed=settings.seed,
-        start_step=done * settings.accumulate,
-        steps=(settings.steps - done) * settings.accumulate,
-    )
-    used = tokens["validation"][:VALIDATION_TOKENS]
-    rows = max(settings.batch, 4096 // context)  # windows that are evaluated at once
-    validation = windows(used, context=context, batch_size=rows, shuffle=False)
-    per_token = corpus.characters["validation"] / len(tokens["validation"])
-    log = RunLog(folder, settings, clock, resume, validation, per_token, save, watcher)
-    watcher.begins(
-        RunFacts(
-            folder=folder,
-            settings=settings,
-            done=done,
-            parameters=model.count_params(),
-            vocabulary_size=tokenizer.vocabulary_size,
-            tokens={split: len(ids) for split, ids in tokens.items()},
-            evaluated=len(used),
-            unknown=0.0 if tokenizer.unknown_id is None else float((used == tokenizer.unknown_id).mean()),
-            tokens_of_a_step=settings.batch * settings.accumulate * context,
-        )
-    )
-    _fit(model, train, clock, batches, [log, resume], watcher)
+    if before is None:
+        stored = dataclasses.replace(stored, facts={**stored.facts, "parameters": model.count_params()})
+        work.tokenizer.save(folder)
+    if stored != before:
+        stored.write(folder)  # last: now it can be resumed
+    per_token = work.corpus.characters["validation"] / len(tokens["validation"])
+    log = RunLog(folder, settings, clock, resume, validation, per_token, work.save, work.watcher)
+    work.watcher.begins(_facts(work, settings, done, tokens, model))
+    _fit(model, train, clock, batches, [log, resume], work.watcher)
     if log.best is None:
         raise RunError(
             f"no {MODEL} was written: the validation loss was never a number. Start anew in another folder with a "
@@ -310,6 +287,39 @@ def _train(
         )
     done = clock.step(resume.epoch)
     return RunResult(folder, done, log.rows, log.best, stopped_early=done < settings.steps, model=model)
+
+
+def _feeds(settings: RunSettings, tokens: dict[str, np.ndarray], context: int, done: int):
+    """The batches that are left to train on, and those to evaluate on."""
+    rows = max(settings.batch, 4096 // context)  # windows that are evaluated at once
+    used = tokens["validation"][:VALIDATION_TOKENS]
+    try:
+        train = windows(
+            tokens["train"],
+            context=context,
+            batch_size=settings.batch,
+            seed=settings.seed,
+            start_step=done * settings.accumulate,
+            steps=(settings.steps - done) * settings.accumulate,
+        )
+        return train, windows(used, context=context, batch_size=rows, shuffle=False)
+    except ValueError as error:  # a batch larger than the text
+        raise RunError(" ".join(str(error).split())) from error
+
+
+def _facts(work: _Work, settings: RunSettings, done: int, tokens: dict[str, np.ndarray], model) -> RunFacts:
+    unknown, used = work.tokenizer.unknown_id, tokens["validation"][:VALIDATION_TOKENS]
+    return RunFacts(
+        folder=work.folder,
+        settings=settings,
+        done=done,
+        parameters=model.count_params(),
+        vocabulary_size=work.tokenizer.vocabulary_size,
+        tokens={split: len(ids) for split, ids in tokens.items()},
+        evaluated=len(used),
+        unknown=0.0 if unknown is None else float((used == unknown).mean()),
+        tokens_of_a_step=settings.batch * settings.accumulate * model.context_length,
+    )
 
 
 def _fit(model, train, clock: Clock, batches: int, callbacks: list, watcher: RunWatcher) -> None:
