@@ -8,23 +8,39 @@ from kerasllm.training.fast import fuse, speed_up, train_in_parts
 from kerasllm.training.nan import StopAtNaN
 from kerasllm.training.recipes import classic, modern
 from kerasllm.training.resume import Resume
+from kerasllm.training.run import (
+    PrintedRun,
+    RunError,
+    RunResult,
+    RunSettings,
+    RunWatcher,
+    continue_run,
+    start_run,
+)
 from kerasllm.training.schedules import warmup_cosine, warmup_linear
 
 __all__ = [
     "AdamW",
+    "PrintedRun",
     "ProgressLine",
     "Resume",
+    "RunError",
+    "RunResult",
+    "RunSettings",
+    "RunWatcher",
     "StopAtNaN",
     "WarmupLinear",
     "add_lora",
     "class_weights",
     "classic",
+    "continue_run",
     "fuse",
     "load_adapter",
     "merge_adapter",
     "modern",
     "save_adapter",
     "speed_up",
+    "start_run",
     "train_in_parts",
     "warmup_cosine",
     "warmup_linear",

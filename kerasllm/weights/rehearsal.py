@@ -185,7 +185,7 @@ def named(model: keras.Model) -> dict[str, keras.Variable]:
 
     Example:
         >>> from kerasllm import models
-        >>> list(named(models.gpt("nano", vocabulary_size=65)))[-1]
+        >>> list(named(models.GPT(models.preset("nano", vocabulary_size=65))))[-1]
         'final_norm/gamma'
     """
     places = {}

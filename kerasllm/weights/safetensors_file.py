@@ -62,7 +62,7 @@ def save_safetensors(
         >>> import tempfile
         >>> from kerasllm import models
         >>> path = tempfile.mkdtemp() + "/gpt.safetensors"
-        >>> save_safetensors(models.gpt("nano", vocabulary_size=65), path, dtype="float16")
+        >>> save_safetensors(models.GPT(models.preset("nano", vocabulary_size=65)), path, dtype="float16")
         >>> load_safetensors(path).count_params()
         804096
 
@@ -107,8 +107,8 @@ def load_safetensors(path: str | os.PathLike, into: keras.Model | None = None, p
         >>> import tempfile
         >>> from kerasllm import models
         >>> path = tempfile.mkdtemp() + "/gpt.safetensors"
-        >>> save_safetensors(models.gpt("nano", vocabulary_size=65), path)
-        >>> model = models.gpt("nano", vocabulary_size=65)
+        >>> save_safetensors(models.GPT(models.preset("nano", vocabulary_size=65)), path)
+        >>> model = models.GPT(models.preset("nano", vocabulary_size=65))
         >>> load_safetensors(path, into=model) is model
         True
     """
