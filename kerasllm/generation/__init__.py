@@ -31,5 +31,6 @@ and `mask` True on the prompts, which are `length` tokens long:
 
 from kerasllm.generation.generating import generate, stream
 from kerasllm.generation.samplers import Beam, Greedy, Sampling
+from kerasllm.generation.session import Reply, Session
 
-__all__ = ["Beam", "Greedy", "Sampling", "generate", "stream"]
+__all__ = ["Beam", "Greedy", "Reply", "Sampling", "Session", "generate", "stream"]
