@@ -28,6 +28,7 @@ and `mask` True on the prompts:
     sampler(next_token, ids, cache, prompt_length, mask, hidden_states=hidden, model=model)
 """
 
+import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.generation.generating import generate, stream
 from kerasllm.generation.samplers import Beam, Greedy, Sampling
 

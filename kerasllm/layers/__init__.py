@@ -1,5 +1,6 @@
 """Building blocks, one idea a file. They run on every Keras backend."""
 
+import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.layers.attention import MultiHeadAttention
 from kerasllm.layers.feed_forward import FeedForward
 from kerasllm.layers.lstm import LSTMCell

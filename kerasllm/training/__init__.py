@@ -1,5 +1,6 @@
 """What surrounds a training run: recipes, learning-rate schedules, callbacks, weights of classes."""
 
+import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.training.callbacks import ProgressLine
 from kerasllm.training.classes import class_weights
 from kerasllm.training.faster_steps import AdamW, train_in_parts
