@@ -1,6 +1,5 @@
 """Models, one a file: layers wired together. They run on every Keras backend."""
 
-import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.models.bag_of_embeddings import bag_of_embeddings
 from kerasllm.models.bilstm import bilstm
 from kerasllm.models.gpt import GPT, gpt
