@@ -114,7 +114,7 @@ def test_the_map_of_the_package_has_every_room_in_the_order_of_the_contract():
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]
     order = [name.strip("()") for name in reversed(contract["layers"])]
     rooms = [path.parent.name for path in (ROOT / "kerasllm").glob("*/__init__.py")]
-    assert set(rooms) <= set(kerasllm._ROOMS)
+    assert set(rooms) == set(kerasllm._ROOMS)
     in_order = [name for name in kerasllm._ROOMS if name in order]
     assert in_order == [name for name in order if name in in_order]
     for room in kerasllm._ROOMS:
