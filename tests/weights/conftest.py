@@ -39,10 +39,18 @@ def parts_of():
     return Parts
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "m.safetensors"
+    model = models.gpt("nano", **SIZES)
+    weights.save_safetensors(model, path)
+    return path.read_bytes()
+
+
 @pytest.fixture
-def parts(small_gpt, tmp_path):
+def parts(saved, tmp_path):
     path = tmp_path / "m.safetensors"
-    weights.save_safetensors(small_gpt, path)
+    path.write_bytes(saved)
     return Parts(path)
 
 
