@@ -1,7 +1,46 @@
-"""kerasllm: the layers, models and data loaders behind the course "from a perceptron to a GPT".
+"""kerasllm: layers, models and data for the course "from a perceptron to an assistant", in Keras 3.
 
-Import the part you need, for example ``from kerasllm import data``. Importing the package itself
-loads nothing, touches no file and opens no connection.
+The rooms of this package, in the order in which text flows and in which to read them. Each uses only those
+before it:
+
+    data         which data sets there are; fetch, verify and cache them; tables of one's own; plain texts
+    text         cleaning, and tokenizers: from text to ids and back
+    batches      ids become padded, windowed or packed batches
+    layers       one idea a file: attention, positions, feed-forward, normalisation, recurrence, pooling
+    models       networks, ids in and numbers out: GPT, BiLSTM, bag of embeddings
+    generation   samplers and the loop that writes
+    evaluation   how good it is: bits per character, likelihoods, scores, their doubt
+    tasks        network + tokenizer + labels: strings in, answers out
+    training     recipes, schedules, resuming, runs in a folder
+    weights      files of weights, and the models that come with the package
+    devices      which device, which precision
+    serving      an HTTP API
+    cli          the commands: kerasllm data, train, generate
+
+Below them all lies ``common`` (checks of arguments, files written whole); beside them ``course``, which only
+lessons use. A room is loaded when it is named, ``kerasllm.layers`` or ``from kerasllm import layers``; importing
+the package itself loads nothing, touches no file and opens no connection.
 """
 
 __version__ = "0.1.0"
+
+_ROOMS = (
+    *("common", "data", "text", "batches", "layers", "models", "generation", "evaluation", "tasks"),
+    *("training", "weights", "devices", "serving", "cli", "course"),
+)
+
+
+def __getattr__(name: str):
+    if name in _ROOMS:
+        from importlib import import_module
+
+        try:
+            return import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise  # the room is there, and misses something
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}. Its rooms: {', '.join(_ROOMS)}.")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import numpy as np
-import pandas as pd
 
+from kerasllm.common.extras import needed
 from kerasllm.data.archives import read_members
-from kerasllm.data.catalog import Dataset, find
+from kerasllm.data.catalogue import Dataset, find
 from kerasllm.data.errors import ArchiveError, DataError
-from kerasllm.data.fetch import fetch
+from kerasllm.data.fetching import fetch
 from kerasllm.data.splits import clean, fold
+
+pd = needed("pandas", "data")
 
 _LOADERS: dict[str, Callable[[Dataset], pd.DataFrame]] = {}
 
@@ -257,6 +259,7 @@ def _verses_by_place(frame: pd.DataFrame) -> pd.DataFrame:
 
 @_loads("glove-50d")
 def _glove(dataset: Dataset) -> pd.DataFrame:
+    needed("pyarrow", "data")  # pandas reads Parquet files with it
     vectors, index = _members(dataset)
     words = pd.read_parquet(io.BytesIO(index), columns=["index"])["index"]
     frame = pd.DataFrame(np.load(io.BytesIO(vectors)), index=pd.Index(words, name="word"), copy=False)
@@ -308,7 +311,7 @@ def _bundled(function: str) -> pd.DataFrame:
     try:
         from sklearn import datasets
     except ImportError as error:
-        raise DataError("This data set comes with scikit-learn. Install it: pip install scikit-learn.") from error
+        raise DataError('This data set comes with scikit-learn. Install it: pip install "kerasllm[data]"') from error
     bunch = getattr(datasets, function)()
     frame = pd.DataFrame(bunch.data, columns=[str(name) for name in bunch.feature_names])
     keys = pd.Series([row.astype("<f8").tobytes() for row in bunch.data])

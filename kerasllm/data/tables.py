@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import io
 import re
+import string
 import warnings
 from pathlib import Path
 
-import pandas as pd
-
+from kerasllm.common.extras import needed
+from kerasllm.data.encodings import SAMPLE, encoding_of, kind_of_file, mostly_utf8, shown
 from kerasllm.data.errors import DataError
-from kerasllm.data.splits import clean, fold
+from kerasllm.data.plain_text import cannot_read
+from kerasllm.data.splits import clean, fold, is_visible, same
+
+pd = needed("pandas", "data")
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
+_BREAK = re.compile("\r\n|\n|\r")
 SPLITS = {
     **dict.fromkeys(["train", "training"], "train"),
     **dict.fromkeys(["validation", "valid", "val", "dev"], "validation"),
@@ -29,14 +35,16 @@ def from_csv(
     split: str | None = None,
     separator: str = ",",
     encoding: str = "utf-8",
+    quotes: bool | None = None,
     max_labels: int = 100,
     quiet: bool = False,
 ) -> pd.DataFrame:
     """Read labelled texts from a CSV file, drop what harms a model, and split the rest.
 
-    Dropped are rows without text or label, copies (texts that differ only in case, punctuation or
-    white space), and texts that stand in the file with different labels. One printed line says how
-    many; ``attrs`` of the result holds the same numbers.
+    Dropped are rows without text or label (invisible characters alone are no text), copies (texts that differ only in
+    case or white space), and texts that stand in the file with different labels. One printed line says how many;
+    ``attrs`` of the result holds the same numbers. Texts with the same letters and digits ("great :)" and
+    "Great!") are kept, in the same part, so that no test text is nearly a training text.
 
     Args:
         path: the file. Its first line holds the names of the columns.
@@ -47,22 +55,26 @@ def from_csv(
             column the content of a row decides its part: 70% train, 10% validation, 20% test, always the same.
         separator: the character between two columns.
         encoding: how the file stores characters.
+        quotes: False reads quotation marks as part of the texts. Else they stand around texts that hold a separator
+            or a line break; when None, a mark that seems not to be closed is an error, with True it is not.
         max_labels: more different labels than this are taken for a mistake.
         quiet: True prints nothing.
 
     Returns:
         A frame with the columns text, label (a Categorical) and split, as `kerasllm.data.load` returns
-        it, in the order of the file. ``attrs`` holds name, rows_read, dropped_empty (no text),
-        dropped_unlabelled, dropped_conflicts, dropped_duplicates and dropped_across_splits.
+        it, in the order of the file. ``attrs`` holds name, rows_read, lines_in_quotes (line breaks inside of texts),
+        dropped_empty (no text), dropped_unlabelled, dropped_conflicts, dropped_duplicates, dropped_across_splits
+        and near_copies_across_splits (kept, because the file has them in different parts).
 
     Raises:
-        DataError: if the file is missing or empty, its encoding or separator is another one, a column
-            is missing, no row is left, or the labels are no classes; the message says what to change.
+        DataError: if the file is missing or empty, is no text, its encoding or separator is another one, a quotation
+            mark is not closed, a column is missing, no row is left, or the labels are no classes; the message says
+            what to change.
 
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "films.csv"
-        >>> _ = file.write_text("review,mood\\nA good film.,glad\\nToo long,sad\\na GOOD film,glad\\n,sad\\n")
+        >>> _ = file.write_text("review,mood\\nA good film.,glad\\nToo long,sad\\na GOOD  film.,glad\\n,sad\\n")
         >>> frame = from_csv(file, text="review", label="mood")
         films.csv: 2 of 4 rows kept (train 2). Dropped: 1 without text, 1 copy. Empty: validation, test.
         >>> frame["label"].tolist()
@@ -71,37 +83,18 @@ def from_csv(
     path = Path(path)
     if text == label:
         raise DataError(f"text and label are the same column {text!r}. Name two columns.")
-    table = _table(_characters(_content(path), encoding, path), separator, path)
-    for name in filter(None, (text, label, split)):
+    wanted = [name for name in (text, label, split) if name]
+    table = _table(_characters(_content(path), encoding, path), separator, quotes, wanted, path)
+    for name in wanted:
         _require_column(table, name, separator, path)
-    frame = pd.DataFrame({"text": table[text].str.strip(), "label": table[label].str.strip()})
+    if quotes is None:
+        _refuse_swallowed_rows(table, label, separator, path)
+    frame = pd.DataFrame({"text": table[text].str.strip(), "label": table[label].map(_without_ends)})
     parts = _given_parts(table[split], path) if split else None
-    attrs = {"name": path.name, "rows_read": len(frame)}
-
-    labelled = frame["label"] != ""
-    frame["place"] = frame.index
-    frame = frame[labelled]
-    order = frame.index
-    if parts is not None:  # `clean` keeps the first of several copies
-        order = parts[labelled].map(["test", "validation", "train"].index).sort_values(kind="stable").index
-    frame = frame.loc[order].reset_index(drop=True)
-    keys = frame["text"].map(lambda one: fold(one).encode())
-    result = clean(frame, keys)
-    dropped = dict(result.attrs)
-    attrs |= {"dropped_empty": dropped["dropped_empty"], "dropped_unlabelled": int((~labelled).sum())}
-    attrs |= {"dropped_conflicts": dropped["dropped_conflicts"], "dropped_duplicates": dropped["dropped_duplicates"]}
-    attrs["dropped_across_splits"] = 0
-    if parts is not None:
-        result["split"] = result["place"].map(parts)
-        kept = dict(zip(result["text"].map(fold).str.encode("utf-8"), result["split"], strict=True))
-        copies = ~frame["place"].isin(result["place"]) & keys.isin(kept.keys())
-        across = int((frame["place"].map(parts) != keys.map(kept))[copies].sum())
-        attrs["dropped_across_splits"] = across
-        attrs["dropped_duplicates"] -= across
-    result = result.sort_values("place").drop(columns="place").reset_index(drop=True)
-    _require_classes(result, label, max_labels, attrs, path)
+    result = _without_copies(frame, parts)
+    result.attrs = {"name": shown(path), "rows_read": len(frame), "lines_in_quotes": _line_breaks(table)} | result.attrs
+    _require_classes(result, label, max_labels, path)
     result["label"] = pd.Categorical(result["label"], _in_order(result["label"].unique()))
-    result.attrs = attrs
     if not quiet:
         print(_report(result))
     return result
@@ -113,16 +106,11 @@ def from_csv(
 def _content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
-        folder = path.absolute().parent
-        names = [one.name for one in folder.iterdir()] if folder.is_dir() else []
-        near = difflib.get_close_matches(path.name, names, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else "Check the name and the folder."
-        raise DataError(f"There is no file {path.name!r} in {folder}. {hint}") from None
-    except OSError as error:  # a folder, or no permission
-        raise DataError(f"{path} cannot be read ({type(error).__name__}: {error.strerror}).") from error
-    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        raise DataError(f"{path.name} is a workbook or a zip archive, not CSV. Save the table as CSV (UTF-8) first.")
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    kind = kind_of_file(content[:512])
+    if kind:
+        raise DataError(f"{shown(path)} is {kind}, not CSV. Save the table as CSV (UTF-8) first.")
     return content
 
 
@@ -135,80 +123,136 @@ def _characters(content: bytes, encoding: str, path: Path) -> str:
         place = getattr(error, "start", 0)
         line = content.count(b"\n", 0, place) + 1
         raise DataError(
-            f"{path.name} is not {encoding}: byte {place} (line {line}) is 0x{content[place]:02x}. "
-            f"{_encoding_hint(content, encoding)}"
+            f"{shown(path)} is not {encoding}: byte {place} (line {line}) is 0x{content[place]:02x}. "
+            f"{_encoding_hint(content, place)}"
         ) from None
     if "\0" in characters:
         raise DataError(
-            f"{path.name} is not {encoding}: character {characters.index(chr(0))} is zero, which no text holds. "
-            f"{_encoding_hint(content, encoding)}"
+            f"{shown(path)} is not {encoding}: character {characters.index(chr(0))} is zero, which no text holds. "
+            f"{_encoding_hint(content, content.index(0))}"
         )
     characters = characters.removeprefix("\ufeff")
+    if _as_utf8(content) not in (None, characters):
+        raise DataError(f'{shown(path)} is not {encoding}, it is UTF-8: leave encoding="{encoding}" out.')
     if not characters.strip():
-        raise DataError(f"{path.name} is empty.")
+        raise DataError(f"{shown(path)} is empty.")
     return characters
 
 
-def _encoding_hint(content: bytes, wrong: str) -> str:
+def _decodes(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _as_utf8(content: bytes) -> str | None:
+    """The text, if the bytes are UTF-8 and not by chance: a handful of letters could be."""
+    if 0 in content or not _decodes(content):
+        return None
+    characters = content.decode("utf-8-sig")
+    return None if 0 < sum(ord(one) > 127 for one in characters) < 4 else characters
+
+
+def _encoding_hint(content: bytes, place: int) -> str:
     """Name the encoding that fits best, with the words it gives, for the reader to judge."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        candidates = ["utf-16"]
-    elif content.count(0) > len(content) // 10:
-        # Latin text has its zeros at odd places in the little-endian form.
-        candidates = ["utf-16-le" if content[1::2].count(0) > content[::2].count(0) else "utf-16-be"]
-    else:
-        candidates = ["utf-8-sig", "gb18030", "cp1252"]
-    for encoding in candidates:
-        try:
-            characters = content.decode(encoding)
-        except UnicodeError:
-            continue
-        foreign = [one for one in characters if ord(one) > 127]
-        if encoding == "gb18030" and _share(foreign, "gb2312") < 0.9:
-            continue  # French letters make rare Chinese ones here; texts in Chinese hold few of those
-        found = re.search(r"\w*[^\x00-\x7f]+\w*", characters)
-        sample = f" (then it reads {found[0][:20]!r})" if found else ""
-        return f'Try encoding="{encoding}"{sample}.'
-    return f"No encoding of {', '.join(candidates)} fits either. Save the file as UTF-8 and try again."
+    if 0 not in content and _decodes(content):
+        return 'It is UTF-8: try encoding="utf-8".'
+    start = 0 if 0 in content[:SAMPLE] else content.rfind(b"\n", 0, max(place - 999, 0)) + 1
+    sample = content[start : start + SAMPLE]
+    if mostly_utf8(sample) and 0 not in sample:
+        return "The rest around it is UTF-8: some bytes are broken there. Mend or delete this line."
+    found = encoding_of(sample)
+    if found:
+        return f'Try encoding="{found[0]}" (then it reads {found[1]!r}).'
+    if 0 in sample:
+        return "It is a file of another kind, no text. Save the table as CSV (UTF-8) first."
+    return "No usual encoding fits. Save the file as UTF-8 with the program that made it."
 
 
-def _share(characters: list[str], encoding: str) -> float:
-    known = sum(bool(one.encode(encoding, errors="ignore")) for one in characters)
-    return known / max(len(characters), 1)
-
-
-def _table(characters: str, separator: str, path: Path) -> pd.DataFrame:
+def _table(characters: str, separator: str, quotes: bool | None, wanted: list[str], path: Path) -> pd.DataFrame:
+    _require_separator(characters, separator, wanted, path)
+    quoting = csv.QUOTE_NONE if quotes is False else csv.QUOTE_MINIMAL
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             table = pd.read_csv(
-                io.StringIO(characters), sep=separator, dtype=str, keep_default_na=False, index_col=False
+                io.StringIO(characters),
+                sep=separator,
+                dtype=str,
+                keep_default_na=False,
+                index_col=False,
+                quoting=quoting,
             )
     except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
+        said = str(error).strip()
+        advice = (
+            'A text that holds the separator or a line break needs quotation marks around it: "like, this". '
+            "A quotation mark inside such a text is doubled."
+        )
+        if quotes is False:
+            advice = "quotes=False takes a separator inside of a text for the end of a column: leave it out."
+        elif "EOF inside string" in said or characters.count('"') % 2:
+            advice += " If a mark is not closed and marks are part of the texts, pass quotes=False."
         raise DataError(
-            f"{path.name} cannot be read as a table with the separator {separator!r} ({str(error).strip()}). "
-            f'A text that holds the separator or a line break needs quotation marks around it: "like, this". '
-            f"A quotation mark inside such a text is doubled."
+            f"{shown(path)} cannot be read as a table with the separator {separator!r} ({said}). {advice}"
         ) from error
     if table.empty:
-        raise DataError(f"{path.name} holds one line, the names of its columns, and no rows.")
+        raise DataError(f"{shown(path)} holds one line, the names of its columns, and no rows.")
     return table.fillna("")  # a row that ends early
+
+
+def _require_separator(characters: str, separator: str, wanted: list[str], path: Path) -> None:
+    """Look at the names of the columns before the rows: a comma in a text would only confuse."""
+    header = characters.lstrip().splitlines()[0]
+
+    def names(mark: str) -> set[str]:
+        return {name.strip().strip('"') for name in header.split(mark)}
+
+    other = max(SEPARATORS, key=lambda mark: (len(names(mark) & set(wanted)), header.count(mark)))
+    better = len(names(other) & set(wanted)) > len(names(separator) & set(wanted))
+    if other in header and (separator not in header or better):
+        raise DataError(
+            f"{shown(path)} has one column with the separator {separator!r}, named {header!r}. "
+            f"It seems to be separated by {SEPARATORS[other]}: try separator={other!r}."
+        )
+
+
+def _refuse_swallowed_rows(table: pd.DataFrame, label: str, separator: str, path: Path) -> None:
+    """Rows of the file inside a text: a quotation mark was not closed, and pandas read on until the next one."""
+    several = table.map(lambda cell: bool(_BREAK.search(cell)))
+    labels = set(table.loc[~several.any(axis=1), label].str.strip()) - {""}
+    place = list(table.columns).index(label)
+    swallowed = 0
+    first = None
+    for row in table.index[several.any(axis=1)]:
+        for cell in table.loc[row][several.loc[row]]:
+            fields = [line.split(separator) for line in _BREAK.split(cell)]
+            found = sum(len(one) == len(table.columns) and one[place].strip() in labels for one in fields)
+            if found and first is None:
+                first = (row + 1, cell[:30])
+            swallowed += found
+    if swallowed:
+        raise DataError(
+            f"{shown(path)} gives {len(table):,} rows, but {swallowed:,} more lines look like rows and stand inside of "
+            f"other texts (first in row {first[0]:,}: {first[1]!r}): a quotation mark is not closed. If the marks are "
+            "part of the texts, pass quotes=False; if these texts really have several lines, pass quotes=True."
+        )
+
+
+def _line_breaks(table: pd.DataFrame) -> int:
+    return int(sum(table[name].str.count(_BREAK.pattern).sum() for name in table))
 
 
 def _require_column(table: pd.DataFrame, name: str, separator: str, path: Path) -> None:
     if name in table:
         return
     columns = list(table.columns)
-    other = max(SEPARATORS, key=columns[0].count)
-    if len(columns) == 1 and other in columns[0]:
-        raise DataError(
-            f"{path.name} has one column with the separator {separator!r}, named {columns[0]!r}. "
-            f"It seems to be separated by {SEPARATORS[other]}: try separator={other!r}."
-        )
     names = {str(one).casefold().strip(): one for one in reversed(columns)}
     near = difflib.get_close_matches(name.casefold().strip(), names, n=1)
     hint = f"Did you mean {names[near[0]]!r}? " if near else ""
-    raise DataError(f"{path.name} has no column {name!r}. {hint}Its columns: {', '.join(map(repr, columns))}.")
+    raise DataError(f"{shown(path)} has no column {name!r}. {hint}Its columns: {', '.join(map(repr, columns))}.")
 
 
 def _given_parts(column: pd.Series, path: Path) -> pd.Series:
@@ -216,36 +260,72 @@ def _given_parts(column: pd.Series, path: Path) -> pd.Series:
     if parts.isna().any():
         wrong = column[parts.isna()]
         raise DataError(
-            f"{path.name}: the column {column.name!r} holds {wrong.iloc[0]!r} (row {wrong.index[0] + 1}); "
+            f"{shown(path)}: the column {column.name!r} holds {wrong.iloc[0]!r} (row {wrong.index[0] + 1}); "
             "it may say train, validation or test."
         )
     if not (parts == "train").any():
-        raise DataError(f"{path.name}: the column {column.name!r} says train in no row.")
+        raise DataError(f"{shown(path)}: the column {column.name!r} says train in no row.")
     return parts
+
+
+# Dropping -------------------------------------------------------------------------------------
+
+
+def _without_ends(label: str) -> str:
+    """A label without white space and invisible marks around it: "good" with a zero-width space is good."""
+    return label.strip("\u200b\u2060\ufeff" + string.whitespace).strip() if is_visible(label) else ""
+
+
+def _without_copies(frame: pd.DataFrame, parts: pd.Series | None) -> pd.DataFrame:
+    """The rows that stay, in their order, with their split; ``attrs`` counts the others."""
+    labelled = frame[frame["label"] != ""].copy()
+    labelled["place"] = labelled.index
+    if parts is not None:  # `clean` keeps the first of several copies
+        order = parts[labelled.index].map(["test", "validation", "train"].index).sort_values(kind="stable").index
+        labelled = labelled.loc[order]
+    labelled = labelled.reset_index(drop=True)
+    keys = labelled["text"].map(same)
+    result = clean(labelled, keys, labelled["text"].map(lambda one: fold(one).encode()))
+    attrs = {name: result.attrs[name] for name in ("dropped_empty", "dropped_conflicts", "dropped_duplicates")}
+    attrs |= {"dropped_unlabelled": len(frame) - len(labelled), "dropped_across_splits": 0}
+    attrs["near_copies_across_splits"] = 0
+    if parts is not None:
+        result["split"] = result["place"].map(parts)
+        kept = dict(zip(result["text"].map(same), result["split"], strict=True))
+        copies = ~labelled["place"].isin(result["place"]) & keys.isin(kept.keys())
+        across = int((labelled["place"].map(parts) != keys.map(kept))[copies].sum())
+        attrs["dropped_across_splits"] = across
+        attrs["dropped_duplicates"] -= across
+        spread = result["split"].groupby(result["text"].map(fold)).transform("nunique") > 1
+        attrs["near_copies_across_splits"] = int((spread & (result["split"] != "train")).sum())
+    result = result.sort_values("place").drop(columns="place").reset_index(drop=True)
+    result.attrs = attrs
+    return result
 
 
 # Judging and telling --------------------------------------------------------------------------
 
 
-def _require_classes(frame: pd.DataFrame, name: str, max_labels: int, attrs: dict, path: Path) -> None:
-    labels = frame["label"].unique()
+def _require_classes(frame: pd.DataFrame, name: str, max_labels: int, path: Path) -> None:
+    labels, attrs = frame["label"].unique(), frame.attrs
     if not len(frame):
-        raise DataError(f"{path.name}: no row is left of {attrs['rows_read']}. Dropped: {_dropped(attrs)}.")
+        raise DataError(f"{shown(path)}: no row is left of {attrs['rows_read']}. Dropped: {_dropped(attrs)}.")
     if len(labels) == 1:
         raise DataError(
-            f"{path.name}: every row that is left has the label {labels[0]!r}. A classifier needs two. "
+            f"{shown(path)}: every row that is left has the label {labels[0]!r}. A classifier needs two. "
             f"Dropped: {_dropped(attrs)}."
         )
     if len(labels) > min(max_labels, max(10, len(frame) // 2)):
         examples = ", ".join(map(repr, labels[:3]))
-        advice = "Is it the right column? If it is, group rare labels, or raise max_labels."
+        more = ", or raise max_labels" if len(labels) <= len(frame) // 2 else "; a class needs several texts"
+        advice = f"Is it the right column? If it is, group rare labels{more}."
         if pd.to_numeric(pd.Series(labels), errors="coerce").notna().all():
             advice = (
                 "They are numbers: to predict a number is regression, which needs another model. "
                 "For classes, cut the numbers into ranges (pandas.cut)."
             )
         raise DataError(
-            f"{path.name}: the column {name!r} has {len(labels):,} different values in {len(frame):,} rows "
+            f"{shown(path)}: the column {name!r} has {len(labels):,} different values in {len(frame):,} rows "
             f"({examples} ...), too many for classes. {advice}"
         )
 
@@ -279,7 +359,13 @@ def _report(frame: pd.DataFrame) -> str:
     unseen = set(frame["label"]) - set(frame.loc[frame["split"] == "train", "label"])
     if unseen:
         line += f" Not in train: {', '.join(sorted(unseen))}."
-    longest = frame["text"].str.count("\n").max() + 1
-    if longest > 20:
-        line += f" One text has {longest} lines: is a quotation mark before it not closed?"
+    near = frame.attrs["near_copies_across_splits"]
+    if near:
+        line += f" Nearly in another split too: {near:,}."
+    breaks = frame.attrs["lines_in_quotes"]
+    if breaks:
+        line += (
+            f" {breaks:,} {'line break stands' if breaks == 1 else 'line breaks stand'} inside of quotation marks; "
+            "if no text has several lines, a mark is not closed: pass quotes=False."
+        )
     return line

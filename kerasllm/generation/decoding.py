@@ -20,7 +20,8 @@ def encode(model, tokens, padding, capacity):
     """
     rows, time = tokens.shape
     if hasattr(model, "make_cache"):
-        return model.features(tokens, cache=model.make_cache(rows, capacity), padding=padding, training=False)[1]
+        real = ops.arange(time) >= ops.expand_dims(padding, 1)  # (rows, time)
+        return model(tokens, mask=real, cache=model.make_cache(rows, capacity), return_features=True, training=False)[1]
 
     def read(position, states):
         return position + 1, _where(position >= padding, model.step(tokens[:, position], states)[1], states)
@@ -30,19 +31,17 @@ def encode(model, tokens, padding, capacity):
     return ops.while_loop(lambda position, _: position < time, read, (ops.array(0, "int32"), states))[1]
 
 
-def step(model, tokens, memory, position, padding):
+def step(model, tokens, memory):
     """The logits after one more token of each row, float32 (rows, vocabulary_size), and the new memory."""
     if hasattr(model, "make_cache"):
-        features, memory = model.features(
-            tokens[:, None], cache=memory, position=position, padding=padding, training=False
-        )
-        logits = model.head(features)[:, 0]
+        logits, memory = model(tokens[:, None], cache=memory, training=False)
+        logits = logits[:, 0]
     else:
         logits, memory = model.step(tokens, memory)
     return ops.cast(logits, "float32"), memory
 
 
-def decode(model, sampler, tokens, memory, position, padding, done, state, uniforms, stop, count):
+def decode(model, sampler, tokens, memory, done, state, uniforms, stop, count):
     """Write up to `count` tokens.
 
     Args:
@@ -50,8 +49,6 @@ def decode(model, sampler, tokens, memory, position, padding, done, state, unifo
         sampler: see `kerasllm.generation.samplers`.
         tokens: int tensor (rows,), the last token of each row.
         memory: what `encode` or the call before returned.
-        position: how many positions stand in the memory, int scalar.
-        padding: int tensor (rows,).
         done: bool tensor (rows,), True for rows that met a stop token.
         state: the sampler's state.
         uniforms: float tensor (rows, STEPS) of random numbers from (0, 1].
@@ -59,26 +56,26 @@ def decode(model, sampler, tokens, memory, position, padding, done, state, unifo
         count: how many tokens, int scalar, at most STEPS.
 
     Returns:
-        tokens, memory, padding, done and state to go on with; the new tokens, int tensor (rows, STEPS), -1 where
+        tokens, memory, done and state to go on with; the new tokens, int tensor (rows, STEPS), -1 where
         a row wrote nothing; and for each row the row that it descends from, int tensor (rows,).
     """
     rows = tokens.shape[0]
 
-    def unfinished(i, tokens, memory, padding, done, *rest):
+    def unfinished(i, tokens, memory, done, *rest):
         return ops.logical_and(i < count, ops.logical_not(ops.all(done)))
 
-    def write(i, tokens, memory, padding, done, state, written, origin):
-        logits, memory = step(model, tokens, memory, position + i, padding)
+    def write(i, tokens, memory, done, state, written, origin):
+        logits, memory = step(model, tokens, memory)
         tokens, order, state = sampler.choose(logits, ops.take(uniforms, i, axis=1), done, state)
         if order is not None:
-            memory, padding, done, written, origin = tree.map_structure(
-                lambda x: ops.take(x, order, axis=0), (memory, padding, done, written, origin)
+            memory, done, written, origin = tree.map_structure(
+                lambda x: ops.take(x, order, axis=0), (memory, done, written, origin)
             )
         done = ops.logical_or(done, ops.any(tokens[:, None] == stop, axis=-1))
         written = ops.slice_update(written, (0, i), ops.where(done, -1, tokens)[:, None])
-        return i + 1, tokens, memory, padding, done, state, written, origin
+        return i + 1, tokens, memory, done, state, written, origin
 
-    start = (ops.array(0, "int32"), tokens, memory, padding, done, state)
+    start = (ops.array(0, "int32"), tokens, memory, done, state)
     start = (*start, ops.full((rows, STEPS), -1, "int32"), ops.arange(rows, dtype="int32"))
     return ops.while_loop(unfinished, write, start)[1:]
 

@@ -45,8 +45,8 @@ def generate(model, prompts, max_new_tokens=100, sampler=None, *, stop_tokens=No
             tokenizer and model do not fit each other.
 
     Example:
-        >>> from kerasllm.models import GPT
-        >>> model = GPT(vocabulary_size=50, context_length=16, num_layers=1, num_heads=2, embedding_dim=8)
+        >>> from kerasllm.models import GPT, gpt_settings
+        >>> model = GPT(gpt_settings(vocabulary_size=50, num_layers=1, num_heads=2, embedding_dim=8))
         >>> texts = generate(model, [[1, 2, 3], [4]], max_new_tokens=5)
         >>> [len(text) for text in texts], texts[0][:3]
         ([8, 6], [1, 2, 3])
@@ -82,8 +82,8 @@ def stream(model, prompt, max_new_tokens=100, sampler=None, *, stop_tokens=None,
         bytes are not complete waits for the rest. Without a tokenizer: one id after another.
 
     Example:
-        >>> from kerasllm.models import GPT
-        >>> model = GPT(vocabulary_size=50, context_length=16, num_layers=1, num_heads=2, embedding_dim=8)
+        >>> from kerasllm.models import GPT, gpt_settings
+        >>> model = GPT(gpt_settings(vocabulary_size=50, num_layers=1, num_heads=2, embedding_dim=8))
         >>> list(stream(model, [1, 2], 5)) == generate(model, [1, 2], 5)[2:]
         True
     """
@@ -124,7 +124,7 @@ def _written(model, prompts, max_new_tokens, sampler, stop, seeds, every=None):
     left, steps, capacity = max_new_tokens, 1 if every else STEPS, 0
     while left and not done.all():
         room = left
-        if getattr(model, "positions", None) == "learned":
+        if getattr(model, "limited", False):
             windows = [window if len(window) <= context else window[-max(1, context // 2) :] for window in windows]
             longest = max(len(window) for window, finished in zip(windows, done, strict=True) if not finished)
             room = min(left, context + 1 - longest)
@@ -142,20 +142,18 @@ def _written(model, prompts, max_new_tokens, sampler, stop, seeds, every=None):
             *memories, written, origin = write(
                 tokens,
                 memory,
-                np.array(position, "int32"),
-                padding,
                 done,
                 state,
                 uniforms,
                 stop,
                 np.array(count, "int32"),
             )
-            tokens, memory, padding, done, state = memories
+            tokens, memory, done, state = memories
             done, written, origin = (ops.convert_to_numpy(x) for x in (done, written, origin))
             more = [row[row >= 0].tolist() for row in written]
             windows = [windows[before] + ids for before, ids in zip(origin, more, strict=True)]
             new = [new[before] + ids for before, ids in zip(origin, more, strict=True)]
-            position, room, left = position + count, room - count, left - count
+            room, left = room - count, left - count
             steps = min(2 * steps, every or STEPS)
             yield np.array(new, object)[sampler.best(state)].tolist() if sampler.rows > 1 else new
 
@@ -187,8 +185,7 @@ def _capacity(model, position, needed):
         return 0
     step = 1 << max(2, (needed - 1).bit_length() - 3)
     capacity = -(-needed // step) * step
-    ring = model.window or model.positions != "learned"
-    return min(capacity, max(position, model.sees)) if ring else capacity
+    return capacity if model.limited else min(capacity, max(position, model.sees))
 
 
 # Arguments ---------------------------------------------------------------------------------------

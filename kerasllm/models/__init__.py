@@ -2,8 +2,19 @@
 
 from kerasllm.models.bag_of_embeddings import BagOfEmbeddings
 from kerasllm.models.bilstm import BiLSTM
-from kerasllm.models.gpt import GPT, gpt
+from kerasllm.models.gpt import GPT
+from kerasllm.models.gpt_presets import preset
+from kerasllm.models.gpt_settings import GPTSettings, gpt_settings
 from kerasllm.models.lstm_language_model import LSTMLanguageModel
 from kerasllm.models.neural_ngram import NeuralNGram
 
-__all__ = ["GPT", "BagOfEmbeddings", "BiLSTM", "LSTMLanguageModel", "NeuralNGram", "gpt"]
+__all__ = [
+    "GPT",
+    "BagOfEmbeddings",
+    "BiLSTM",
+    "GPTSettings",
+    "LSTMLanguageModel",
+    "NeuralNGram",
+    "gpt_settings",
+    "preset",
+]

@@ -31,8 +31,8 @@ from sklearn.utils.extmath import randomized_svd
 from kerasllm.course import claim, settings
 from kerasllm.data import load
 from kerasllm.data.archives import read_members
-from kerasllm.data.catalog import find
-from kerasllm.data.fetch import fetch
+from kerasllm.data.catalogue import find
+from kerasllm.data.fetching import fetch
 from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, RED, SKY, show, use_style
 
 use_style()

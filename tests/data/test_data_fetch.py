@@ -13,9 +13,9 @@ import pytest
 from toy_index import archive_of, sdist, wheel
 
 from kerasllm.data import CacheError, ChecksumError, DataError, FetchError, cache_folder
-from kerasllm.data import fetch as fetch_module
+from kerasllm.data import fetching as fetch_module
 from kerasllm.data.archives import read_members
-from kerasllm.data.fetch import fetch
+from kerasllm.data.fetching import fetch
 
 FILE = "toywheel-1.0-py3-none-any.whl"
 RIGHT = wheel({"toy/data.txt": b"right"})
@@ -25,11 +25,12 @@ ARCHIVE = archive_of(RIGHT)
 ANY_PLATFORM = archive_of(
     RIGHT, file="toywheel-1.0-*.whl", sha256="", member_sha256={"toy/data.txt": hashlib.sha256(b"right").hexdigest()}
 )
+TELLS_SIZES = fetch_module._pip_version() >= (24, 1)
 
 FETCH = """
 import sys
-from kerasllm.data.catalog import Archive
-from kerasllm.data.fetch import fetch
+from kerasllm.data.catalogue import Archive
+from kerasllm.data.fetching import fetch
 print(fetch(Archive("toywheel", "1.0", "toywheel-1.0-py3-none-any.whl", 2_000_000, "MIT", sys.argv[1]), "toy").name)
 """
 
@@ -141,7 +142,8 @@ def test_a_download_that_breaks_off_leaves_nothing(index, cache, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", index.url)
     index.files[FILE] = LARGE
     index.cut = True
-    with pytest.raises(FetchError, match="could not bring it"):
+    # pip before 24.1 does not count the bytes, and finds half a wheel.
+    with pytest.raises(DataError, match=r"could not bring it|broke off"):
         fetch(archive_of(LARGE), "toy")
     assert visible(cache) == []
     index.cut = False
@@ -175,7 +177,7 @@ def test_a_page_in_place_of_the_wheel_is_tried_once_more(index, cache, monkeypat
     assert fetch(ARCHIVE, "toy").read_bytes() == RIGHT
     index.files[FILE] = b"<html>Please log in</html>"
     (cache / FILE).unlink()
-    with pytest.raises(ChecksumError, match=rf"expected SHA-256 {ARCHIVE.sha256}, got something that is no wheel\."):
+    with pytest.raises(ChecksumError, match=rf"expected SHA-256 {ARCHIVE.sha256}, got something that is no wheel \("):
         fetch(ARCHIVE, "toy")
     assert visible(cache) == []
 
@@ -232,7 +234,7 @@ def test_a_read_only_cache_with_the_archive_works_without_a_lock(cache, monkeypa
     def refuse(*args, **kwargs):
         raise PermissionError(30, "Read-only file system")
 
-    monkeypatch.setattr(fetch_module, "FileLock", refuse)  # root may write anywhere
+    monkeypatch.setattr("filelock.FileLock", refuse)  # root may write anywhere
     monkeypatch.setattr(fetch_module.tempfile, "TemporaryFile", refuse)
     assert fetch(ARCHIVE, "toy") == cache / FILE
     with pytest.raises(CacheError, match="cannot be written to"):
@@ -320,7 +322,8 @@ def test_a_terminal_shows_one_line_and_a_bar(setting, index, cache, monkeypatch)
         assert text == ""
     else:
         assert "Fetching toy: toywheel 1.0, 2 MB, licence MIT" in text
-        assert "/2.0 MB" in text  # the bar knows the size from pip
+        # The bar knows the size from pip, if pip tells it.
+        assert ("/2.0 MB" in text) == TELLS_SIZES
 
 
 def test_nothing_is_shown_where_nobody_looks(index, cache, monkeypatch):
@@ -348,7 +351,7 @@ def test_in_a_notebook_the_bar_goes_away(index, cache, monkeypatch):
 
     Client(notebook, kernel_name="python3", timeout=60).execute()
     assert "Fetching toy: toywheel 1.0" in shown[0]["text/html"]
-    assert any("(100%)" in bundle.get("text/plain", "") for bundle in shown)
+    assert any("(100%)" in bundle.get("text/plain", "") for bundle in shown) == TELLS_SIZES
     assert shown[-1] == {}
     outputs = notebook.cells[0].outputs
     assert [output.text for output in outputs if output.output_type == "stream"] == ["before\n", f"{FILE}\n"]

@@ -9,8 +9,8 @@ import pytest
 
 from kerasllm import data
 from kerasllm.data.archives import read_members
-from kerasllm.data.catalog import datasets
-from kerasllm.data.fetch import fetch
+from kerasllm.data.catalogue import datasets
+from kerasllm.data.fetching import fetch
 from kerasllm.data.loaders import BOOKS, TEST_BOOKS, VALIDATION_BOOKS
 from kerasllm.data.splits import clean, fold, split_of
 

@@ -7,7 +7,7 @@ import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from kerasllm.data.catalog import Archive
+from kerasllm.data.catalogue import Archive
 
 
 def wheel(members: dict[str, bytes], package: str = "toywheel") -> bytes:

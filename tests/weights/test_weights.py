@@ -22,12 +22,14 @@ IDS = np.array([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]], "int32")
 def gpt(**changes):
     keras.utils.set_random_seed(1)
     sizes = {"vocabulary_size": 9, "context_length": 8, "num_layers": 2, "num_heads": 2, "embedding_dim": 8}
-    return models.gpt("nano", **{**sizes, **changes})
+    kwargs = {"dtype": changes.pop("dtype")} if "dtype" in changes else {}
+    name = changes.pop("preset", "nano")
+    return models.GPT(models.preset(name, **{**sizes, **changes}), **kwargs)
 
 
 MODELS = {
     "gpt": gpt,
-    "gpt_modern": lambda: gpt(**models.gpt.__globals__["MODERN"], dropout=0.1),
+    "gpt_modern": lambda: gpt(preset="nano-modern", dropout=0.1),
     "gpt_bfloat16": lambda: gpt(dtype="bfloat16"),
     "gpt_mixed": lambda: gpt(dtype="mixed_float16"),
     "lstm": lambda: built(models.LSTMLanguageModel(9, 4, 8, depth=2)),

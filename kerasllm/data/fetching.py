@@ -33,12 +33,10 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-import platformdirs
-from filelock import FileLock, Timeout
-
-from kerasllm.common.progress import Update, progress
+from kerasllm.common.extras import needed
+from kerasllm.common.progress_bar import Update, progress
 from kerasllm.data.archives import read_members, sha256
-from kerasllm.data.catalog import Archive
+from kerasllm.data.catalogue import Archive
 from kerasllm.data.errors import ArchiveError, CacheError, ChecksumError, FetchError
 
 _STAND_IN = """\
@@ -58,7 +56,11 @@ __legacy__ = sys.modules[__name__]  # the name pip uses for archives without a p
 def cache_folder() -> Path:
     """The folder of the archives: ``KERASLLM_CACHE``, or the user's cache folder. It may not exist yet."""
     chosen = os.environ.get("KERASLLM_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_cache_dir("kerasllm"))
+    return (
+        Path(chosen).expanduser().absolute()
+        if chosen
+        else Path(needed("platformdirs", "data").user_cache_dir("kerasllm"))
+    )
 
 
 def fetch(archive: Archive, wanted_by: str) -> Path:
@@ -198,10 +200,11 @@ def _require_writable(cache: Path, archive: Archive) -> None:
 @contextmanager
 def _locked(cache: Path, archive: Archive):
     """One process at a time fetches an archive. The system frees the lock when its holder dies."""
-    lock = FileLock(cache / f"{_hidden_stem(archive)}.lock")
+    filelock = needed("filelock", "data")
+    lock = filelock.FileLock(cache / f"{_hidden_stem(archive)}.lock")
     try:
         lock.acquire(timeout=1)
-    except Timeout:
+    except filelock.Timeout:
         with progress(f"Waiting for another process that fetches {archive.requirement}"):
             lock.acquire()
     except (OSError, NotImplementedError) as error:
@@ -270,7 +273,7 @@ def _pip_download(archive: Archive, part: Path, options: list[str], update: Upda
     if refused:
         raise _WrongFileError(f"SHA-256 {refused[1]}")
     if re.search(r"Wheel .* is invalid", said):  # a log-in page of a proxy, half a file of a mirror
-        raise _WrongFileError("something that is no wheel")
+        raise _WrongFileError("something that is no wheel (a page, or a download that broke off)")
     raise FetchError(f"{_reason(code, lines, archive)} {_by_hand(archive)}")
 
 
