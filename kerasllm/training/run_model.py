@@ -60,6 +60,8 @@ def check_memory(settings: RunSettings, chosen: models.GPTSettings) -> None:
 
 def on_cpu() -> bool:
     """Whether Keras computes on processors alone."""
+    if keras.backend.backend() == "torch":  # Keras cannot list its devices: look where a number lies
+        return keras.ops.zeros(()).device.type == "cpu"
     return all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
