@@ -144,7 +144,7 @@ class Memory:
             new: for each row the ids that it wrote.
             ended: for each row whether it met a stop token in this call.
         """
-        fed = [len(ids) + one for ids, one in zip(new, ended, strict=True)]
+        fed = [len(ids) + int(one) for ids, one in zip(new, ended, strict=True)]
         self.used += count
         self.holes += count - min(fed)
         for row, ids in enumerate(new):
