@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kerasllm import text
-from kerasllm.text import cutting, trainers
+from kerasllm.text import cutting, trainers, training_input
 
 LINES = [
     "low lower lowest, don't (really)! 12 34",
@@ -144,3 +144,18 @@ def test_the_library_never_sees_a_long_text_at_once(monkeypatch):
     assert sum(seen) == len(line)
     assert max(seen) <= 66 * cutting.PIECE
     assert tokenizer.decode(ids) == line
+
+
+def test_training_sees_a_long_text_in_pieces_and_reads_it_once(monkeypatch):
+    monkeypatch.setattr(cutting, "PIECE", 50)
+    line = "lower low, " * 100 + "x" * 500
+    pieces = list(training_input.corpus(iter([line, "", "new"])))
+    assert "".join(pieces) == line + "new"
+    assert max(map(len, pieces)) <= 50
+
+
+def test_no_part_of_a_word_is_longer_than_a_word_may_be():
+    tokenizer = text.train_wordpiece(["a" * 1000, "b"], 2000)
+    assert max(len(token.removeprefix("##")) for token in tokenizer.vocabulary) == 100
+    assert tokenizer.tokens("a" * 100 + " b") == ["a" * 100, "b"]
+    assert tokenizer.tokens("a" * 101) == ["<unk>"]
