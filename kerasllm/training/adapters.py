@@ -180,6 +180,7 @@ def merge_adapter(model: keras.Model) -> keras.Model:
             )
     for layer in adapted:
         _merge(layer)
+    model.trainable = False  # under TensorFlow a value that is set already would not reach the layers and weights
     model.trainable = True
     _compile_anew(model)
     return model
