@@ -518,7 +518,7 @@ def test_a_state_is_written_whole_and_follows_no_planted_link(tmp_path, monkeypa
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_model_without_a_config_is_resumed_by_its_shapes(tmp_path):
+def test_a_model_without_a_config_is_resumed_by_its_shapes_once_it_is_built(tmp_path):
     class Mine(keras.Model):
         def __init__(self, layer):
             super().__init__()
@@ -527,11 +527,15 @@ def test_a_model_without_a_config_is_resumed_by_its_shapes(tmp_path):
         def call(self, x):
             return self.layer(x)
 
-    def run(epochs):
+    def run(epochs, built=True):
         keras.utils.set_random_seed(1)
         model, resume = Mine(keras.layers.Dense(1)), training.Resume(tmp_path / "state.npz")
+        if built:
+            model(INPUTS)
         model.compile("adam", "mse")
         fit(model, resume, epochs)
         return resume.epoch
 
     assert (run(1), run(3)) == (1, 3)
+    with pytest.raises(ValueError, match="call it once on a batch"):
+        run(4, built=False)
