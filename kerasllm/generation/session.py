@@ -214,7 +214,8 @@ class _Loop:
         steps = 1 if every < STEPS else STEPS
         while left and "going on" in self.ended:
             room = self.memory.prepare(left, np.array([one == "going on" for one in self.ended]))
-            while room and "going on" in self.ended:
+            # States cannot be turned back: after a stop string they are read anew.
+            while room and "going on" in self.ended and self.memory.data is not None:
                 count = min(steps, room)
                 self._write(count)
                 room, left, steps = room - count, left - count, min(2 * steps, every)
@@ -240,8 +241,7 @@ class _Loop:
         done = np.array([one != "going on" for one in self.ended])
         run = run_of(self.session.model, self.sampler, self.scored)
         numbers = (uniforms, self.stop, self.session._barred, np.array(count, "int32"))
-        data = () if memory.data is None else memory.data
-        _, data, after, self.state, written, scores, origin = run(tokens, data, done, self.state, *numbers)
+        _, data, after, self.state, written, scores, origin = run(tokens, memory.data, done, self.state, *numbers)
         after, written, scores, origin = (ops.convert_to_numpy(x) for x in (after, written, scores, origin))
         if self.sampler.rows > 1:
             self._reorder(origin)
