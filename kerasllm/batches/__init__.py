@@ -1,31 +1,68 @@
-"""From ids to batches: padded texts for reading, windows of a long text for writing.
+"""From ids to batches: what `fit`, `evaluate` and `predict` read.
+
+| feed | from | a batch |
+|---|---|---|
+| `padded` | texts, a label each | ids, labels; with ``as_dict`` or ``side="left"`` inputs, labels |
+| `tagged` | texts, a label for each token | ids, tags, weights |
+| `paired` | texts and what is written from them | inputs of source and target, labels, weights |
+| `masked` | texts | ids with some hidden, the original ids, weights of the hidden ones |
+| `prompted` | prompts and replies | inputs, targets, weights of the replies |
+| `packed` | documents, several in a window | inputs, targets, weights |
+| `windows` | one long text | ids, targets; in order also weights, 0 behind the end |
+
+`write_tokens` and `read_tokens` keep the ids of a corpus in a file that `windows` reads piece by piece.
 
     from kerasllm import batches
 
-    train = batches.padded(ids, labels, batch_size=32, buckets=4, shuffle=True, seed=1)
-    model.fit(train, epochs=5, shuffle=False)
+    train = batches.padded(ids, labels, batch_size=32, buckets=4, shuffle=True, seed=1, epochs=5)
+    model.fit(train, epochs=5, steps_per_epoch=batches.steps_per_epoch(train), shuffle=False)
 
     tokens = batches.write_tokens(texts, tokenizer, "corpus.tokens")     # memory-mapped
     train = batches.windows(tokens, context=64, batch_size=12, seed=1, steps=2000)
     model.fit(train, steps_per_epoch=250, epochs=8, shuffle=False)
 
-Both give a `tf.data.Dataset`: `fit`, `evaluate` and `predict` take it on the TensorFlow, JAX and PyTorch
-backends of Keras. Two things about `fit`:
+What holds for all of them:
 
-- Pass ``shuffle=False``. The order is decided here, by ``shuffle`` and ``seed``; `fit` cannot shuffle a
-  `tf.data.Dataset`. Its own ``shuffle=True``, the default, does nothing but warn, and once the data is a NumPy array
-  or a `keras.utils.PyDataset` it does change the order. Saying False keeps one order whatever the feed.
-- ``steps`` of `windows` counts the batches of all epochs together: 2,000 batches are 8 epochs of 250. Without
-  ``steps_per_epoch`` each epoch shows all 2,000, the same ones.
+- **Batch k is a function of the arguments and k.** A feed is one stream, of all epochs of a training: it begins at its
+  start for everybody who reads it, so an `evaluate` in between changes nothing, and ``start_epoch`` and ``start_step``
+  give the rest of the stream of a run that was killed. Tell `fit` the ``steps_per_epoch``; without it each epoch shows
+  the whole stream, the same one.
+- **Pass** ``shuffle=False`` **to fit.** The order is decided here, by ``shuffle`` and ``seed``. `fit` cannot shuffle a
+  `tf.data.Dataset` and only warns; without TensorFlow it would, and the feed refuses.
+- **Inputs** are ids, int32 (batch, time), or a dictionary: "ids"; "mask", True at what is not padding; "segment_ids",
+  the number of the document in its row, 0 at padding; "positions" of the ids in their document. The GPT of this library
+  takes it as it is; a functional model names its inputs in a list, ``keras.Model([ids, mask], outputs)``, and gets
+  those of its names.
+- **Weights** are `sample_weight`, (batch, time): the loss of a chosen part. Keras's losses divide by all places; for
+  the mean over the chosen ones give the loss ``reduction="mean_with_sample_weight"``, and measure with
+  ``weighted_metrics``.
+- **Several hosts** share each batch: ``shard=(index, count)``. On JAX set ``auto_shard_dataset=False`` in the
+  distribution, for the feed is cut already.
 
-(A `PyDataset` feeds as fast, see benchmarks/, but `fit` ends one epoch more of it than it trains: a run could not be
-resumed exactly.)
-
-Importing this module does not load TensorFlow; making the first data set does.
+Where TensorFlow can be imported the feeds are `tf.data.Dataset`, on every backend of Keras; elsewhere (JAX or PyTorch
+alone) a `keras.utils.PyDataset` with the same batches. `fit` reports the end of one epoch too many to a `PyDataset`;
+ours has no epochs that it could lose count of. Importing this module does not load TensorFlow; making the first feed
+does.
 """
 
-from kerasllm.batches.pad import padded
+from kerasllm.batches.mask import masked
+from kerasllm.batches.pack import packed
+from kerasllm.batches.pad import padded, tagged
+from kerasllm.batches.pair import paired
+from kerasllm.batches.pipeline import steps_per_epoch
+from kerasllm.batches.prompt import prompted
 from kerasllm.batches.token_file import read_tokens, write_tokens
 from kerasllm.batches.window import windows
 
-__all__ = ["padded", "read_tokens", "windows", "write_tokens"]
+__all__ = [
+    "masked",
+    "packed",
+    "padded",
+    "paired",
+    "prompted",
+    "read_tokens",
+    "steps_per_epoch",
+    "tagged",
+    "windows",
+    "write_tokens",
+]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasllm.common import write_whole
 from kerasllm.text import Tokenizer
 
 VERSION = 1
@@ -53,23 +54,22 @@ def write_tokens(
     end_id = tokenizer.eos_id if end or end is None else None
     path = Path(path)
     dtype = np.dtype("<u2" if tokenizer.vocabulary_size <= 1 << 16 else "<u4")
-    unfinished = path.with_name(path.name + ".unfinished")
     count = 0
-    try:
+    with write_whole(path) as unfinished:
         with open(unfinished, "wb") as file:
             for piece in _pieces(texts):
                 ids, _ = tokenizer.encode_flat(piece, end_id=end_id)
                 file.write(ids.astype(dtype).data)
                 count += len(ids)
+            file.flush()
+            os.fsync(file.fileno())  # a full disk shows here, while the old header is still there
         if not count:
             raise ValueError("There are no ids to write: the texts are empty. Is the generator used up already?")
-        header = {"version": VERSION, "dtype": dtype.str, "count": count, "tokenizer": tokenizer.fingerprint}
         # The old header goes first: at no moment does it stand beside the new ids.
         _header_path(path).unlink(missing_ok=True)
-        unfinished.replace(path)
-        _header_path(path).write_text(json.dumps(header) + "\n", "utf-8")
-    finally:
-        unfinished.unlink(missing_ok=True)
+    header = {"version": VERSION, "dtype": dtype.str, "count": count, "tokenizer": tokenizer.fingerprint}
+    with write_whole(_header_path(path)) as unfinished:
+        unfinished.write_text(json.dumps(header) + "\n", "utf-8")
     return read_tokens(path, tokenizer)
 
 

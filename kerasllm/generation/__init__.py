@@ -16,20 +16,22 @@ A GPT keeps keys and values of the tokens so far; any other model with a ``step`
 `kerasllm.models.LSTMLanguageModel` keeps its states.
 
 Contrastive search is not built again: KerasHub's sampler takes a GPT of ours, `ids` being the prompts with room behind
-and `mask` True on the prompts:
+and `mask` True on the prompts, which are `length` tokens long:
 
-    hidden, cache = model.features(ids, cache=model.make_cache(rows, capacity))
+    hidden = model(ids, return_features=True)
+    _, cache = model(ids[:, : length - 1], cache=model.make_cache(rows, capacity))
 
     def next_token(prompt, cache, index):
-        features, cache = model.features(prompt[:, index - 1 : index], cache=cache, position=index - 1)
+        features, cache = model(prompt[:, index - 1 : index], cache=cache, return_features=True)
         return model.head(features)[:, 0], features[:, 0], cache
 
     sampler = keras_hub.samplers.ContrastiveSampler(k=4, alpha=0.6)
-    sampler(next_token, ids, cache, prompt_length, mask, hidden_states=hidden, model=model)
+    sampler(next_token, ids, cache, length, mask, hidden_states=hidden, model=model)
 """
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.generation.generating import generate, stream
 from kerasllm.generation.samplers import Beam, Greedy, Sampling
+from kerasllm.generation.session import Reply, Session
 
-__all__ = ["Beam", "Greedy", "Sampling", "generate", "stream"]
+__all__ = ["Beam", "Greedy", "Reply", "Sampling", "Session", "generate", "stream"]

@@ -1,27 +1,36 @@
-"""Building blocks, one idea a file. They run on every Keras backend."""
+"""Building blocks, one idea a file. They run on every Keras backend.
+
+What Keras has already is used from there: `keras.layers.LayerNormalization`, `RMSNormalization`, `ReversibleEmbedding`.
+"""
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
-from kerasllm.layers.attention import MultiHeadAttention
+import kerasllm.optimizers  # noqa: F401  (the file of a compiled model names its classes)
+from kerasllm.layers.attention import MultiHeadAttention, allowed_pairs
+from kerasllm.layers.cache import Cache, ContextCache
 from kerasllm.layers.feed_forward import FeedForward
 from kerasllm.layers.lstm import LSTMCell
-from kerasllm.layers.normalization import LayerNormalization, RMSNormalization
+from kerasllm.layers.masks import as_mask
+from kerasllm.layers.mixture import MixtureOfExperts
 from kerasllm.layers.pairs import PairEmbedding
 from kerasllm.layers.pooling import MaskedMax, MaskedMean
 from kerasllm.layers.position import LearnedPositions, RotaryPositions, SinusoidalPositions, rotate
 from kerasllm.layers.transformer import TransformerBlock
 
 __all__ = [
+    "Cache",
+    "ContextCache",
     "FeedForward",
     "LSTMCell",
-    "LayerNormalization",
     "LearnedPositions",
     "MaskedMax",
     "MaskedMean",
+    "MixtureOfExperts",
     "MultiHeadAttention",
     "PairEmbedding",
-    "RMSNormalization",
     "RotaryPositions",
     "SinusoidalPositions",
     "TransformerBlock",
+    "allowed_pairs",
+    "as_mask",
     "rotate",
 ]

@@ -1,7 +1,10 @@
 """The position-wise feed-forward network: two dense layers with an activation between them."""
 
 import keras
-from keras import layers, ops
+from keras import ops
+
+from kerasllm.common import share, whole_number
+from kerasllm.layers.composite import Composite
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
@@ -33,39 +36,39 @@ def gelu_tanh(x):
 ACTIVATIONS = {"squared_relu": squared_relu, "gelu_tanh": gelu_tanh}
 
 
-class _TallDense(layers.Dense):
-    """`keras.layers.Dense` for kernels with more rows than columns, faster to train where XLA compiles for a CPU.
+def activation_of(activation):
+    """The function of an activation's name, or the function itself if it can be saved.
 
-    XLA computes the gradient of such a kernel, inputs^T @ upstream, at half the speed of the transposed product,
-    upstream^T @ inputs.
+    Args:
+        activation: a name that Keras knows, "squared_relu", "gelu_tanh", a function, or what `keras.activations.
+            serialize` made of one.
+
+    Returns:
+        A function of one tensor.
+
+    Raises:
+        ValueError: if the name is unknown, or a file could not name the function.
     """
-
-    def call(self, inputs, training=None):
-        outputs = _product(inputs, ops.cast(self.kernel, inputs.dtype))
-        if self.bias is not None:
-            outputs = ops.add(outputs, self.bias)
-        return self.activation(outputs)
-
-
-@ops.custom_gradient
-def _product(inputs, kernel):
-    def gradient(*args, upstream=None):
-        upstream = args[0] if upstream is None else upstream  # PyTorch names it, the others do not
-        rows, above = (ops.reshape(x, (-1, x.shape[-1])) for x in (inputs, upstream))
-        one = 1 + 0 * above[0, 0]  # a one that XLA cannot foresee: it would undo a product that is only transposed
-        slope = ops.transpose(one * ops.matmul(ops.transpose(above), rows))
-        return ops.reshape(ops.matmul(above, ops.transpose(kernel)), ops.shape(inputs)), slope
-
-    return ops.matmul(inputs, kernel), gradient
+    named = ACTIVATIONS.get(activation) if isinstance(activation, str) else None
+    found = keras.activations.get(named or activation)
+    try:
+        again = keras.activations.deserialize(keras.activations.serialize(found))
+    except (TypeError, ValueError):
+        again = None
+    if again is not found and not isinstance(found, keras.layers.Layer):
+        raise ValueError(
+            f"The activation {getattr(found, '__name__', found)} could not be saved: Keras finds no function of that "
+            'name. Put @keras.saving.register_keras_serializable(package="...") above it.'
+        )
+    return found
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class FeedForward(layers.Layer):
+class FeedForward(Composite, keras.layers.Layer):
     """Two dense layers with an activation between them, applied to the last axis.
 
-    Between a perceptron and a transformer this is the part that stays the same: with one vector a
-    sample it is the multi-layer perceptron of lesson 02, with one vector a token it is the
-    feed-forward sub-layer of a transformer block.
+    Between a perceptron and a transformer this is the part that stays the same: with one vector a sample it is the
+    multi-layer perceptron, with one vector a token it is the feed-forward sub-layer of a transformer block.
 
     Args:
         hidden_dim: units of the layer in the middle.
@@ -87,7 +90,7 @@ class FeedForward(layers.Layer):
         Float tensor (..., output_dim).
 
     Raises:
-        ValueError: if a size is not positive, or `dropout` is not in [0, 1).
+        ValueError: if a size is not positive, `dropout` is not in [0, 1), or a file could not name the activation.
 
     Example:
         >>> import keras
@@ -112,47 +115,38 @@ class FeedForward(layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, size in (("hidden_dim", hidden_dim), ("output_dim", output_dim)):
-            if size is not None and (not isinstance(size, int) or size < 1):
-                raise ValueError(f"{name} must be a whole number from 1 up, not {size!r}.")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be a share from 0 to below 1, not {dropout!r}.")
-        self.hidden_dim = hidden_dim
-        self.output_dim = output_dim
-        named = ACTIVATIONS.get(activation) if isinstance(activation, str) else None
-        self.activation = keras.activations.get(named or activation)
-        self.gated = gated
-        self.use_bias = use_bias
-        self.dropout = dropout
+        self.hidden_dim = whole_number("hidden_dim", hidden_dim)
+        self.output_dim = whole_number("output_dim", output_dim, optional=True)
+        self.activation = activation_of(activation)
+        self.gated = bool(gated)
+        self.use_bias = bool(use_bias)
+        self.dropout = share("dropout", dropout)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.output_initializer = keras.initializers.get(output_initializer)
-        self.expand = self._dense(hidden_dim, None if gated else self.activation, "expand")
+        self.expand = self._dense(self.hidden_dim, None if gated else self.activation, "expand")
         if gated:
-            self.gate = self._dense(hidden_dim, self.activation, "gate")
-        self.drop = layers.Dropout(dropout, dtype=self.dtype_policy)
+            self.gate = self._dense(self.hidden_dim, self.activation, "gate")
+        self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
         self.supports_masking = True
 
-    def _dense(self, units, activation, name, initializer=None, kind=layers.Dense):
+    def _dense(self, units, activation, name, initializer=None):
         # One seeded initializer used twice would give two equal kernels: clone it.
-        initializer = initializer or self.kernel_initializer
-        initializer = initializer.__class__.from_config(initializer.get_config())
-        return kind(
+        return keras.layers.Dense(
             units,
             activation=activation,
             use_bias=self.use_bias,
-            kernel_initializer=initializer,
+            kernel_initializer=(initializer or self.kernel_initializer).clone(),
             dtype=self.dtype_policy,
             name=name,
         )
 
     def build(self, input_shape):
-        units = self.output_dim or input_shape[-1]
-        kind = _TallDense if units < self.hidden_dim else layers.Dense
-        self.project = self._dense(units, None, "project", self.output_initializer, kind)
+        self.project = self._dense(self.output_dim or input_shape[-1], None, "project", self.output_initializer)
         self.expand.build(input_shape)
         if self.gated:
             self.gate.build(input_shape)
         self.project.build((*input_shape[:-1], self.hidden_dim))
+        self.restore_parts()
 
     def call(self, inputs, training=None):
         hidden = self.expand(inputs)  # (..., hidden_dim)

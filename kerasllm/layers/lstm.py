@@ -1,14 +1,18 @@
 """One step of the LSTM, written out."""
 
+from __future__ import annotations
+
 import keras
-from keras import layers, ops
+from keras import ops
+
+from kerasllm.common import whole_number
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class LSTMCell(layers.Layer):
+class LSTMCell(keras.layers.Layer):
     """One step of the LSTM: from a token's vector and the state before it to the state after it.
 
-    This is the cell that lesson 08 builds. `keras.layers.RNN` runs it over time:
+    Gates decide what the cell forgets, adds and shows. `keras.layers.RNN` runs it over time:
     ``keras.layers.RNN(LSTMCell(64), return_sequences=True)`` computes what `keras.layers.LSTM` does,
     with the same weights in the same order. The models of this package use `keras.layers.LSTM`,
     which runs on cuDNN where there is a GPU; this one is for reading and for changing.
@@ -38,13 +42,11 @@ class LSTMCell(layers.Layer):
     the forget gate; Jozefowicz et al. (2015), section 2.2, for its bias of 1.
     """
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units: int, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(units, int) or units < 1:
-            raise ValueError(f"units must be a whole number from 1 up, not {units!r}.")
-        self.units = units
-        self.state_size = [units, units]
-        self.output_size = units
+        self.units = whole_number("units", units)
+        self.state_size = [self.units, self.units]
+        self.output_size = self.units
 
     def build(self, input_shape):
         size = 4 * self.units  # three gates and the new content

@@ -1,12 +1,16 @@
 """Vectors of tokens and of pairs of neighbours, for texts whose words have about two tokens."""
 
+from __future__ import annotations
+
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
+
+from kerasllm.common import whole_number
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class PairEmbedding(layers.Layer):
+class PairEmbedding(keras.layers.Layer):
     """At each position the vector of the token plus the vector of the pair that ends there.
 
     One table holds all vectors: row ``i`` is the token with id ``i``, the rows from
@@ -40,13 +44,11 @@ class PairEmbedding(layers.Layer):
     (2017), "Enriching Word Vectors with Subword Information", section 3.2; here nothing is hashed.
     """
 
-    def __init__(self, vocabulary_size, pairs, output_dim, embeddings_initializer="uniform", **kwargs):
+    def __init__(self, vocabulary_size: int, pairs, output_dim: int, embeddings_initializer="uniform", **kwargs):
         super().__init__(**kwargs)
-        for name, size in {"vocabulary_size": vocabulary_size, "output_dim": output_dim}.items():
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name} must be a whole number from 1 up, not {size!r}.")
-        if vocabulary_size**2 > 2**31 - 1:
-            raise ValueError(f"vocabulary_size must be at most 46340, not {vocabulary_size}: a pair has 32 bits.")
+        # A pair of ids has 32 bits.
+        self.vocabulary_size = whole_number("vocabulary_size", vocabulary_size, most=46_340)
+        self.output_dim = whole_number("output_dim", output_dim)
         pairs = np.asarray(pairs)
         if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or pairs.dtype.kind not in "iu":
             raise ValueError(
@@ -55,13 +57,11 @@ class PairEmbedding(layers.Layer):
         low, high = pairs.min(), pairs.max()
         if low < 0 or high >= vocabulary_size:
             raise ValueError(f"pairs has ids from {low} to {high}; the vocabulary has 0 to {vocabulary_size - 1}.")
-        self.vocabulary_size = vocabulary_size
-        self.output_dim = output_dim
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
-        self._codes = np.unique(pairs[:, 0].astype("int32") * np.int32(vocabulary_size) + pairs[:, 1].astype("int32"))
+        self._codes = np.unique(pairs.astype("int32") @ np.array([self.vocabulary_size, 1], "int32"))
 
     @property
-    def pairs(self):
+    def pairs(self) -> np.ndarray:
         """The pairs that have a row of their own, in the order of the rows: int32 array (pairs, 2)."""
         return np.stack([self._codes // self.vocabulary_size, self._codes % self.vocabulary_size], axis=1)
 

@@ -1,10 +1,14 @@
 """From one vector a token to one vector a text: pooling that looks at real tokens only."""
 
+from __future__ import annotations
+
 import keras
-from keras import layers, ops
+from keras import ops
+
+from kerasllm.layers.masks import as_mask
 
 
-class _MaskedPooling(layers.Layer):
+class _MaskedPooling(keras.layers.Layer):
     """What both poolings share: the mask, the shapes, and texts without a real token."""
 
     def __init__(self, **kwargs):
@@ -34,13 +38,13 @@ class MaskedMean(_MaskedPooling):
 
     Call arguments:
         inputs: float tensor (batch, time, dim).
-        mask: bool tensor (batch, time), True at real tokens; None means that all are real.
+        mask: bool tensor (batch, time), True at real tokens; None means that all are real. Floats are refused.
 
     Returns:
         Float tensor (batch, dim).
 
     Raises:
-        ValueError: if the inputs do not have three axes.
+        ValueError: if the inputs do not have three axes, or `mask` is none for them.
 
     Example:
         >>> import numpy as np
@@ -53,7 +57,7 @@ class MaskedMean(_MaskedPooling):
         total = ops.cast(inputs, "float32")  # (batch, time, dim)
         if mask is None:
             return ops.cast(ops.mean(total, axis=1), self.compute_dtype)
-        real = ops.cast(mask, "bool")[:, :, None]  # (batch, time, 1)
+        real = as_mask(mask, inputs.shape[:2])[:, :, None]  # (batch, time, 1)
         # where, not a product: NaN or infinity in the padding times 0 would be NaN.
         total = ops.sum(ops.where(real, total, 0.0), axis=1)  # (batch, dim)
         count = ops.sum(ops.cast(real, "float32"), axis=1)  # (batch, 1)
@@ -71,13 +75,13 @@ class MaskedMax(_MaskedPooling):
 
     Call arguments:
         inputs: float tensor (batch, time, dim).
-        mask: bool tensor (batch, time), True at real tokens; None means that all are real.
+        mask: bool tensor (batch, time), True at real tokens; None means that all are real. Floats are refused.
 
     Returns:
         Float tensor (batch, dim).
 
     Raises:
-        ValueError: if the inputs do not have three axes.
+        ValueError: if the inputs do not have three axes, or `mask` is none for them.
 
     Example:
         >>> import numpy as np
@@ -91,8 +95,8 @@ class MaskedMax(_MaskedPooling):
     def call(self, inputs, mask=None):
         if mask is None:
             return ops.max(inputs, axis=1)
-        real = ops.cast(mask, "bool")[:, :, None]  # (batch, time, 1)
-        # The smallest finite number of bfloat16 and float16: -1e9 would be -inf in float16.
-        lowest = ops.cast(-65504.0, inputs.dtype)
+        real = as_mask(mask, inputs.shape[:2])[:, :, None]  # (batch, time, 1)
+        # Below every number that a real token may have, whatever the dtype.
+        lowest = ops.cast(float("-inf"), inputs.dtype)
         largest = ops.max(ops.where(real, inputs, lowest), axis=1)  # (batch, dim)
         return ops.where(ops.any(real, axis=1), largest, ops.zeros_like(largest))

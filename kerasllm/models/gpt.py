@@ -1,328 +1,252 @@
 """GPT: a stack of causal transformer blocks that predicts the next token."""
 
-import math
-
 import keras
-from keras import layers, ops
+from keras import ops
 
-from kerasllm.layers import (
-    LayerNormalization,
-    LearnedPositions,
-    RMSNormalization,
-    SinusoidalPositions,
-    TransformerBlock,
-)
+from kerasllm.common import whole_number
+from kerasllm.layers import LearnedPositions, TransformerBlock, as_mask
+from kerasllm.layers.cache import next_positions, number_of
+from kerasllm.layers.composite import Composite, copy_of
+from kerasllm.models.counting import flops_per_token, table_of_parts
+from kerasllm.models.gpt_settings import GPTSettings, gpt_settings
 
-ARGUMENTS = (
-    "vocabulary_size",
-    "context_length",
-    "num_layers",
-    "num_heads",
-    "embedding_dim",
-    "hidden_dim",
-    "num_kv_heads",
-    "positions",
-    "norm",
-    "activation",
-    "gated",
-    "qk_norm",
-    "window",
-    "use_bias",
-    "tied",
-    "zero_init",
-    "dropout",
-)
-POSITIONS = ("learned", "sinusoidal", "rotary", None)
-MODERN = {
-    "positions": "rotary",
-    "norm": "rms_norm",
-    "activation": "squared_relu",
-    "qk_norm": True,
-    "use_bias": False,
-    "tied": False,
-    "zero_init": True,
-}
-GPT2 = {"vocabulary_size": 50257, "context_length": 1024, "activation": "gelu_tanh"}
-CONFIGURATIONS = {
-    # The setting that nanoGPT publishes for a laptop, and the same size with the blocks of today.
-    "nano": {"context_length": 64, "num_layers": 4, "num_heads": 4, "embedding_dim": 128, "use_bias": False},
-    "nano-modern": {"context_length": 64, "num_layers": 4, "num_heads": 4, "embedding_dim": 128, **MODERN},
-    # Radford et al. (2019), table 2.
-    "gpt2": {"num_layers": 12, "num_heads": 12, "embedding_dim": 768, **GPT2},
-    "gpt2-medium": {"num_layers": 24, "num_heads": 16, "embedding_dim": 1024, **GPT2},
-    "gpt2-large": {"num_layers": 36, "num_heads": 20, "embedding_dim": 1280, **GPT2},
-    "gpt2-xl": {"num_layers": 48, "num_heads": 25, "embedding_dim": 1600, **GPT2},
-}
-
-
-def gpt(name, **changes):
-    """The GPT of a named configuration.
-
-    Args:
-        name: "nano", "nano-modern", "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl".
-        **changes: arguments of `GPT` that differ from the configuration. The two small ones need a
-            ``vocabulary_size``.
-
-    Returns:
-        A `GPT` with random weights.
-
-    Raises:
-        ValueError: if there is no such configuration.
-
-    Example:
-        >>> gpt("nano", vocabulary_size=65).count_params()
-        804096
-
-    """
-    if name not in CONFIGURATIONS:
-        raise ValueError(f"There is no configuration {name!r}. Use one of {', '.join(CONFIGURATIONS)}.")
-    model = GPT(**{**CONFIGURATIONS[name], **changes})
-    model.build((None, None))
-    return model
+INPUTS = ("ids", "mask", "segment_ids", "positions")
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class GPT(keras.Model):
+class GPT(Composite, keras.Model):
     """Predicts the next token from all tokens before it, through transformer blocks.
 
-    The defaults are GPT-2's choices. Rotary positions, RMS normalisation, squared ReLU, normalised
-    queries and keys and an untied head that starts at 0 are those of many models since.
+    GPT-2, Llama, Qwen, Gemma and a mixture of experts are settings of this model, see `preset`. It has its weights as
+    soon as it is made.
 
     Args:
-        vocabulary_size: number of tokens.
-        context_length: the longest text that the model is trained on, in tokens.
-        num_layers: number of blocks.
-        num_heads: heads of attention in a block.
-        embedding_dim: size of an embedding and of the vector that runs through the blocks.
-        hidden_dim: units in the middle of the feed-forward network; ``4 * embedding_dim`` when None.
-        num_kv_heads: heads of keys and values; `num_heads` when None.
-        positions: "learned", "sinusoidal", "rotary", or None for none at all.
-        norm: "layer_norm" or "rms_norm".
-        activation: activation of the feed-forward network, see `FeedForward`.
-        gated: whether the feed-forward network is gated.
-        qk_norm: whether queries and keys are normalised.
-        window: how many tokens a token sees, itself included. When None, `context_length`; with
-            learned positions a text cannot be longer than that anyway.
-        use_bias: whether projections and layer normalisation have a bias.
-        tied: whether the head's matrix is the transposed embedding matrix.
-        zero_init: whether the last kernel of each part and an untied head start at 0, so that an
-            untrained model gives every token the same probability.
-        dropout: share set to 0 while training: of the embeddings, the attention weights and each
-            part's output.
+        settings: `GPTSettings`, from `preset`, `gpt_settings` or made of parts.
         **kwargs: arguments of `keras.Model`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: int tensor (batch, time) of token ids.
+        inputs: int tensor (batch, time) of token ids; or a dictionary with "ids" and any of "mask", "segment_ids" and
+            "positions", as batches for `fit` have it.
+        mask: bool tensor (batch, time), True at real tokens. Padding may stand on any side; nobody looks at it, and
+            the logits there mean nothing.
+        segment_ids: int tensor (batch, time): tokens see those of their own segment alone, and positions begin at 0
+            in each. So several documents share one row of a batch. Segments touch; with a cache there are none.
+        positions: int tensor (time,) or (batch, time) in place of those that follow from the other arguments; below 0
+            is padding.
         cache: what `make_cache` or an earlier call returned, when the text before `inputs` was seen already.
-        position: with a cache: how many tokens came before `inputs`, an int scalar.
-        padding: with a cache: int tensor (batch,), how many positions at the beginning of each text
-            are padding; 0 when None.
+        return_features: whether to return what the head would turn into logits, in its place.
         training: whether dropout is active.
 
     Returns:
-        Float tensor (batch, time, vocabulary_size): at each position the logits of the next token.
-        With `cache` a pair of it and the new cache.
+        Float tensor (batch, time, vocabulary_size): at each position the logits of the next token. With
+        `return_features` float tensor (batch, time, embedding_dim). With `cache` a pair of it and the new cache.
 
     Raises:
-        ValueError: if a size is not positive, a name is unknown, or a text with learned positions is
-            longer than `context_length`.
+        TypeError: if `settings` are none.
+        ValueError: if a text with learned positions is longer than `context_length`, a mask or segments have another
+            shape than the ids, or arguments come together that exclude each other.
 
     Example:
         >>> import numpy as np
-        >>> model = GPT(vocabulary_size=50, context_length=16, num_layers=2, num_heads=2, embedding_dim=8)
+        >>> model = GPT(gpt_settings(vocabulary_size=50, num_layers=2, num_heads=2, embedding_dim=8))
         >>> tuple(model(np.ones((2, 10), "int32")).shape)
         (2, 10, 50)
 
     Reference: Radford et al. (2019), "Language Models are Unsupervised Multitask Learners", section 2.3.
     """
 
-    def __init__(
-        self,
-        vocabulary_size,
-        context_length=256,
-        num_layers=4,
-        num_heads=4,
-        embedding_dim=128,
-        hidden_dim=None,
-        num_kv_heads=None,
-        positions="learned",
-        norm="layer_norm",
-        activation="gelu",
-        gated=False,
-        qk_norm=False,
-        window=None,
-        use_bias=True,
-        tied=True,
-        zero_init=False,
-        dropout=0.0,
-        **kwargs,
-    ):
+    def __init__(self, settings, **kwargs):
         super().__init__(**kwargs)
-        sizes = {
-            "vocabulary_size": vocabulary_size,
-            "context_length": context_length,
-            "num_layers": num_layers,
-            "num_heads": num_heads,
-            "embedding_dim": embedding_dim,
-        }
-        for name, size in sizes.items():
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name} must be a whole number from 1 up, not {size!r}.")
-        if embedding_dim % num_heads:
-            raise ValueError(f"embedding_dim={embedding_dim} cannot be cut into num_heads={num_heads} equal heads.")
-        if positions not in POSITIONS:
-            raise ValueError(f"positions must be 'learned', 'sinusoidal', 'rotary' or None, not {positions!r}.")
-        self.vocabulary_size = vocabulary_size
-        self.context_length = context_length
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.embedding_dim = embedding_dim
-        self.hidden_dim = hidden_dim or 4 * embedding_dim
-        self.num_kv_heads = num_kv_heads
-        self.positions = positions
-        self.norm = norm
-        self.activation = activation
-        self.gated = gated
-        self.qk_norm = qk_norm
-        self.window = window
-        self.use_bias = use_bias
-        self.tied = tied
-        self.zero_init = zero_init
-        self.dropout = dropout
-        policy = self.dtype_policy
-        # GPT-2's start: small normal numbers, smaller where num_layers outputs are added up (section 2.3).
-        small, smaller = (keras.initializers.RandomNormal(0, 0.02 / n) for n in (1, math.sqrt(2 * num_layers)))
-        self.embed = layers.Embedding(
-            vocabulary_size, embedding_dim, embeddings_initializer=small, dtype=policy, name="embedding"
+        if not isinstance(settings, GPTSettings):
+            raise TypeError(
+                f"settings must be GPTSettings, not {settings!r}: GPT(preset('nano', vocabulary_size=...))."
+            )
+        self.settings = settings
+        self.supports_masking = True
+        policy, count = self.dtype_policy, range(settings.num_layers)
+        self.embed = keras.layers.ReversibleEmbedding(
+            settings.vocabulary_size,
+            settings.embedding_dim,
+            embeddings_initializer=settings.embedding_initializer.clone(),
+            reverse_dtype=self.compute_dtype,
+            dtype=policy,
+            name="embedding",
         )
-        self.place = None
-        if positions == "learned":
-            self.place = LearnedPositions(context_length, initializer=small.clone(), dtype=policy, name="positions")
-        elif positions == "sinusoidal":
-            self.place = SinusoidalPositions(dtype=policy, name="positions")
-        self.drop = layers.Dropout(dropout, dtype=policy)
+        self.place = settings.positions and copy_of(settings.positions, "positions", policy)
+        self.drop = keras.layers.Dropout(settings.dropout, dtype=policy)
         self.blocks = [
             TransformerBlock(
-                num_heads,
-                self.hidden_dim,
-                causal=True,
-                norm=norm,
-                activation=activation,
-                gated=gated,
-                num_kv_heads=num_kv_heads,
-                window=self.sees if positions != "learned" or window else None,
-                rotary_wavelength=10000.0 if positions == "rotary" else None,
-                qk_norm=qk_norm,
-                use_bias=use_bias,
-                dropout=dropout,
-                kernel_initializer=small,
-                output_initializer="zeros" if zero_init else smaller,
+                self._attention(settings.attention[i % len(settings.attention)]),
+                settings.feed_forward[i % len(settings.feed_forward)],
+                settings.norm,
+                settings.placement,
+                dropout=settings.dropout,
                 dtype=policy,
-                name=f"block_{i}",
+                name=f"block_{i + 1}",
             )
-            for i in range(1, num_layers + 1)
+            for i in count
         ]
-        if norm == "rms_norm":
-            self.final_norm = RMSNormalization(dtype=policy, name="final_norm")
-        else:
-            self.final_norm = LayerNormalization(center=use_bias, dtype=policy, name="final_norm")
-        if not tied:
-            head = "zeros" if zero_init else small.clone()
-            self.logits = layers.Dense(
-                vocabulary_size, use_bias=False, kernel_initializer=head, dtype=policy, name="logits"
+        self.final_norm = copy_of(settings.norm, "final_norm", policy)
+        if not settings.tied:
+            self.logits = keras.layers.Dense(
+                settings.vocabulary_size,
+                use_bias=False,
+                kernel_initializer=settings.head_initializer.clone(),
+                dtype=policy,
+                name="logits",
             )
+        self.build((None, None))
 
-    @property
-    def sees(self):
-        """How many tokens a token sees, itself included."""
-        return min(self.window or self.context_length, self.context_length)
+    def _attention(self, attention):
+        """A block's attention. Positions that are turned have no end: the context is what a token sees."""
+        if self.limited:
+            return attention
+        return copy_of(attention, window=min(attention.window or self.context_length, self.context_length))
 
     def build(self, input_shape):
-        shape = (*input_shape, self.embedding_dim)
-        self.embed.build(input_shape)
-        for layer in filter(None, [self.place, *self.blocks, self.final_norm, None if self.tied else self.logits]):
-            layer.build(shape)
+        if self.built:
+            return
+        self.embed.build((None, None))
+        for layer in filter(None, [self.place, *self.blocks, self.final_norm, getattr(self, "logits", None)]):
+            layer.build((None, None, self.settings.embedding_dim))
+        self.restore_parts()
 
-    def call(self, inputs, cache=None, position=0, padding=None, training=None):
-        results = self.features(inputs, cache, position, padding, training)
-        return self.head(results) if cache is None else (self.head(results[0]), results[1])
-
-    def features(self, inputs, cache=None, position=0, padding=None, training=None):
-        """What the head turns into logits: float tensor (batch, time, embedding_dim); with `cache` also the new one."""
-        x = self.embed(inputs)  # (batch, time, embedding_dim)
-        if self.place is not None:
-            x = self.place(x, start=position if padding is None else position - padding)
-        x = self.drop(x, training=training)
-        written = []
-        for i, block in enumerate(self.blocks):
-            if cache is None:
-                x = block(x, training=training)
-            else:
-                x, entry = block(x, cache=cache[i], position=position, padding=padding, training=training)
-                written.append(entry)
-        x = self.final_norm(x)
-        return x if cache is None else (x, written)
+    def call(
+        self,
+        inputs,
+        mask=None,
+        segment_ids=None,
+        positions=None,
+        cache=None,
+        return_features=False,
+        training=None,
+    ):
+        ids, positions, pairs = self._placed(inputs, mask, segment_ids, positions, cache)
+        x = self.embed(ids) * self.settings.embedding_scale  # (batch, time, embedding_dim)
+        x = self.drop(x if self.place is None else self.place(x, positions=positions), training=training)
+        caches = []
+        for block, before in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
+            x = block(x, mask=pairs, positions=positions, cache=before, training=training)
+            x, *after = x if cache is not None else [x]
+            caches += after
+        x = self.final_norm(x) if return_features else self.head(self.final_norm(x))
+        return x if cache is None else (x, caches)
 
     def head(self, features):
         """The logits (..., vocabulary_size) of features (..., embedding_dim)."""
-        if not self.tied:
-            return self.logits(features)
-        return ops.matmul(features, ops.transpose(ops.cast(self.embed.embeddings, features.dtype)))
+        return self.embed(features, reverse=True) if self.settings.tied else self.logits(features)
+
+    def _placed(self, inputs, mask, segment_ids, positions, cache):
+        """The ids, the position of each or None for 0, 1, 2, ..., and which pairs may look, beyond their positions."""
+        if isinstance(inputs, dict):
+            inputs, mask, segment_ids, positions = _unpacked(inputs, mask, segment_ids, positions)
+        if segment_ids is not None and cache is not None:
+            raise ValueError("Segments and a cache exclude each other: a cache holds one text a row.")
+        if positions is not None and (mask is not None or segment_ids is not None):
+            raise ValueError(
+                "positions say already what is padding and where texts begin: leave mask and segments out."
+            )
+        shape = tuple(inputs.shape)
+        pairs, start = None, None
+        if cache is not None and positions is None:
+            start = next_positions(cache[0], 1)  # (batch, 1)
+        if segment_ids is not None:
+            pairs = ops.equal(segment_ids[:, :, None], segment_ids[:, None, :])
+        if mask is not None:
+            mask = as_mask(mask, shape)
+        if positions is None and not (mask is None and segment_ids is None and start is None):
+            positions = _positions(inputs, mask, segment_ids, start)
+        self._check_length(shape[1], cache)
+        return inputs, positions, pairs
+
+    def _check_length(self, time, cache):
+        if not self.limited:
+            return
+        total = (time or 0) + (0 if cache is None else number_of(cache[0].written[0]) or 0)
+        if total > self.context_length:
+            raise ValueError(f"A text of {total} tokens does not fit context_length={self.context_length}: shorten it.")
+
+    @property
+    def vocabulary_size(self):
+        """The number of logits: at least the number of tokens."""
+        return self.settings.vocabulary_size
+
+    @property
+    def context_length(self):
+        """The longest text that the model is trained on, in tokens."""
+        return self.settings.context_length
+
+    @property
+    def limited(self):
+        """Whether a text can be no longer than `context_length`, because later positions have no vector."""
+        return isinstance(self.settings.positions, LearnedPositions)
+
+    @property
+    def sees(self):
+        """How many tokens a token sees at most, itself included."""
+        return min(max(one.window or self.context_length for one in self.settings.attention), self.context_length)
 
     def make_cache(self, batch_size, capacity=None):
         """An empty cache for `batch_size` texts.
 
         Args:
             batch_size: number of texts.
-            capacity: number of tokens it holds; `context_length` when None. With learned positions
-                it ends there. Otherwise it is a ring: a text may go on for ever, and tokens that are too
-                far back to be seen are overwritten.
+            capacity: number of tokens it holds; `context_length` when None. With learned positions it ends there.
+                Otherwise it is a ring: a text may go on for ever, and tokens that are too far back to be seen are
+                overwritten.
 
         Returns:
-            For each block a pair of keys and values.
+            For each block a `kerasllm.layers.Cache`.
         """
-        capacity = self.context_length if capacity is None else capacity
-        return [block.attention.make_cache(batch_size, capacity) for block in self.blocks]
+        capacity = self.context_length if capacity is None else whole_number("capacity", capacity)
+        return [block.make_cache(batch_size, capacity) for block in self.blocks]
 
     def flops_per_token(self, context=None, training=False):
-        """Floating-point operations for one token, an addition and a multiplication counted as two.
-
-        Two for each weight of a matrix product, and two for each number that attention multiplies. A
-        training step takes three times as many: the backward pass computes two products for each one.
-
-        Args:
-            context: how many tokens a token sees on average; half of `context_length` when None.
-            training: whether to count a training step.
-
-        Returns:
-            A whole number.
-
-        Reference: Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1.
-        """
-        context = self.context_length / 2 if context is None else context
-        matrices = sum(math.prod(w.shape) for w in self.trainable_variables if len(w.shape) == 2)
-        looked_up = [self.embed.embeddings] if not self.tied else []
-        looked_up += [self.place.embeddings] if self.positions == "learned" else []
-        matrices -= sum(math.prod(w.shape) for w in looked_up)
-        attention = 2 * self.num_layers * context * self.embedding_dim
-        return round((6 if training else 2) * (matrices + attention))
+        """Floating-point operations for one token, see `kerasllm.models.counting.flops_per_token`."""
+        return flops_per_token(self, context, training)
 
     def describe(self):
         """A short table of the parts: parameters, and FLOPs a token in training."""
-        rows = [("embedding", self.embed.count_params())]
-        if self.positions == "learned":
-            rows.append(("positions", self.place.count_params()))
-        rows.append((f"{self.num_layers} blocks", sum(block.count_params() for block in self.blocks)))
-        rows.append(("final norm", self.final_norm.count_params()))
-        rows.append(("head", "tied to the embedding" if self.tied else self.logits.count_params()))
-        rows.append(("parameters", self.count_params()))
-        rows.append(("training FLOPs a token", self.flops_per_token(training=True)))
-        return "\n".join(
-            f"{name:<24}{value:>22,}" if value != str(value) else f"{name:<24}{value:>22}" for name, value in rows
-        )
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape, self.vocabulary_size)
+        return table_of_parts(self)
 
     def get_config(self):
-        return {**super().get_config(), **{name: getattr(self, name) for name in ARGUMENTS}}
+        return {**super().get_config(), "settings": self.settings.get_config()}
+
+    @classmethod
+    def from_config(cls, config):
+        if "settings" in config:
+            return cls(**{**config, "settings": GPTSettings.from_config(config["settings"])})
+        base = {name: config[name] for name in ("name", "trainable", "dtype") if name in config}
+        flags = {name: value for name, value in config.items() if name not in base}  # the first edition
+        return cls(gpt_settings(**flags), **base)
+
+
+def _unpacked(inputs, *others):
+    unknown = sorted(set(inputs) - set(INPUTS))
+    if unknown or "ids" not in inputs or any(one is not None for one in others):
+        raise ValueError(
+            f"Inputs as a dictionary hold 'ids' and any of {', '.join(INPUTS[1:])}, and none of these is given beside "
+            f"it; found {sorted(inputs)}."
+        )
+    return [inputs.get(name) for name in INPUTS]
+
+
+def _positions(ids, mask, segment_ids, start):
+    """The position of each token in its text: int tensor (batch, time), -1 at padding."""
+    counted = ops.ones_like(ids) if mask is None else mask
+    counted = ops.cumsum(ops.cast(counted, "int32"), axis=1)  # real tokens up to here, itself included
+    positions = counted - 1 if start is None else counted - 1 + start
+    if segment_ids is not None:
+        begins = ops.not_equal(segment_ids[:, 1:], segment_ids[:, :-1])
+        begins = ops.concatenate([ops.ones_like(begins[:, :1]), begins], axis=1)
+        # How many real tokens stand before each segment: the counter at its first token, carried on to its last.
+        real = ops.cast(ops.ones_like(ids) if mask is None else mask, "int32")
+        before = ops.where(begins, counted - real, 0)
+        positions = positions - ops.max(ops.where(_up_to(before), before[:, None, :], 0), axis=-1)
+    return positions if mask is None else ops.where(mask, positions, -1)
+
+
+def _up_to(x):
+    time = ops.shape(x)[1]
+    steps = ops.arange(time)
+    return (steps[:, None] >= steps[None, :])[None]

@@ -1,7 +1,11 @@
 """The LSTM language model."""
 
+from __future__ import annotations
+
 import keras
-from keras import layers, ops
+from keras import ops
+
+from kerasllm.common import share, whole_number
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
@@ -31,7 +35,7 @@ class LSTMLanguageModel(keras.Model):
         (batch, units).
 
     Raises:
-        ValueError: if a size is not positive, `dropout` is not in [0, 1), or a tied head does not fit.
+        ValueError: if a size is not positive, `dropout` is no share, or a tied head does not fit.
 
     Example:
         >>> import numpy as np
@@ -47,33 +51,36 @@ class LSTMLanguageModel(keras.Model):
     the tied head.
     """
 
-    def __init__(self, vocabulary_size, embedding_dim=64, units=256, depth=1, dropout=0.0, tied=False, **kwargs):
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_dim: int = 64,
+        units: int = 256,
+        depth: int = 1,
+        dropout: float = 0.0,
+        tied: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        sizes = {"vocabulary_size": vocabulary_size, "embedding_dim": embedding_dim, "units": units, "depth": depth}
-        for name, size in sizes.items():
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name} must be a whole number from 1 up, not {size!r}.")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be a share from 0 to below 1, not {dropout!r}.")
-        if tied and units != embedding_dim:
+        self.vocabulary_size = whole_number("vocabulary_size", vocabulary_size)
+        self.embedding_dim = whole_number("embedding_dim", embedding_dim)
+        self.units = whole_number("units", units)
+        self.depth = whole_number("depth", depth)
+        self.dropout = share("dropout", dropout)
+        self.tied = bool(tied)
+        if self.tied and self.units != self.embedding_dim:
             raise ValueError(f"A tied head needs units equal to embedding_dim, not {units} and {embedding_dim}.")
-        self.vocabulary_size = vocabulary_size
-        self.embedding_dim = embedding_dim
-        self.units = units
-        self.depth = depth
-        self.dropout = dropout
-        self.tied = tied
         policy = self.dtype_policy
-        self.embed = layers.ReversibleEmbedding(
-            vocabulary_size, embedding_dim, reverse_dtype=self.compute_dtype, dtype=policy, name="embedding"
+        self.embed = keras.layers.ReversibleEmbedding(
+            self.vocabulary_size, self.embedding_dim, reverse_dtype=self.compute_dtype, dtype=policy, name="embedding"
         )
-        self.drops = [layers.Dropout(dropout, dtype=policy) for _ in range(depth + 1)]
+        self.drops = [keras.layers.Dropout(self.dropout, dtype=policy) for _ in range(self.depth + 1)]
         self.lstms = [
-            layers.LSTM(units, return_sequences=True, return_state=True, dtype=policy, name=f"lstm_{i}")
-            for i in range(1, depth + 1)
+            keras.layers.LSTM(self.units, return_sequences=True, return_state=True, dtype=policy, name=f"lstm_{i}")
+            for i in range(1, self.depth + 1)
         ]
-        if not tied:
-            self.logits = layers.Dense(vocabulary_size, dtype=policy, name="logits")
+        if not self.tied:
+            self.logits = keras.layers.Dense(self.vocabulary_size, dtype=policy, name="logits")
 
     def build(self, input_shape):
         self.embed.build(input_shape)
@@ -89,10 +96,12 @@ class LSTMLanguageModel(keras.Model):
             hidden = self.drops[i](hidden, training=training)
             hidden, *state = lstm(hidden, initial_state=states and states[i])  # (batch, time, units)
             after.append(state)
-        hidden = self.drops[-1](hidden, training=training)
-        head = (lambda x: self.embed(x, reverse=True)) if self.tied else self.logits
-        logits = head(hidden)  # (batch, time, vocabulary_size)
+        logits = self.head(self.drops[-1](hidden, training=training))  # (batch, time, vocabulary_size)
         return (logits, after) if return_states else logits
+
+    def head(self, hidden):
+        """The logits (..., vocabulary_size) of hidden states (..., units)."""
+        return self.embed(hidden, reverse=True) if self.tied else self.logits(hidden)
 
     def step(self, tokens, states=None):
         """One token further: what sampling calls once for each token.
@@ -104,8 +113,16 @@ class LSTMLanguageModel(keras.Model):
         Returns:
             The logits of the next token, float tensor (batch, vocabulary_size), and the new states.
         """
-        logits, states = self(ops.convert_to_tensor(tokens)[:, None], states=states, return_states=True)
-        return logits[:, 0], states
+        if not self.built:
+            self.build((None, None))
+        hidden = self.embed(ops.convert_to_tensor(tokens))  # (batch, embedding_dim)
+        after = []
+        for i, lstm in enumerate(self.lstms):
+            before = states[i] if states else lstm.get_initial_state(ops.shape(hidden)[0])
+            # The cell alone: on a GPU the layer calls cuDNN, which XLA cannot compile into the loop over tokens.
+            hidden, state = lstm.cell(hidden, before, training=False)  # (batch, units)
+            after.append(list(state))
+        return self.head(hidden), after
 
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.vocabulary_size)

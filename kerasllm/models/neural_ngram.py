@@ -1,7 +1,10 @@
 """The neural n-gram: the first neural language model."""
 
+from __future__ import annotations
+
 import keras
-from keras import layers
+
+from kerasllm.common import share, whole_number
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
@@ -29,7 +32,7 @@ class NeuralNGram(keras.Model):
         Float tensor (batch, time, vocabulary_size): at each position the logits of the next token.
 
     Raises:
-        ValueError: if a size is not positive, `order` is below 2, or `dropout` is not in [0, 1).
+        ValueError: if a size is not positive, `order` is below 2, or `dropout` is no share.
 
     Example:
         >>> import numpy as np
@@ -41,28 +44,28 @@ class NeuralNGram(keras.Model):
     (without its direct connections).
     """
 
-    def __init__(self, vocabulary_size, order=5, embedding_dim=64, hidden_dim=256, dropout=0.0, **kwargs):
+    def __init__(
+        self,
+        vocabulary_size: int,
+        order: int = 5,
+        embedding_dim: int = 64,
+        hidden_dim: int = 256,
+        dropout: float = 0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        sizes = {"vocabulary_size": vocabulary_size, "embedding_dim": embedding_dim, "hidden_dim": hidden_dim}
-        for name, size in sizes.items():
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name} must be a whole number from 1 up, not {size!r}.")
-        if not isinstance(order, int) or order < 2:
-            raise ValueError(f"order must be a whole number from 2 up, not {order!r}.")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be a share from 0 to below 1, not {dropout!r}.")
-        self.vocabulary_size = vocabulary_size
-        self.order = order
-        self.embedding_dim = embedding_dim
-        self.hidden_dim = hidden_dim
-        self.dropout = dropout
+        self.vocabulary_size = whole_number("vocabulary_size", vocabulary_size)
+        self.order = whole_number("order", order, 2)
+        self.embedding_dim = whole_number("embedding_dim", embedding_dim)
+        self.hidden_dim = whole_number("hidden_dim", hidden_dim)
+        self.dropout = share("dropout", dropout)
         policy = self.dtype_policy
-        self.embed = layers.Embedding(vocabulary_size, embedding_dim, dtype=policy, name="embedding")
-        self.hidden = layers.Conv1D(
-            hidden_dim, order - 1, padding="causal", activation="tanh", dtype=policy, name="hidden"
+        self.embed = keras.layers.Embedding(self.vocabulary_size, self.embedding_dim, dtype=policy, name="embedding")
+        self.hidden = keras.layers.Conv1D(
+            self.hidden_dim, self.order - 1, padding="causal", activation="tanh", dtype=policy, name="hidden"
         )
-        self.drop = layers.Dropout(dropout, dtype=policy)
-        self.logits = layers.Dense(vocabulary_size, dtype=policy, name="logits")
+        self.drop = keras.layers.Dropout(self.dropout, dtype=policy)
+        self.logits = keras.layers.Dense(self.vocabulary_size, dtype=policy, name="logits")
 
     def build(self, input_shape):
         self.embed.build(input_shape)

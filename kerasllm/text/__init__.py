@@ -14,17 +14,23 @@
 | `train_wordpiece`   | a frequent part of a word          | the words, spaces guessed |
 | `train_words`       | a word; a character in Chinese     | the words, spaces guessed |
 
+A tokenizer.json of others is read with what stands beside it: `Tokenizer.load(folder)` knows then which tokens begin
+and end a text or a turn, and what to pad with.
+
 Importing this module loads neither Keras nor TensorFlow.
 """
 
-from kerasllm.text.cleaning import clean, cleaning_report
-from kerasllm.text.tokenizer import Tokenizer
-from kerasllm.text.trainers import train_bpe, train_characters, train_wordpiece, train_words
+from kerasllm.text.cleaning import clean, cleaning_report, is_blank
+from kerasllm.text.tokenizer import Tokenizer, check_tokenizer
+from kerasllm.text.trainers import train_bpe, train_characters
+from kerasllm.text.word_trainers import train_wordpiece, train_words
 
 __all__ = [
     "Tokenizer",
+    "check_tokenizer",
     "clean",
     "cleaning_report",
+    "is_blank",
     "train_bpe",
     "train_characters",
     "train_wordpiece",

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from kerasllm.text.tokenizer import check_text
+from kerasllm.text.checks import check_text, check_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,10 @@ _BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 # Indian scripts need them.
 _CONTROL = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+# Characters that show nothing although Unicode counts them among letters, signs or accents.
+_FILLER = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 # Full-width letters and digits. Full-width signs stay: they are the signs of Chinese.
@@ -68,6 +72,28 @@ def clean(
     return text
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen: it is empty, or all white space and invisible characters.
+
+    Args:
+        text: the text.
+
+    Returns:
+        True for ``""``, white space, and a text of nothing but zero-width spaces and joiners, byte-order marks,
+        control characters, selectors of a variant and fillers.
+
+    Raises:
+        TypeError: if `text` is not a str.
+        ValueError: if the text holds a lone surrogate.
+
+    Example:
+        >>> is_blank("\\u200b\\ufeff \\x07"), is_blank(":)"), is_blank("中")
+        (True, False, False)
+    """
+    check_text(text, 0)
+    return not any(map(_visible, text))
+
+
 def cleaning_report(
     texts: Iterable[str],
     *,
@@ -101,8 +127,7 @@ def cleaning_report(
     """
     import pandas as pd
 
-    if isinstance(texts, str):
-        raise TypeError(f"Expected several texts, not the one text {texts[:40]!r}. Put it into a list: [text].")
+    check_texts(texts)
     steps = _steps(tags, html, control, width, form, space, lower)
     rows = {name: {"texts": 0, "before": "", "after": ""} for name, _ in steps}
     total = 0
@@ -123,20 +148,29 @@ def cleaning_report(
     return report
 
 
-def _steps(tags, html, control, width, form, space, lower) -> list[tuple[str, Callable[[str], str]]]:
+def _steps(
+    tags: bool, html: bool, control: bool, width: bool, form: str | None, space: bool, lower: bool
+) -> list[tuple[str, Callable[[str], str]]]:
     if form is not None and form not in _FORMS:
         raise ValueError(f"form {form!r} is no Unicode normal form. Use one of {', '.join(_FORMS)}, or None.")
     steps = {
         "tags": tags and (lambda text: _TAG.sub(" ", text)),
         "html": html and entities.unescape,
-        "width": width and (lambda text: text.translate(_HALF)),
         "control": control and (lambda text: _CONTROL.sub("", _BREAK.sub("\n", text))),
-        # After the two before it: what they take away may have stood between a letter and its accent.
+        "width": width and (lambda text: text.translate(_HALF)),
+        # After the two before it: control marks may have stood between a letter and its accent, and only a letter of
+        # usual width can be joined with its accent.
         "form": form and (lambda text: unicodedata.normalize(form, text)),
         "space": space and _squeeze,
         "lower": lower and str.lower,
     }
     return [(name, step) for name, step in steps.items() if step]
+
+
+def _visible(character: str) -> bool:
+    # Z: white space; Cc, Cf: control and format.
+    category = unicodedata.category(character)
+    return category[0] != "Z" and category not in ("Cc", "Cf") and not _FILLER.match(character)
 
 
 def _squeeze(text: str) -> str:

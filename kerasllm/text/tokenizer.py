@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import operator
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
 
-# The role of a special token is read from its name: tokenizer.json has no other place for it.
-# The first name is ours; the others are those of BERT, RoBERTa and GPT-2 files.
-ROLES = {
-    "pad": ("<pad>", "[PAD]"),
-    "unknown": ("<unk>", "[UNK]"),
-    "bos": ("<bos>", "[CLS]", "<s>", "<|endoftext|>"),
-    "eos": ("<eos>", "[SEP]", "</s>", "<|endoftext|>"),
-    "mask": ("<mask>", "[MASK]"),
-}
-BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
+from kerasllm.common import whole_number, write_whole
+from kerasllm.text.backend import padded_with, parsed, quiet, size_and_holes, special_of
+from kerasllm.text.characters import BYTE_TOKENS, CharacterTable
+from kerasllm.text.checks import check_texts, wrong_text
+from kerasllm.text.cutting import can_be_cut, groups_of
+from kerasllm.text.roles import ROLES, Roles, roles_beside, roles_in, with_special
+
+__all__ = ["BYTE_TOKENS", "Tokenizer", "check_tokenizer"]
+
 FILE_NAME = "tokenizer.json"
 
 
@@ -33,9 +31,6 @@ class Tokenizer:
     The text of a user never becomes a special token: a text that contains ``<eos>`` is encoded like
     any other text and decodes to itself.
 
-    The id of padding is `pad_id`. It is 0 in every tokenizer that is trained here; files of others may have another,
-    so give it to those who pad: ``batches.padded(ids, pad_id=tokenizer.pad_id)``.
-
     "Text" means a sequence of Unicode characters. Python can also hold half of a UTF-16 pair (a lone
     surrogate) in a string; that is no character, UTF-8 cannot store it, and it raises a ValueError.
 
@@ -44,9 +39,21 @@ class Tokenizer:
         pad: the special token to pad with, for tokenizers without one of their own: GPT-2 has only
             "<|endoftext|>". The choice is kept in the tokenizer's JSON. A model that leaves padding out
             then leaves out this token too where it ends a text.
+        roles: what files say about the special tokens; `load` reads it. Where it says nothing, their names
+            count: those of BERT, RoBERTa, T5, GPT-2, Llama, Qwen, Gemma and ours are known.
+
+    Attributes:
+        unknown_id, bos_id, eos_id, mask_id: the ids of the token for what is not in the vocabulary, of the
+            beginning and the end of a text, and of what is hidden from a model; None where there is no such token.
+        end_of_turn_id: the id that ends what one speaker says, ``<|im_end|>`` for example; None without one.
+        stop_ids: all ids that end a text: `eos_id`, `end_of_turn_id`, and those of generation_config.json.
+        chat_template: the Jinja template of a conversation that came with the file; None without one.
+        holes: the ids below `vocabulary_size` that have no token, in files of others. A model has rows for
+            them and should not write them.
 
     Raises:
-        ValueError: if it has no special token for padding and none is named, or `pad` is no special token.
+        TypeError: if `backend` is anything else.
+        ValueError: if `pad` is no special token, or an id is too large.
 
     Example:
         >>> from kerasllm import text
@@ -57,34 +64,37 @@ class Tokenizer:
         '你好 <eos>'
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, pad: str | None = None):
+    def __init__(self, backend: tokenizers.Tokenizer, pad: str | None = None, roles: Roles | None = None) -> None:
+        if not isinstance(backend, tokenizers.Tokenizer):
+            raise TypeError(
+                f"backend must be a tokenizers.Tokenizer, not {backend!r:.60} ({type(backend).__name__}). "
+                "For a file use Tokenizer.load(path), for its text Tokenizer.from_json(text)."
+            )
+        # First: the library writes a file number by number, and one large id would keep it busy for minutes.
+        self.vocabulary_size, self.holes = size_and_holes(backend)
+        self._said = roles or Roles()
+        if self._said:
+            backend = with_special(backend, self._said)
         # A copy by its JSON: settings of the caller's object (padding, truncation) stay his own.
-        self._json = backend.to_str() if pad is None else _padded_with(backend, pad)
-        self._backend = _backend(self._json, special=False)
-        special = {token.content: id for id, token in backend.get_added_tokens_decoder().items() if token.special}
-        self._special = dict(sorted(special.items(), key=lambda item: item[1]))
+        self._json = backend.to_str() if pad is None else padded_with(backend, pad)
+        self._backend = quiet(self._json, special=False)
+        self._special = special_of(backend)
+        self._roles = self._said.resolved(self._special)
+        # A choice of `pad` is in the place for padding; files of others may have it filled, too.
+        padding = pad or (backend.padding or {}).get("pad_token")
+        if padding in self._special:
+            self._roles["pad"] = padding
         self.unknown_id: int | None = self._role("unknown")
         self.bos_id: int | None = self._role("bos")
         self.eos_id: int | None = self._role("eos")
         self.mask_id: int | None = self._role("mask")
-        self.pad_id = self._padding()
-
-    def _padding(self) -> int:
-        """The id of the token that the file pads with, or else of the one with the name of padding."""
-        named = json.loads(self._json).get("padding") or {}
-        found = self._special.get(named.get("pad_token"), self._role("pad"))
-        if found is None:
-            one = next(iter(self._special), None)
-            raise ValueError(
-                f"This tokenizer has no special token for padding, {' or '.join(ROLES['pad'])} "
-                f"(its special tokens: {self._special}). "
-                + (f"Name the one to pad with: Tokenizer.load(path, pad={one!r}), or t" if one else "T")
-                + "rain the tokenizer with kerasllm.text, or give the library's trainer special_tokens=['<pad>', ...]."
-            )
-        return found
+        self.end_of_turn_id: int | None = self._role("end_of_turn")
+        ends = [self.eos_id, self.end_of_turn_id, *self._said.stop_ids]
+        self.stop_ids: tuple[int, ...] = tuple(dict.fromkeys(id for id in ends if id is not None))
+        self.chat_template: str | None = self._said.chat_template
 
     def _role(self, role: str) -> int | None:
-        return next((self._special[name] for name in ROLES[role] if name in self._special), None)
+        return self._special[self._roles[role]] if role in self._roles else None
 
     # Vocabulary ------------------------------------------------------------------------------
 
@@ -93,20 +103,45 @@ class Tokenizer:
         """The special tokens, in the order of their ids."""
         return list(self._special)
 
-    @cached_property
-    def vocabulary(self) -> list[str]:
-        """All tokens; the index is the id. Byte-level tokens stand in the library's spelling ("Ġthe")."""
-        tokens = self._backend.get_vocab(with_added_tokens=True)
-        return [token for token, _ in sorted(tokens.items(), key=lambda item: item[1])]
+    @property
+    def roles(self) -> dict[str, str]:
+        """What the special tokens are for: those of "pad", "unknown", "bos", "eos", "mask", "end_of_turn" there are."""
+        return dict(self._roles)
 
     @property
-    def vocabulary_size(self) -> int:
-        """The number of tokens, special ones included."""
-        return len(self.vocabulary)
+    def pad_id(self) -> int:
+        """The id of padding. It is 0 in every tokenizer that is trained here; files of others may have another.
+
+        Give it to those who pad: ``batches.padded(ids, pad_id=tokenizer.pad_id)``.
+
+        Raises:
+            ValueError: if the tokenizer has no token for padding. GPT-2's and Llama's have none; ``"pad" in
+                tokenizer.roles`` tells.
+        """
+        found = self._role("pad")
+        if found is None:
+            one = next((self._roles[role] for role in ("eos", "bos") if role in self._roles), None)
+            raise ValueError(
+                f"This tokenizer has no special token for padding, {' or '.join(ROLES['pad'][:2])} "
+                f"(its special tokens: {' '.join(self._special) or 'none'}). "
+                + (f"Name the one to pad with: Tokenizer.load(path, pad={one!r}), or t" if one else "T")
+                + "rain the tokenizer with kerasllm.text, or give the library's trainer special_tokens=['<pad>', ...]."
+            )
+        return found
+
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        """All tokens; the index is the id. Byte-level tokens stand in the library's spelling ("Ġthe").
+
+        Where an id has no token stands "<hole 7>" with its number; that is no token, and `id_of`, `token_of`
+        and `decode` refuse it.
+        """
+        tokens = map(self._backend.id_to_token, range(self.vocabulary_size))
+        return [f"<hole {id}>" if token is None else token for id, token in enumerate(tokens)]
 
     def id_of(self, token: str) -> int:
         """The id of a token. Raises ValueError for a token that is not in the vocabulary."""
-        found = self._backend.token_to_id(token)
+        found = self._backend.token_to_id(token) if isinstance(token, str) else None
         if found is None:
             raise ValueError(
                 f"The token {token!r} is not in the vocabulary of {self.vocabulary_size}. "
@@ -115,7 +150,7 @@ class Tokenizer:
         return found
 
     def token_of(self, id: int) -> str:
-        """The token of an id. Raises ValueError for an id outside the vocabulary."""
+        """The token of an id. Raises ValueError for an id without a token."""
         return self.vocabulary[self._checked_ids([id])[0]]
 
     @cached_property
@@ -141,12 +176,14 @@ class Tokenizer:
 
     def encode_batch(self, texts: Iterable[str], *, special: bool = False) -> list[list[int]]:
         """The ids of many texts; much faster than one by one. See `encode`."""
-        texts = self._list(texts)
+        texts = _listed(texts)
         if self._characters is not None and not special:
             ids, ends = self.encode_flat(texts)
             return [part.tolist() for part in np.split(ids, ends[:-1])] if texts else []
-        backend = self._backend_with_special if special else self._backend
-        return [encoding.ids for encoding in _encodings(backend, texts)]
+        batch: list[list[int]] = [[] for _ in texts]
+        for place, ids in self._encoded(texts, special):
+            batch[place] += ids
+        return batch
 
     def encode_flat(self, texts: Iterable[str], *, end_id: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The ids of many texts in one array: what a token file wants, without a Python list for each id.
@@ -158,16 +195,23 @@ class Tokenizer:
         Returns:
             The ids, int32 (ids,), and for each text the place after its last id, int64 (texts,).
         """
-        texts = self._list(texts)
+        texts = _listed(texts)
+        end_id = whole_number("end_id", end_id, 0, optional=True)
         if self._characters is not None:
             try:
-                return self._characters.encode(texts, end_id)
+                ids, ends = self._characters.encode(texts)
             except (TypeError, UnicodeEncodeError):
-                raise _wrong_text(texts) from None
-        extra = [] if end_id is None else [end_id]
-        parts = [np.asarray(encoding.ids + extra, "int32") for encoding in _encodings(self._backend, texts)]
-        flat = np.concatenate(parts) if parts else np.zeros(0, "int32")
-        return flat, np.cumsum([len(part) for part in parts], dtype="int64")
+                raise wrong_text(texts) from None
+        else:
+            parts, lengths = [np.zeros(0, "int32")], np.zeros(len(texts), "int64")
+            for place, part in self._encoded(texts, special=False):
+                parts.append(np.asarray(part, "int32"))
+                lengths[place] += len(part)
+            ids, ends = np.concatenate(parts), np.cumsum(lengths)
+        if end_id is not None:
+            ids = np.insert(ids, ends, end_id)
+            ends = ends + np.arange(1, len(ends) + 1)
+        return ids, ends
 
     def tokens(self, text: str) -> list[str]:
         """The tokens of a text, in the spelling of the vocabulary."""
@@ -186,7 +230,7 @@ class Tokenizer:
             skip_special: whether special tokens, such as padding, are left out.
 
         Raises:
-            ValueError: for an id outside the vocabulary.
+            ValueError: for an id without a token.
         """
         return self._backend.decode(self._checked_ids(ids), skip_special_tokens=skip_special)
 
@@ -197,39 +241,54 @@ class Tokenizer:
     # Files -----------------------------------------------------------------------------------
 
     def to_json(self) -> str:
-        """The tokenizer as the text of a tokenizer.json, for storing it inside a model's config."""
-        return self._json
+        """The tokenizer as the text of a tokenizer.json, for storing it inside a model's config.
+
+        What `load` read beside the file is in it too; other programs skip that part.
+        """
+        return self._said.written_into(self._json)
 
     @classmethod
     def from_json(cls, text: str, pad: str | None = None) -> Tokenizer:
         """The tokenizer of a JSON text made by `to_json`. For `pad` see `Tokenizer`."""
-        return cls(_parsed(text, "This text"), pad)
+        if not isinstance(text, str):
+            raise TypeError(
+                f"Expected the text of a tokenizer.json, not {text!r:.60} ({type(text).__name__}). "
+                "For a file use Tokenizer.load(path)."
+            )
+        return cls(parsed(text, "This text"), pad, roles_in(text, "this text"))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write tokenizer.json, or into it when `path` is a folder. Other programs read this file too."""
-        path = _file(path)
-        unfinished = path.with_name(path.name + ".unfinished")
-        unfinished.write_text(self.to_json(), "utf-8")
-        unfinished.replace(path)
+        with write_whole(_file(path)) as unfinished:
+            unfinished.write_text(self.to_json(), "utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike, pad: str | None = None) -> Tokenizer:
         """Read a tokenizer.json, also one that another program wrote.
 
+        What the special tokens are for is read from the files beside it, if they are there: tokenizer_config.json,
+        special_tokens_map.json, generation_config.json and chat_template.jinja. A file that `save` wrote holds all
+        this itself.
+
         Args:
             path: the file, or the folder that holds it.
-            pad: the special token to pad with, if the file has none for it. See `Tokenizer`.
+            pad: the special token to pad with, if the files name none. See `Tokenizer`.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the file is no tokenizer.json, or it is not known what to pad with.
+            ValueError: if the file is no tokenizer.json, or one beside it is broken or does not belong to it.
         """
         path = _file(path)
         if not path.exists():
             raise FileNotFoundError(f"There is no tokenizer at {path}. Write one with tokenizer.save({str(path)!r}).")
-        return cls(_parsed(path.read_bytes().decode("utf-8", errors="replace"), f"The file {path}"), pad)
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        backend = parsed(text, f"The file {path}")
+        roles = roles_in(text, str(path))
+        if roles is None and path.name == FILE_NAME:
+            roles = roles_beside(path.parent, backend)
+        return cls(backend, pad, roles)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return Tokenizer.from_json, (self.to_json(),)
 
     def __repr__(self) -> str:
@@ -240,17 +299,26 @@ class Tokenizer:
 
     @cached_property
     def _backend_with_special(self) -> tokenizers.Tokenizer:
-        return _backend(self._json, special=True)
+        return quiet(self._json, special=True)
 
     @cached_property
-    def _characters(self) -> _Characters | None:
-        return _Characters.of(self._backend, self._json, self.unknown_id)
+    def _characters(self) -> CharacterTable | None:
+        return CharacterTable.of(self._backend, self._json)
 
-    @staticmethod
-    def _list(texts: Iterable[str]) -> list[str]:
-        if isinstance(texts, str):
-            raise TypeError(f"Expected several texts, not the one text {texts[:40]!r}. Use encode(text), or [text].")
-        return list(texts)
+    @cached_property
+    def _can_be_cut(self) -> bool:
+        return can_be_cut(self._backend)
+
+    def _encoded(self, texts: list[str], special: bool) -> Iterator[tuple[int, list[int]]]:
+        """Pairs of the place of a text and the ids of the next piece of it."""
+        backend = self._backend_with_special if special else self._backend
+        for group in groups_of(texts, cut=self._can_be_cut and not special):
+            try:
+                encodings = backend.encode_batch_fast([piece for _, piece in group], add_special_tokens=False)
+            except TypeError:
+                raise wrong_text(texts) from None
+            for (place, _), encoding in zip(group, encodings, strict=True):
+                yield place, encoding.ids
 
     def _checked_ids(self, ids: Sequence[int]) -> list[int]:
         if not isinstance(ids, list):
@@ -270,129 +338,51 @@ class Tokenizer:
                 f"Id {wrong} at position {place} is outside the vocabulary (0 to {size - 1}). "
                 "Were these ids made by another tokenizer?"
             )
+        if self.holes and not self.holes.isdisjoint(ids):
+            place, hole = next((place, id) for place, id in enumerate(ids) if id in self.holes)
+            raise ValueError(
+                f"Id {hole} at position {place} has no token: it is a hole in the ids of this tokenizer. A model has "
+                "a row for it and must not write it; tokenizer.holes names all of them."
+            )
         return ids
 
 
-class _Characters:
-    """Encoding of character tokenizers by table look-up, equal to the library's and 50 times faster.
+def check_tokenizer(value: Any, name: str = "tokenizer") -> Tokenizer:
+    """`value`, if it is a `Tokenizer`.
 
-    The library merges pairs in one long word, which is slow when the word is a whole text.
+    Args:
+        value: what was given.
+        name: the argument's name, for the message.
+
+    Raises:
+        TypeError: for anything else, such as the path of a tokenizer; the message says how to make one of it.
+
+    Example:
+        >>> check_tokenizer("tokenizer.json")
+        Traceback (most recent call last):
+        TypeError: tokenizer must be a kerasllm.text.Tokenizer, not the str 'tokenizer.json'. Use Tokenizer.load(path).
     """
-
-    def __init__(self, vocabulary: dict[str, int], normalizer, unknown_id: int | None):
-        self.normalizer = normalizer
-        self.unknown_id = unknown_id
-        self.table = np.full(0x110000, -1, "int32")
-        for token, id in vocabulary.items():
-            if len(token) == 1:
-                self.table[ord(token)] = id
-        self.byte_ids = np.array([vocabulary.get(token, -1) for token in BYTE_TOKENS], "int32")
-
-    @classmethod
-    def of(cls, backend: tokenizers.Tokenizer, text: str, unknown_id: int | None) -> _Characters | None:
-        model = json.loads(text)["model"]
-        plain = model["type"] == "BPE" and not model["merges"] and not model.get("fuse_unk")
-        affixes = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
-        if not plain or affixes or backend.pre_tokenizer is not None:
-            return None
-        if model.get("byte_fallback", False) != all(token in model["vocab"] for token in BYTE_TOKENS):
-            return None
-        return cls(model["vocab"], backend.normalizer, unknown_id)
-
-    def encode(self, texts: list[str], end_id: int | None) -> tuple[np.ndarray, np.ndarray]:
-        if self.normalizer is not None:
-            texts = [self.normalizer.normalize_str(text) for text in texts]
-        ends = np.cumsum([len(text) for text in texts], dtype="int64")
-        codes = np.frombuffer("".join(texts).encode("utf-32-le"), "<u4")
-        ids = self.table[codes]  # (characters,)
-        unknown = np.flatnonzero(ids < 0)
-        if len(unknown) and self.unknown_id is not None and self.byte_ids[0] < 0:
-            ids[unknown] = self.unknown_id
-        elif len(unknown):
-            ids, ends = self._with_bytes(codes, ids, unknown, ends)
-        if end_id is not None:
-            ids = np.insert(ids, ends, end_id)
-            ends = ends + np.arange(1, len(ends) + 1)
-        return ids, ends
-
-    def _with_bytes(self, codes, ids, unknown, ends):
-        """Put the UTF-8 bytes of a character in the place of each unknown one."""
-        distinct, which = np.unique(codes[unknown], return_inverse=True)
-        spelled = [chr(code).encode() for code in distinct]
-        sizes = np.ones(len(ids), "int64")  # tokens of each character
-        sizes[unknown] = np.array([len(one) for one in spelled])[which]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        longer = np.repeat(ids, sizes)
-        for k in range(4):
-            byte = np.array([one[k] if k < len(one) else -1 for one in spelled])[which]
-            present = byte >= 0
-            longer[starts[unknown[present]] + k] = self.byte_ids[byte[present]]
-        return longer, starts[ends]
+    if isinstance(value, Tokenizer):
+        return value
+    fix = "Load one with Tokenizer.load(path), or train one"
+    if isinstance(value, str | os.PathLike):
+        fix = "Use Tokenizer.load(path)"
+    elif isinstance(value, tokenizers.Tokenizer):
+        fix = "Use Tokenizer(it)"
+    kind = f"{value.__name__} itself" if isinstance(value, type) else f"{type(value).__name__} {value!r:.60}"
+    raise TypeError(f"{name} must be a kerasllm.text.Tokenizer, not the {kind}. {fix}.")
 
 
-def _encodings(backend: tokenizers.Tokenizer, texts: list[str]) -> list:
-    try:
-        return backend.encode_batch_fast(texts, add_special_tokens=False)
-    except TypeError:
-        raise _wrong_text(texts) from None
-
-
-def _wrong_text(texts: list) -> Exception:
-    for place, text in enumerate(texts):
-        try:
-            check_text(text, place)
-        except (TypeError, ValueError) as error:
-            return error
-    return TypeError("The texts could not be encoded.")
-
-
-def check_text(text, place: int) -> None:
-    """Raise for what is no Unicode text; the message names the place and the fix."""
-    if not isinstance(text, str):
-        raise TypeError(
-            f"Text {place} is {text!r} ({type(text).__name__}), not a str. Drop missing values first: frame.dropna()."
-        )
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"Text {place} holds the lone surrogate U+{ord(text[error.start]):04X} at position {error.start}: half "
-            "of a UTF-16 pair, no character. Repair it: "
-            'text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").'
-        ) from None
-
-
-def _backend(text: str, *, special: bool) -> tokenizers.Tokenizer:
-    backend = tokenizers.Tokenizer.from_str(text)
-    backend.no_padding()
-    backend.no_truncation()
-    backend.encode_special_tokens = not special
-    return backend
-
-
-def _padded_with(backend: tokenizers.Tokenizer, pad: str) -> str:
-    """The JSON of a tokenizer, with the place for padding filled in."""
-    special = {token.content: id for id, token in backend.get_added_tokens_decoder().items() if token.special}
-    if pad not in special:
-        raise ValueError(
-            f"pad={pad!r} is no special token of this tokenizer. Name one of {list(special)}: padding must not be "
-            "mistaken for text."
-        )
-    copy = tokenizers.Tokenizer.from_str(backend.to_str())
-    copy.enable_padding(pad_id=special[pad], pad_token=pad)
-    return copy.to_str()
-
-
-def _parsed(text: str, what: str) -> tokenizers.Tokenizer:
-    try:
-        return tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises plain Exception
-        start = re.sub(r"\s+", " ", text[:40])
-        raise ValueError(
-            f"{what} is not a tokenizer.json: {error}. It begins with {start!r}. Use a file made by tokenizer.save."
-        ) from error
+def _listed(texts: Iterable[str]) -> list[str]:
+    check_texts(texts, one="Use encode(text), or [text].")
+    return list(texts)
 
 
 def _file(path: str | os.PathLike) -> Path:
+    if not isinstance(path, str | os.PathLike) or str(path).lstrip().startswith("{"):
+        raise TypeError(
+            f"Expected the path of a tokenizer.json, not {path!r:.60} ({type(path).__name__}). "
+            "For its text use Tokenizer.from_json(text)."
+        )
     path = Path(path)
     return path / FILE_NAME if path.is_dir() else path

@@ -1,8 +1,13 @@
 """Callbacks for `fit`."""
 
+from __future__ import annotations
+
 import sys
 
 import keras
+import numpy as np
+
+from kerasllm.common import whole_number
 
 
 class ProgressLine(keras.callbacks.Callback):
@@ -27,11 +32,10 @@ class ProgressLine(keras.callbacks.Callback):
         epoch 2/2  loss 0
     """
 
-    def __init__(self, every=1):
+    def __init__(self, every: int = 1):
         super().__init__()
-        if not isinstance(every, int) or every < 1:
-            raise ValueError(f"every must be a whole number from 1 up, not {every!r}.")
-        self.every = every
+        self.every = whole_number("every", every)
+        self._unprinted = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -45,6 +49,21 @@ class ProgressLine(keras.callbacks.Callback):
         if sys.stdout.isatty():
             print("\r\033[K", end="")
         epochs = self.params["epochs"]
+        measured = "  ".join(f"{name} {_short(value)}" for name, value in (logs or {}).items())
+        self._unprinted = f"epoch {epoch + 1:>{len(str(epochs))}}/{epochs}  {measured}"
         if epoch % self.every == 0 or epoch + 1 == epochs:
-            measured = "  ".join(f"{name} {float(value):.4g}" for name, value in (logs or {}).items())
-            print(f"epoch {epoch + 1:>{len(str(epochs))}}/{epochs}  {measured}")
+            self._print()
+
+    def on_train_end(self, logs=None):
+        self._print()  # an epoch that became the last one because training was stopped
+
+    def _print(self):
+        if self._unprinted is not None:
+            print(self._unprinted)
+        self._unprinted = None
+
+
+def _short(value) -> str:
+    """A number, or the numbers of a metric that measures each class."""
+    numbers = np.asarray(keras.ops.convert_to_numpy(value), float)
+    return " ".join(f"{number:.4g}" for number in numbers.ravel())

@@ -1,9 +1,11 @@
 """Weights for classes of different sizes."""
 
+from __future__ import annotations
+
 import numpy as np
 
 
-def class_weights(labels):
+def class_weights(labels) -> dict[int, float]:
     """A weight for each class, so that all classes count the same in the loss.
 
     A class with half the examples of another gets twice its weight; the mean weight of an example

@@ -1,9 +1,14 @@
 """Stop at the first loss that is no number, and keep what caused it."""
 
+from __future__ import annotations
+
 from collections import deque
+from itertools import chain
 
 import keras
 import numpy as np
+
+from kerasllm.common import whole_number
 
 
 class StopAtNaN(keras.callbacks.Callback):
@@ -11,6 +16,8 @@ class StopAtNaN(keras.callbacks.Callback):
 
     `keras.callbacks.TerminateOnNaN` stops too, but the batch is gone. A callback never sees the
     data, so this one looks at it on its way to `fit`: wrap it with `watch`.
+
+    The next call of `fit` begins anew: what was found is forgotten.
 
     Args:
         keep: how many of the last batches are kept at hand; more than what is read ahead.
@@ -20,6 +27,9 @@ class StopAtNaN(keras.callbacks.Callback):
         epoch: its epoch, counted from 0.
         batches: the batches of that step; several with ``steps_per_execution`` above 1, empty
             when the data was not watched.
+
+    Raises:
+        ValueError: if `keep` is not a whole number from 1 up. In `watch`: if the data has no length.
 
     Example:
         >>> import keras, numpy as np
@@ -35,22 +45,28 @@ class StopAtNaN(keras.callbacks.Callback):
         array([ 1., nan], dtype=float32)
     """
 
-    def __init__(self, keep=64):
+    def __init__(self, keep: int = 64):
         super().__init__()
         self.step = self.epoch = None
         self.batches = []
-        self._seen = deque(maxlen=keep)
+        self._seen = deque(maxlen=whole_number("keep", keep))
 
-    def watch(self, data):
+    def on_train_begin(self, logs=None):
+        self.step = self.epoch = None
+        self.batches = []
+
+    def watch(self, data) -> keras.utils.PyDataset:
         """The same batches for `fit`; the last ones are kept at hand.
 
         Args:
-            data: a `keras.utils.PyDataset` (such as `kerasllm.batches` makes), a list of batches, or
-                anything else with a length that can be iterated again and again, such as a
-                `tf.data.Dataset`.
+            data: a `tf.data.Dataset` with a length, such as `kerasllm.batches` makes, a list of batches, a
+                `keras.utils.PyDataset`, or anything else with a length that can be iterated again and again.
 
         Returns:
-            A `keras.utils.PyDataset`.
+            A `keras.utils.PyDataset`, read by one thread: with several, nobody knows which step a batch is for.
+
+        Raises:
+            ValueError: if the data does not know how many batches it has.
         """
         return _Watched(data, self._seen)
 
@@ -78,29 +94,45 @@ class _Watched(keras.utils.PyDataset):
         self.data = data
         self.seen = seen
         self.indexed = hasattr(data, "__getitem__")
-        self._start()
+        try:
+            self.length = data.num_batches if isinstance(data, keras.utils.PyDataset) else len(data)
+        except TypeError as error:
+            raise ValueError(f"The data does not know how many batches it has ({error}): give it a length.") from error
+        self._rewind()
 
-    def _start(self):
-        self.step = 0
-        self.seen.clear()
-        self.iterator = None if self.indexed else iter(self.data)
+    def _rewind(self):
+        self.step, self.looked_at, self.iterator, self.running = 0, [], None, False
 
     @property
     def num_batches(self):
-        return len(self.data)
+        return self.length
 
     def __getitem__(self, index):
         # fit may ask for the batches in another order; they are trained on in the order it asks.
-        batch = self.data[index] if self.indexed else next(self.iterator)
-        self.seen.append((self.step, batch))
+        batch = self.data[index] if self.indexed else self._next()
+        if self.running:
+            self.seen.append((self.step, batch))
         self.step += 1
         return batch
 
+    def _next(self):
+        if self.iterator is None:
+            self.iterator = iter(self.data)
+        batch = next(self.iterator)
+        if not self.running:
+            self.looked_at.append(batch)
+        return batch
+
     def on_epoch_begin(self):
-        self._start()  # what fit looked at before the first step does not count
+        # What fit looks at before the first step does not count, and it is not lost: it comes again.
+        if self.looked_at:
+            self.iterator = chain(self.looked_at, self.iterator)
+        self.step, self.looked_at, self.running = 0, [], True
+        self.seen.clear()
         if hasattr(self.data, "on_epoch_begin"):
             self.data.on_epoch_begin()
 
     def on_epoch_end(self):
+        self._rewind()
         if hasattr(self.data, "on_epoch_end"):
             self.data.on_epoch_end()

@@ -1,8 +1,14 @@
 """Two ways to train a GPT, each an optimizer with its schedule and its numbers."""
 
+from __future__ import annotations
+
+import math
+
 import keras
 
-from kerasllm.training.faster_steps import AdamW
+from kerasllm.common import positive, share, whole_number
+from kerasllm.optimizers import AdamW
+from kerasllm.training.fast import fuse
 from kerasllm.training.schedules import warmup_cosine, warmup_linear
 
 # Scales and biases are few and have no reason to be small.
@@ -10,15 +16,16 @@ UNDECAYED = ["gamma", "beta", "bias", "scale"]
 
 
 def classic(
-    steps,
-    learning_rate=1e-3,
-    warmup_steps=None,
-    final=0.1,
-    weight_decay=0.1,
-    beta_2=0.99,
-    clip=1.0,
-    accumulate=None,
-):
+    steps: int,
+    learning_rate: float = 1e-3,
+    warmup_steps: int | None = None,
+    final: float = 0.1,
+    weight_decay: float = 0.1,
+    beta_2: float = 0.99,
+    clip: float | None = 1.0,
+    accumulate: int | None = None,
+    fused: bool = False,
+) -> keras.optimizers.Optimizer:
     """The recipe of GPT-2's and GPT-3's followers: AdamW, warm-up, half a cosine, clipped gradients.
 
     Args:
@@ -31,12 +38,13 @@ def classic(
         clip: largest norm of all gradients together; None does not clip.
         accumulate: how many batches make one update; None for 1. Keras counts each batch as a step of
             the schedule: give `steps` in batches then.
+        fused: whether the update of a weight is one operation, see `fuse`; the numbers are the same.
 
     Returns:
         A Keras optimizer.
 
     Raises:
-        ValueError: if the numbers of the schedule do not fit, see `warmup_cosine`.
+        ValueError: if a number makes no sense, see also `warmup_cosine`.
 
     Example:
         >>> optimizer = classic(steps=2000)
@@ -45,28 +53,29 @@ def classic(
 
     Reference: Brown et al. (2020), "Language Models are Few-Shot Learners", appendix B.
     """
+    steps = whole_number("steps", steps)
     optimizer = AdamW(
         warmup_cosine(learning_rate, steps, steps // 20 if warmup_steps is None else warmup_steps, final),
-        weight_decay=weight_decay,
-        beta_2=beta_2,
+        weight_decay=share("weight_decay", weight_decay, most=math.inf),
+        beta_2=share("beta_2", beta_2),
         epsilon=1e-8,
-        global_clipnorm=clip,
-        gradient_accumulation_steps=accumulate,
+        global_clipnorm=None if clip is None else positive("clip", clip),
+        gradient_accumulation_steps=_accumulated(accumulate),
+        undecayed=UNDECAYED,
     )
-    optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
-    return optimizer
+    return fuse(optimizer) if fused else optimizer
 
 
 def modern(
-    steps,
-    learning_rate=5e-3,
-    warmup_steps=None,
-    final=0.0,
-    weight_decay=0.0,
-    beta_2=0.95,
-    adam_ratio=1.0,
-    accumulate=None,
-):
+    steps: int,
+    learning_rate: float = 5e-3,
+    warmup_steps: int | None = None,
+    final: float = 0.0,
+    weight_decay: float = 0.0,
+    beta_2: float = 0.95,
+    adam_ratio: float = 1.0,
+    accumulate: int | None = None,
+) -> keras.optimizers.Optimizer:
     """Muon for the matrices of the blocks, AdamW for the rest; a short warm-up, then a straight line down to 0.
 
     Muon replaces the update of a matrix by the nearest orthogonal one, so that every direction learns
@@ -76,7 +85,7 @@ def modern(
         steps: updates of the whole run.
         learning_rate: the highest one. Keras scales Muon's updates so that rates of AdamW fit, but
             small models like several times more.
-        warmup_steps: updates of the rise; a hundredth of the run when None.
+        warmup_steps: updates of the rise; a hundredth of the run, at least one of several, when None.
         final: the rate at the end, as a share of the highest.
         weight_decay: decay of the matrices that Muon updates.
         beta_2: of AdamW.
@@ -89,7 +98,7 @@ def modern(
         needs the same name, or ``exclude_layers`` of `keras.optimizers.Muon`.
 
     Raises:
-        ValueError: if the numbers of the schedule do not fit, see `warmup_linear`.
+        ValueError: if a number makes no sense, see also `warmup_linear`.
 
     Example:
         >>> optimizer = modern(steps=2000)
@@ -99,14 +108,22 @@ def modern(
     Reference: Jordan et al. (2024), "Muon: An optimizer for hidden layers in neural networks"; Liu et al.
     (2025), "Muon is Scalable for LLM Training", section 2.2, for the scale of the updates.
     """
+    steps = whole_number("steps", steps)
+    rise = min(max(1, steps // 100), steps - 1)  # a run of one step has no room for a rise
     return keras.optimizers.Muon(
-        warmup_linear(learning_rate, steps, max(1, steps // 100) if warmup_steps is None else warmup_steps, final),
-        adam_lr_ratio=adam_ratio,
-        weight_decay=weight_decay,
+        warmup_linear(learning_rate, steps, rise if warmup_steps is None else warmup_steps, final),
+        adam_lr_ratio=positive("adam_ratio", adam_ratio),
+        weight_decay=share("weight_decay", weight_decay, most=math.inf),
         adam_weight_decay=0.0,
         adam_beta_1=0.9,
-        adam_beta_2=beta_2,
+        adam_beta_2=share("beta_2", beta_2),
         epsilon=1e-8,
         exclude_layers=["logits"],
-        gradient_accumulation_steps=accumulate,
+        gradient_accumulation_steps=_accumulated(accumulate),
     )
+
+
+def _accumulated(accumulate):
+    """Keras knows accumulation over two batches and more, and None for none."""
+    accumulate = whole_number("accumulate", accumulate, optional=True)
+    return None if accumulate == 1 else accumulate

@@ -31,7 +31,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from kerasllm import models, text
+from kerasllm import models, tasks, text
 from kerasllm.course import claim, settings
 from kerasllm.data import load
 from kerasllm.plots import BLUE, ORANGE, RED, show, use_style
@@ -434,21 +434,29 @@ def bag(dim, masked=True):
 
 # %%
 LABELS = ["negative", "positive"]
+
+
+def bag_of_embeddings(tokenizer, dim=DIM, **options):
+    """The network of the library, joined with its tokenizer and the names of its classes."""
+    network = models.BagOfEmbeddings(tokenizer.vocabulary_size, len(LABELS), dim, **options)
+    return tasks.TextClassifier(network, tokenizer, LABELS)
+
+
 keras.utils.set_random_seed(0)
 ours = bag(DIM)
-theirs = models.bag_of_embeddings(tokenizer, LABELS, DIM)
-theirs.body.set_weights(ours.get_weights())
+theirs = bag_of_embeddings(tokenizer)
+theirs.set_weights(ours.get_weights())
 difference = np.abs(ops.convert_to_numpy(ours(X_test) - theirs(X_test))).max()
 print(f"weights: {ours.count_params():,}, nearly all in the table")
 claim("largest difference from the library's model", difference, "<", 1e-6, exact=True)
 
 # %% [markdown]
-# They are equal, so from now on we use `models.bag_of_embeddings`. How long should it train? Each
+# They are equal, so from now on we use `models.BagOfEmbeddings`. How long should it train? Each
 # word has 64 free numbers, and most words are rare. We expect over-fitting, and watch it.
 
 # %%
 keras.utils.set_random_seed(0)
-watched = models.bag_of_embeddings(tokenizer, LABELS, DIM)
+watched = bag_of_embeddings(tokenizer)
 history = fit(watched, X_train, y_train, EPOCHS, watch)
 epochs = best_epoch(history)
 passes = np.arange(1, EPOCHS + 1)
@@ -479,7 +487,7 @@ claim("rise of the validation loss after its minimum", rise, ">", 0.03)
 runs = []
 for seed in range(SEEDS):
     keras.utils.set_random_seed(seed)
-    final = models.bag_of_embeddings(tokenizer, LABELS, DIM)
+    final = bag_of_embeddings(tokenizer)
     fit(final, X_both, y_both, epochs)
     runs.append(ops.convert_to_numpy(ops.softmax(final(X_test)))[:, 1])  # (texts,)
 scores = [accuracy(p, y_test) for p in runs]
@@ -605,7 +613,7 @@ def bag_with_pairs(tokenizer, dim):
 
 # %%
 def plain(dim=DIM, **options):
-    return models.bag_of_embeddings(tokenizer, LABELS, dim, **options)
+    return bag_of_embeddings(tokenizer, dim, **options)
 
 
 variants = {  # how to build it, and the weight decay
@@ -829,7 +837,7 @@ Z_train, Z_validation, Z_test = (
 )
 Z_both = np.concatenate([Z_train, Z_validation])
 zh_builders = {
-    "characters": lambda: models.bag_of_embeddings(characters, LABELS, DIM),
+    "characters": lambda: bag_of_embeddings(characters),
     "with pairs": lambda: bag_with_pairs(characters, DIM // 2),
 }
 zh_epochs = {}
@@ -878,13 +886,13 @@ claim("points that pairs are worth in Chinese", gain, ">", 1.5)
 # a new Python, which knows nothing but that file, and compares the probabilities.
 
 # %%
-classifier = models.TextClassifier(zh_model, characters, LABELS, max_length=ZH_LENGTH)
+classifier = tasks.TextClassifier(zh_model, characters, LABELS, max_length=ZH_LENGTH)
 file = Path(folder.name) / "reviews.keras"
 classifier.save(file)
 
 program = """
 import json, sys, keras
-import kerasllm.models
+import kerasllm.tasks
 classifier = keras.saving.load_model(sys.argv[1])
 print(json.dumps(classifier.classify(json.load(sys.stdin))["positive"].tolist()))
 """

@@ -34,7 +34,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.extmath import randomized_svd
 
-from kerasllm import batches, models, text
+from kerasllm import batches, models, tasks, text
 from kerasllm.course import claim, settings
 from kerasllm.data import load
 from kerasllm.layers import MaskedMax, MaskedMean, PairEmbedding
@@ -434,7 +434,7 @@ claim("share of padding with 12 buckets", shares[12], "<", 0.2)
 # ## The classifier
 #
 # The parts in their order: embeddings, dropout, a BiLSTM, masked pooling, dropout, two logits.
-# Everything has been built above, and `models.bilstm` wires the layers of Keras in this way.
+# Everything has been built above, and `models.BiLSTM` wires the layers of Keras in this way.
 #
 # A million weights and some thousand texts: the model can learn the texts by heart (lesson 04).
 # Three things work against it. **Dropout** sets a share of the numbers to zero. **Token dropout**
@@ -460,7 +460,9 @@ def compiled(model, adam):
 def restart(model, seed, vectors=None):
     """New random weights, perhaps these word vectors, and an optimizer without memory."""
     keras.utils.set_random_seed(seed)
-    model.body.set_weights(keras.models.clone_model(model.body).get_weights())
+    fresh = type(model.body).from_config(model.body.get_config())
+    fresh.build((None, None))
+    model.body.set_weights(fresh.get_weights())
     if vectors is not None:
         model.body.get_layer("embedding").set_weights([vectors])
     for variable in model.optimizer.variables:
@@ -519,9 +521,9 @@ claim("words with a GloVe vector", np.mean(rows >= 0), ">", 0.9)
 
 # %%
 RATE = 6e-3  # the highest learning rate
-options = {"token_dropout": 0.2, "dropout": 0.3, "max_length": LENGTH}
+network = models.BiLSTM(english.vocabulary_size, 2, 50, UNITS, token_dropout=0.2, dropout=0.3)
 adam = keras.optimizers.Adam(use_ema=True, ema_momentum=0.99)
-model = compiled(models.bilstm(english, LABELS, 50, UNITS, **options), adam)
+model = compiled(tasks.TextClassifier(network, english, LABELS, LENGTH), adam)
 runs = {name: [] for name in starts}
 for name, start in starts.items():
     for seed in range(SEEDS):
@@ -704,7 +706,7 @@ class Adversarial(keras.Model):
 
 # %%
 body, chunks, mask = chunk_bilstm(characters, frequent, ZH_UNITS)
-zh_model = models.TextClassifier(body, characters, LABELS, LENGTH)
+zh_model = tasks.TextClassifier(body, characters, LABELS, LENGTH)
 trainer = compiled(Adversarial(body, chunks, mask), keras.optimizers.Adam())
 zh_start = start_vectors(body.get_layer("embedding"), zh_both)
 shape = {"batch_size": 256, "buckets": 10}
@@ -771,16 +773,14 @@ show(
 # the words add up to the answer. The cell checks that.
 
 # %%
-body = model.body
-inside = keras.Model(body.input, body.get_layer("bilstm_1").output)
-W, b = body.get_layer("logits").get_weights()  # (2 * units, 2), (2,)
+W, b = network.logits.get_weights()  # (2 * units, 2), (2,)
 u = W[:, 1] - W[:, 0]  # (2 * units,)
 
 
 def word_shares(snippet):
     """The tokens of a text, and what each adds to the logit of "positive"."""
     ids = np.array([english.encode(snippet)])  # (1, time)
-    states = ops.convert_to_numpy(inside(ids))[0]  # (time, 2 * units)
+    states = ops.convert_to_numpy(network.features(ids))[0]  # (time, 2 * units)
     winner = states.argmax(axis=0)  # (2 * units,), the position of each maximum
     shares = np.zeros(len(states))
     np.add.at(shares, winner, u * states.max(axis=0))
@@ -874,7 +874,7 @@ file = Path(folder.name) / "reviews.keras"
 zh_model.save(file)
 program = """
 import json, sys, keras
-import kerasllm.models
+import kerasllm.tasks
 classifier = keras.saving.load_model(sys.argv[1])
 print(json.dumps(classifier.classify(json.load(sys.stdin))["positive"].tolist()))
 """

@@ -1,48 +1,21 @@
 """The command line: a run that is interrupted and goes on, what it writes, and errors of one line."""
 
-import csv
 import json
 import math
 import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
+from command_line import RUN, SMALL, TEXT, fails, kerasllm, log
 
-from kerasllm import cli, generation, weights
+from kerasllm import generation, weights
 from kerasllm.batches import windows
 from kerasllm.text import Tokenizer, train_characters
+from kerasllm.training.run_log import RunLog
 
 ROOT = Path(__file__).parents[2]
-TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on.\n" * 40
-SMALL = ["--layers", "1", "--heads", "2", "--width", "8", "--context", "16", "--batch", "4"]
-RUN = [*SMALL, "--steps", "18", "--evaluate-every", "8", "--checkpoint-every", "4", "--dropout", "0.1"]
-
-
-def kerasllm(*arguments):
-    return cli.main([str(argument) for argument in arguments])
-
-
-def log(folder):
-    with open(folder / "log.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    path = tmp_path_factory.mktemp("corpus") / "fox.txt"
-    path.write_text(TEXT, "utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def trained(corpus, tmp_path_factory):
-    """The folder of a finished run."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    assert kerasllm("train", corpus, "--out", folder, *RUN) == 0
-    return folder
 
 
 # train ----------------------------------------------------------------------------------------
@@ -63,29 +36,31 @@ def test_bits_per_character_are_those_of_the_stored_model_on_the_last_tenth(trai
     best = min(log(trained), key=lambda row: float(row["val_loss"]))
     model, tokenizer = weights.load_safetensors(trained / "model.safetensors"), Tokenizer.load(trained)
     text = TEXT[int(0.9 * len(TEXT)) :]
-    inputs, targets = next(iter(windows(tokenizer.encode_flat([text])[0], context=16, batch_size=99, shuffle=False)))
+    ids = tokenizer.encode_flat([text])[0]
+    inputs, targets, real = map(np.array, next(iter(windows(ids, context=16, batch_size=99, shuffle=False))))
     logits = np.array(model(inputs))
     logits -= logits.max(axis=-1, keepdims=True)
-    right = np.take_along_axis(logits, np.array(targets)[..., None], axis=-1)[..., 0]
-    nats = (np.log(np.exp(logits).sum(axis=-1)) - right).mean()
+    right = np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    nats = (np.log(np.exp(logits).sum(axis=-1)) - right)[real > 0].mean()
+    assert (real > 0).sum() == len(ids) - 1  # every token but the first, also those of the last window
     assert float(best["val_loss"]) == pytest.approx(nats, abs=1e-4)
     assert float(best["bits_per_character"]) == pytest.approx(nats / math.log(2), abs=1e-3)  # a token is a character
     assert weights.read_metadata(trained / "model.safetensors")["step"] == best["step"]
 
 
 def test_an_interrupted_run_goes_on_and_ends_like_one_that_was_not(corpus, trained, tmp_path, monkeypatch, capsys):
-    folder, evaluated = tmp_path / "run", cli.Report.epoch
+    folder, evaluated = tmp_path / "run", RunLog.on_epoch_end
 
-    def interrupted(self, epoch, logs):
+    def interrupted(self, epoch, logs=None):
         evaluated(self, epoch, logs)
         if epoch == 3:  # step 16 stands in the log and the model is written, but the state is that of step 12
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.Report, "epoch", interrupted)
+    monkeypatch.setattr(RunLog, "on_epoch_end", interrupted)
     assert kerasllm("train", corpus, "--out", folder, *RUN) == 130
     assert f"train --out {folder} --resume" in capsys.readouterr().err
     assert [row["step"] for row in log(folder)] == ["8", "16"]
-    monkeypatch.setattr(cli.Report, "epoch", evaluated)
+    monkeypatch.setattr(RunLog, "on_epoch_end", evaluated)
     assert kerasllm("train", "--out", folder, "--resume", "--steps", 18) == 0
     assert "going on after step 12 of 18" in capsys.readouterr().out
     compared = ("step", "loss", "val_loss", "bits_per_character")
@@ -124,43 +99,6 @@ def test_other_options_train_too_and_a_terminal_shows_a_bar(corpus, tmp_path, mo
     assert float(row["bits_per_character"]) == pytest.approx(expected, abs=1e-3)
 
 
-def test_accumulated_batches_are_counted_as_one_step_of_the_schedule():
-    for recipe in ("classic", "modern"):
-        settings = {"recipe": recipe, "steps": 100, "accumulate": 4, "learning_rate": 0.5}
-        optimizer = cli.optimizer(settings)
-        assert optimizer.gradient_accumulation_steps == 4
-        optimizer.build([keras.Variable(np.zeros((2, 2)), name="kernel")])
-        optimizer._iterations.assign(399)  # the last batch of the last step
-        last = float(optimizer.learning_rate)
-        optimizer._iterations.assign(4 * 20)
-        assert last < 0.11 * 0.5 < 0.3 < float(optimizer.learning_rate)
-
-
-# What train reads -----------------------------------------------------------------------------
-
-
-def test_a_file_is_split_into_nine_tenths_and_the_rest(tmp_path):
-    path = tmp_path / "windows.txt"
-    path.write_bytes(b"\xef\xbb\xbf" + "äb\r\n".encode() * 10)
-    assert cli.read_corpus(str(path)) == ("äb\n" * 9, "äb\n")
-
-
-@pytest.mark.network
-def test_a_data_set_keeps_its_own_splits():
-    train, validation = cli.read_corpus("king-james")
-    assert train.startswith("In the beginning God created the heaven and the earth.\n")
-    assert (len(train), len(validation)) == (3_708_344, 198_763)
-
-
-def test_pieces_join_to_the_text_and_end_with_a_line(monkeypatch):
-    monkeypatch.setattr(cli, "PIECE", 10)
-    for text in ("", "no line end at all", "one\ntwo\nthree\nfour\nfive\n", "\n" * 25):
-        parts = list(cli.pieces(text))
-        assert "".join(parts) == text
-        assert all(part.endswith("\n") for part in parts[:-1])
-    assert len(parts) > 1
-
-
 # generate -------------------------------------------------------------------------------------
 
 
@@ -196,20 +134,6 @@ def test_data_lists_the_catalogue_and_shows_a_card(capsys):
 # Errors ---------------------------------------------------------------------------------------
 
 
-def fails(capsys, *arguments):
-    """The one line of an error."""
-    try:
-        code = kerasllm(*arguments)
-    except SystemExit as error:  # argparse
-        code = error.code
-    printed = capsys.readouterr()
-    assert code == 2
-    [line] = printed.err.splitlines()
-    assert line.startswith("kerasllm: ")
-    assert "Traceback" not in printed.out
-    return line
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -220,11 +144,11 @@ def fails(capsys, *arguments):
         (["FOLDER"], "no file and no data set"),
         ([], "name a text file or a data set"),
         (["CORPUS", "--config", "nan0"], "There is no configuration 'nan0'. Use one of nano, "),
-        (["CORPUS", "--heads", "3"], "--width=128 cannot be cut into --heads=3"),
+        (["CORPUS", "--heads", "3"], "--width 128 cannot be cut into --heads 3"),
         (["CORPUS", "--width", "12"], "head_dim must be even, not 3. head_dim is --width divided by --heads"),
         (["CORPUS", "--context", "300"], "the validation text has 272 tokens, too few for a window of 300"),
         (["CORPUS", "--context", "300"], "take --context 271, or take a longer text"),
-        (["CORPUS", "--vocabulary", "9"], "Take vocabulary_size=258 or more"),
+        (["CORPUS", "--vocabulary", "9"], "--vocabulary: vocabulary_size 9 is too small"),
         (["CORPUS", "--tokenizer", "word"], "--tokenizer: there is no file word; write characters, bpe, or the path"),
         (["CORPUS", "--tokenizer", "CORPUS"], "--tokenizer: The file CORPUS is no"),
         (["CORPUS", "--tokenizer", "TOKENIZER", "--vocabulary", "9"], "has 261 tokens: leave --vocabulary 9 out"),
@@ -233,7 +157,7 @@ def fails(capsys, *arguments):
         (["CORPUS", "--learning-rate", "nan"], "argument --learning-rate: 'nan' is not a number above 0"),
         (["CORPUS", "--dropout", "1"], "argument --dropout: '1' is not a share"),
         (["CORPUS", "--recipe", "new"], "argument --recipe: invalid choice"),
-        (["LATIN"], "LATIN is not UTF-8 text (byte 1): convert it"),
+        (["LATIN"], "latin.txt is not UTF-8: byte 1 (line 1) is 0xe4. It seems to be cp1252"),
         (["EMPTY"], "EMPTY holds 0 characters: take a longer text"),
         (["CORPUS", "--resume"], "there is no run in FOLDER/run to resume: leave --resume out"),
     ],
@@ -263,9 +187,11 @@ def test_a_folder_in_use_is_not_overwritten(trained, corpus, tmp_path, capsys):
 
 def test_a_run_goes_on_with_its_own_settings_only(trained, corpus, tmp_path, capsys):
     resume = ("train", "--out", trained, "--resume")
-    assert "was started with --steps 18, not 20: leave --steps out" in fails(capsys, *resume, "--steps", 20)
+    assert "was started with --steps 18, not 12: leave --steps out" in fails(capsys, *resume, "--steps", 12)
     assert "was started with --recipe modern, not classic" in fails(capsys, *resume, "--recipe", "classic")
-    assert "was started with the corpus" in fails(capsys, "train", ROOT / "LICENSE", "--out", trained, "--resume")
+    assert "is not the one the run was started with" in fails(
+        capsys, "train", ROOT / "LICENSE", "--out", trained, "--resume"
+    )
 
 
 DAMAGES = {
@@ -296,8 +222,8 @@ def test_what_generate_refuses(trained, tmp_path, capsys):
     assert "argument --tokens: '-1' is not" in fails(capsys, "generate", trained, "--tokens=-1")
     (tmp_path / "model.safetensors").write_bytes((trained / "model.safetensors").read_bytes())
     assert "There is no tokenizer" in fails(capsys, "generate", tmp_path)
-    train_characters(["abcd"]).save(tmp_path)
-    assert "tokenizer.json has 261 tokens, the model" in fails(capsys, "generate", tmp_path)
+    train_characters([chr(code) for code in range(300)]).save(tmp_path)
+    assert "tokenizer.json has 557 tokens, the model" in fails(capsys, "generate", tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"half")
     assert "is no safetensors file" in fails(capsys, "generate", tmp_path)
 
@@ -310,7 +236,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_fix(corpus, tmp_path, ca
 
 
 def test_without_a_command_one_line_says_so(capsys):
-    assert "data | train | generate" in fails(capsys)
+    assert "data | train | evaluate | generate" in fails(capsys)
 
 
 HELP = """

@@ -1,11 +1,11 @@
-"""The dials, claims and exercise checks of a lesson."""
+"""The dials of a lesson and its claims of one line."""
 
 import math
 
 import numpy as np
 import pytest
 
-from kerasllm.course import ClaimError, ExerciseError, case, check, claim, scale, settings
+from kerasllm.course import ClaimError, claim, dial, scale, settings
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,17 @@ def test_unknown_scale_names_value_and_choices(monkeypatch):
 def test_settings_of_different_length_are_refused():
     with pytest.raises(ValueError, match="smoke has 1, cpu has 2"):
         settings(smoke=(1,), cpu=(2, 3))
+
+
+@pytest.mark.parametrize(("name", "expected"), [("smoke", 1), ("cpu", 6), ("gpu", 30)])
+def test_a_dial_follows_the_scale(monkeypatch, name, expected):
+    monkeypatch.setenv("KERASLLM_SCALE", name)
+    assert dial(6, smoke=1, gpu=30) == expected
+
+
+def test_a_dial_without_a_value_for_the_gpu_keeps_the_laptops(monkeypatch):
+    monkeypatch.setenv("KERASLLM_SCALE", "gpu")
+    assert dial((24, 48), smoke=(6,)) == (24, 48)
 
 
 # claim
@@ -144,86 +155,3 @@ def test_record_holds_plain_json_values():
         "holds": True,
         "headline": True,
     }
-
-
-# check
-
-
-def complaint(answer, *cases):
-    with pytest.raises(ExerciseError) as error:
-        check(answer, *cases, hint="the hint")
-    return str(error.value)
-
-
-def test_a_right_answer_passes(capsys):
-    check(lambda x: x + 1, case("one", 1, expect=2), case("array", np.ones(3), expect=[2, 2, 2]), hint="Add 1.")
-    assert "2 of 2 cases pass" in capsys.readouterr().out
-
-
-def stub(x):
-    raise NotImplementedError
-
-
-@pytest.mark.parametrize("answer", [stub, None, ...])
-def test_a_stub_shows_the_hint(answer):
-    assert "not written yet. Hint: the hint" in complaint(answer, case("one", 1, expect=1))
-
-
-@pytest.mark.parametrize(
-    ("result", "expected", "word"),
-    [
-        (None, 1, "return"),
-        (1.5, 1.0, "too large"),
-        (0.5, 1.0, "too small"),
-        ("one", 1.0, "str"),
-        (math.nan, 1.0, "NaN"),
-        (np.ones(2), np.ones(3), "shape (2,), expected (3,)"),
-        (np.array([1.0, 5.0]), np.array([1.0, 2.0]), "1 of 2 numbers are wrong, the first at index (1,)"),
-        ([1, "b"], [1, "a"], "at position 1"),
-        ([np.ones(2)], [np.ones(2), np.ones(3)], "expected a sequence of 2"),
-        ({"a": 1}, {"a": 2}, "at key 'a'"),
-        ({"a": 1}, {"b": 1}, "keys"),
-        (1, True, "True or False"),
-        (False, True, "not right"),
-        (3, "three", "text"),
-    ],
-)
-def test_a_wrong_answer_is_named(result, expected, word):
-    message = complaint(lambda: result, case("the case", expect=expected))
-    assert "the case" in message
-    assert word in message
-
-
-@pytest.mark.parametrize(
-    ("result", "expected"),
-    [
-        (np.float32(1), 1.0),
-        ([1.0, 2.0], np.array([1, 2])),
-        ((1, "a"), [1, "a"]),
-        (np.bool_(True), True),
-        ({"a": [1, 2]}, {"a": (1, 2)}),
-        (math.inf, math.inf),
-    ],
-)
-def test_any_right_form_is_accepted(result, expected):
-    check(lambda: result, case("form", expect=expected), hint="-")
-
-
-def test_the_message_does_not_give_the_answer_away():
-    assert "0.123456" not in complaint(lambda: 0.5, case("one", expect=0.123456))
-    assert "secret" not in complaint(lambda: "guess", case("one", expect="secret"))
-
-
-def test_an_exception_in_the_answer_is_said_with_its_case():
-    assert "ZeroDivisionError" in complaint(lambda x: 1 / x, case("zero", 0, expect=1))
-
-
-def test_expect_may_be_a_test_of_its_own():
-    even = case("even", expect=lambda result: None if result % 2 == 0 else "the result is odd.")
-    check(lambda: 4, even, hint="-")
-    assert "odd" in complaint(lambda: 3, even)
-
-
-def test_an_exercise_without_cases_is_a_mistake():
-    with pytest.raises(ValueError, match="case"):
-        check(abs, hint="-")

@@ -17,7 +17,7 @@ from keras import ops
 from kerasllm import text
 from kerasllm.generation import Beam, Greedy, Sampling, generate, stream
 from kerasllm.generation.compiled import compiled
-from kerasllm.models import GPT, LSTMLanguageModel
+from kerasllm.models import GPT, LSTMLanguageModel, gpt_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,8 +48,8 @@ def random_chain(size=6, seed=0):
 def tiny_gpt(cls=GPT, **changes):
     """Weights are large enough that no two logits are about equal and that texts vary."""
     settings = {"vocabulary_size": 40, "context_length": 16, "num_layers": 2, "num_heads": 4, "embedding_dim": 16}
-    model = cls(**{**settings, **changes})
-    model.build((None, None))
+    kwargs = {"dtype": changes.pop("dtype")} if "dtype" in changes else {}
+    model = cls(gpt_settings(**{**settings, **changes}), **kwargs)
     random = np.random.default_rng(1)
     for variable in model.variables:
         variable.assign(variable + random.normal(0, 0.3, variable.shape))
@@ -192,8 +192,8 @@ def uncached_logits(model, ids):
     return ops.convert_to_numpy(compiled(lambda model, ids: model(ids), model, "uncached", xla=False)(ids))
 
 
-def cached_call(model, tokens, cache, position, padding):
-    return model(tokens, cache=cache, position=position, padding=padding, training=False)
+def cached_call(model, tokens, mask, cache):
+    return model(tokens, mask=mask, cache=cache, training=False)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -204,10 +204,11 @@ def test_cached_logits_are_the_uncached_ones_at_every_position_past_the_window_t
     capacity = 32 if name == "learned" else max(first, model.sees)  # the others are rings, filled several times
     call = compiled(cached_call, model, "test", xla=False)
     cache = model.make_cache(3, capacity)
-    logits, cache = call(ids[:, :first], cache, np.array(0, "int32"), padding)
+    real = np.arange(first + steps) >= padding[:, None]
+    logits, cache = call(ids[:, :first], real[:, :first], cache)
     found = [ops.convert_to_numpy(logits)]
     for position in range(first, first + steps):
-        logits, cache = call(ids[:, position : position + 1], cache, np.array(position, "int32"), padding)
+        logits, cache = call(ids[:, position : position + 1], real[:, position : position + 1], cache)
         found.append(ops.convert_to_numpy(logits))
     found = np.concatenate(found, axis=1)  # (3, first + steps, vocabulary)
     wanted = uncached_logits(model, np.stack([np.roll(row, -left) for row, left in zip(ids, padding, strict=True)]))
@@ -218,7 +219,7 @@ def test_cached_logits_are_the_uncached_ones_at_every_position_past_the_window_t
 
 def uncached(model, prompt, count):
     """Greedy text by the rule of `generate`, every token from the whole text that the model sees."""
-    context, learned = model.context_length, model.positions == "learned"
+    context, learned = model.context_length, model.limited
     window, new = list(prompt)[-context:], []
     for _ in range(count):
         if learned and len(window) > context:
@@ -256,10 +257,11 @@ def test_samplers_of_kerashub_fit_a_gpt():
     keras_hub = pytest.importorskip("keras_hub")
     model = tiny_gpt(positions="rotary", num_layers=1)
     ids, mask = np.array([[1, 2, 3, 4] + [0] * 8], "int32"), np.arange(12)[None] < 4
-    hidden, cache = model.features(ids, cache=model.make_cache(1, 16))
+    hidden = model(ids, return_features=True)
+    _, cache = model(ids[:, :3], cache=model.make_cache(1, 16))  # the last token of the prompt is read by the sampler
 
     def next_token(prompt, cache, index):
-        features, cache = model.features(prompt[:, index - 1 : index], cache=cache, position=index - 1)
+        features, cache = model(prompt[:, index - 1 : index], cache=cache, return_features=True)
         return model.head(features)[:, 0], features[:, 0], cache
 
     sampler = keras_hub.samplers.ContrastiveSampler(k=4, alpha=0.0)  # without its penalty it is greedy
@@ -316,9 +318,9 @@ def test_without_a_seed_the_one_of_keras_counts():
 class CountedGPT(GPT):
     traces = 0
 
-    def features(self, *arguments, **settings):
+    def _placed(self, *arguments):
         CountedGPT.traces += 1
-        return super().features(*arguments, **settings)
+        return super()._placed(*arguments)
 
 
 def test_another_length_in_the_bucket_traces_nothing():
@@ -455,7 +457,7 @@ BAD = [
     (ValueError, "2 seeds for 1", ([0],), {"sampler": Sampling(), "seed": [1, 2]}),
     (ValueError, "seed.*-3", ([0],), {"seed": -3}),
     (TypeError, "id_of", ([0],), {"stop_tokens": ["a"]}),
-    (ValueError, "tokens, the model 6", ("a",), {"tokenizer": CHARACTERS}),
+    (ValueError, "tokens, the model only 6", ("a",), {"tokenizer": CHARACTERS}),
 ]
 
 

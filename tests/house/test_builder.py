@@ -7,6 +7,7 @@ from pathlib import Path
 import build_lessons as builder
 import nbformat
 import pytest
+from lesson_tools import execution, publishing, readme
 
 GOOD = """
     # %% [markdown]
@@ -139,6 +140,118 @@ def test_the_hint_about_retracing_is_dropped_and_the_lines_around_it_stay(write,
     assert builder.build_all([lesson], tmp_path / "out", "cpu") == 0
     book = nbformat.read(tmp_path / "out" / "90_hint.ipynb", as_version=4)
     assert book.cells[0].outputs[0].text == "before\n\nafter\n"
+
+
+def published(tmp_path: Path, name: str) -> nbformat.NotebookNode:
+    return nbformat.read(tmp_path / "out" / f"{name}.ipynb", as_version=4)
+
+
+HIDDEN = """
+    # %% [markdown] tags=["edition-2"]
+    # # 90 · Hidden
+
+    # %% tags=["hide"]
+    # @title A drawing
+    print("drawn")
+
+    # %%
+    print("seen")
+"""
+
+
+def test_a_hidden_cell_is_folded_everywhere_and_its_output_stays(write, tmp_path):
+    lesson = write("90_hidden", HIDDEN)
+    assert builder.build_all([lesson], tmp_path / "out", "cpu") == 0
+    _, hidden, seen = published(tmp_path, "90_hidden").cells
+    assert hidden.metadata == {
+        "tags": ["hide", "hide-input"], "jupyter": {"source_hidden": True}, "cellView": "form",
+    }  # fmt: skip
+    assert hidden.outputs[0].text == "drawn\n"
+    assert seen.metadata == {}
+    assert [cell.source for cell in lesson.visible_code()] == ['print("seen")']
+
+
+def test_a_hidden_cell_says_what_it_hides(write, tmp_path, capsys):
+    lesson = write("90_hidden", HIDDEN.replace("# @title A drawing", "# a drawing"))
+    assert builder.build_all([lesson], tmp_path / "out", "cpu") == 1
+    assert "# @title" in capsys.readouterr().out
+
+
+def test_a_lesson_of_the_second_edition_finds_nothing_beside_itself(write, tmp_path):
+    lesson = write("90_alone", HIDDEN + "\n    # %%\n    import os; print(os.listdir())\n")
+    assert lesson.edition == 2
+    assert builder.build_all([lesson], tmp_path / "out", "cpu") == 0
+    assert published(tmp_path, "90_alone").cells[-1].outputs[0].text == "[]\n"
+
+
+def test_claims_of_a_table_are_collected_and_shown_in_words(write, tmp_path):
+    table = """
+    # %%
+    from kerasllm.course import Claims
+    found = Claims("What we measured")
+    found.claim("two is more", [2, 3], ">", [1, 1], control="one", headline="two is worth {difference} more")
+    found.claim("equal", 1, "==", 1, exact=True)
+    found.show()
+    """
+    assert builder.build_all([write("90_table", table)], tmp_path / "out", "cpu") == 0
+    [output] = published(tmp_path, "90_table").cells[0].outputs
+    assert set(output.data) == {"text/plain", "text/html"}
+    assert "<table>" in output.data["text/html"]
+    claims = report(tmp_path)["lessons"][0]["claims"]
+    assert [one["text"] for one in claims] == ["two is more", "equal"]
+    assert readme._phrase(claims[0]) == "two is worth 1.50 ± 0.71 more"
+
+
+def test_headlines_name_their_control():
+    claim = {"text": "attention recites", "measured": 0.9, "relation": ">", "bound": 0.6, "headline": True}
+    assert readme._phrase(claim) == "attention recites: 0.9 > 0.6"
+    assert readme._phrase(claim | {"control": "an LSTM"}) == "attention recites: 0.9, an LSTM 0.6"
+
+
+@pytest.mark.parametrize("home", ["/", "/home/somebody", "/app"])
+def test_a_fraction_is_no_path_whatever_the_home_folder_is(monkeypatch, home):
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr(publishing, "ROOT", Path("/"))
+    cell = nbformat.v4.new_code_cell("", outputs=[nbformat.v4.new_output("stream", text="epoch 1/6, a/app, /apple")])
+    publishing.refuse_leaks(cell, 1)
+
+
+@pytest.mark.parametrize("text", ["in /app/data", "/app", "'/app'", "/app:"])
+def test_the_home_folder_is_found_wherever_it_is(monkeypatch, text):
+    monkeypatch.setenv("HOME", "/app")
+    cell = nbformat.v4.new_code_cell("", outputs=[nbformat.v4.new_output("stream", text=text)])
+    with pytest.raises(builder.LessonError, match="path of this machine"):
+        publishing.refuse_leaks(cell, 1)
+
+
+@pytest.fixture
+def foreign_kernel(tmp_path, monkeypatch):
+    """A kernel named python3 that does not start, where Jupyter looks first."""
+    folder = tmp_path / "jupyter" / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    spec = {"argv": ["false", "{connection_file}"], "display_name": "Foreign", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec), "utf-8")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+
+
+def test_a_foreign_kernel_named_python3_is_not_ours(write, tmp_path, foreign_kernel):
+    assert builder.build_all([write("90_good", GOOD)], tmp_path / "out", "cpu") == 0
+
+
+def test_a_kernel_that_does_not_start_fails_its_lesson_and_names_the_log(write, tmp_path, monkeypatch, capsys):
+    lost = execution.KernelSpec(
+        argv=["sh", "-c", "echo no such module >&2; exit 1", "{connection_file}"], display_name="-", language="python"
+    )
+    good, bad = write("91_good", "# %%\n1 + 1\n"), write("90_bad", "# %%\n1 + 1\n")
+    with monkeypatch.context() as broken:
+        broken.setattr(execution.ThisPython, "get_kernel_spec", lambda self, name: lost)
+        broken.setattr(execution, "KERNEL_LOG", tmp_path / "kernel.log")
+        assert builder.build_all([bad], tmp_path / "out", "cpu") == 1
+    said = capsys.readouterr().out
+    assert "the kernel does not start" in said
+    assert "kernel.log" in said
+    assert "no such module" in said
+    assert builder.build_all([good], tmp_path / "out", "cpu") == 0
 
 
 EXERCISES = """

@@ -5,6 +5,10 @@ import re
 import build_lessons as builder
 import nbformat
 import pytest
+from lesson_tools.places import SOURCES
+from lesson_tools.publishing import refuse_leaks
+from lesson_tools.sources import has_tag, solved_notebook, stub, student_notebook
+from lesson_tools.staleness import stale_reason
 
 LESSONS = builder.lessons(exercises=False)
 ALL = builder.lessons()
@@ -27,7 +31,7 @@ def every_committed_notebook():
 
 def test_sources_and_notebooks_are_one_to_one():
     for folder in ("", "exercises", "solutions"):
-        sources = {path.stem for path in (builder.SOURCES / folder.replace("solutions", "exercises")).glob("*.py")}
+        sources = {path.stem for path in (SOURCES / folder.replace("solutions", "exercises")).glob("*.py")}
         assert {path.stem for path in (builder.LESSONS / folder).glob("*.ipynb")} == sources
     assert {lesson.name for lesson in LESSONS} == {lesson.name for lesson in EXERCISES}
 
@@ -47,7 +51,7 @@ def test_committed_notebook_is_fresh_and_clean(lesson, folder):
     path = builder.LESSONS / folder / f"{lesson.name}.ipynb"
     rebuild = f"python tools/build_lessons.py --only {lesson.name} --out lessons"
     book = committed(lesson, folder)
-    assert book.metadata.kerasllm.source_sha256 == lesson.sha256(), f"{path.name} is stale: {rebuild}"
+    assert book.metadata.kerasllm.source_sha256 == lesson.sha256(), f"{path.name}: its source changed. Run: {rebuild}"
     assert path.stat().st_size <= builder.MAX_BYTES
     assert set(book.metadata) == {"kernelspec", "language_info", "kerasllm"}
     code = [cell for cell in book.cells if cell.cell_type == "code"]
@@ -56,23 +60,30 @@ def test_committed_notebook_is_fresh_and_clean(lesson, folder):
         return
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     for number, cell in enumerate(code, 1):
-        builder.refuse_leaks(cell, number)
+        refuse_leaks(cell, number)
         for output in cell.outputs:
             if "image/png" in output.get("data", {}):
                 assert len(output.metadata["image/png"]["alt"]) >= 20
 
 
+@pytest.mark.parametrize("lesson", ALL, ids=lambda lesson: lesson.label)
+def test_committed_notebook_was_built_with_the_library_as_it_is(lesson):
+    reason = stale_reason(lesson)
+    assert reason is None, f"{lesson.label}: {reason}. Run: python tools/build_lessons.py --stale --out lessons"
+
+
 @pytest.mark.parametrize(("lesson", "folder"), list(every_committed_notebook()))
 def test_committed_notebook_holds_the_code_of_its_source(lesson, folder):
     source = lesson.notebook()
-    make = {"": lambda book: book, "exercises": builder.student_notebook, "solutions": builder.solved_notebook}
+    make = {"": lambda book: book, "exercises": student_notebook, "solutions": solved_notebook}
     assert [c.source for c in committed(lesson, folder).cells] == [c.source for c in make[folder](source).cells]
 
 
 @every_lesson
 def test_claims_hold_and_a_headline_is_named(lesson):
     record = committed(lesson).metadata.kerasllm
-    assert len(record.claims) >= 3
+    least, most = (5, 8) if lesson.edition == 2 else (3, 99)
+    assert least <= len(record.claims) <= most
     assert all(claim["holds"] is True for claim in record.claims)
     assert 1 <= sum(bool(claim.get("headline")) for claim in record.claims) <= 2
     assert record.minutes <= builder.MAX_SECONDS / 60
@@ -90,10 +101,27 @@ def test_lesson_has_the_shape_of_a_lesson(lesson):
     headings = re.findall(r"^## (.+)$", prose, re.M)
     assert headings[-3:] == ["Summary", "Exercises", "References"]
     assert f"exercises/{lesson.name}.ipynb" in prose
-    assert 1_200 <= len(prose.split("## References")[0].split()) <= 3_000
-    for cell in book.cells:
-        if cell.cell_type == "code":
-            assert len(cell.source.splitlines()) <= 25, cell.source.splitlines()[0]
+    least = 1_500 if lesson.edition == 2 else 1_200
+    assert least <= len(prose.split("## References")[0].split()) <= 3_000
+
+
+@every_lesson
+def test_what_a_reader_sees_of_the_code_is_small(lesson):
+    cells = [cell.source.splitlines() for cell in lesson.visible_code()]
+    longest = max(cells, key=len)
+    if lesson.edition == 1:
+        assert len(longest) <= 25, longest[0]
+        return
+    assert 10 <= len(cells) <= 18
+    assert len(longest) < 20, longest[0]
+    assert sum(map(len, cells)) < 300
+
+
+@pytest.mark.parametrize("lesson", [one for one in LESSONS if one.edition == 2], ids=lambda lesson: lesson.name)
+def test_smoke_scale_leaves_no_trace_in_a_lesson_but_its_dials(lesson):
+    source = lesson.source.read_text("utf-8")
+    assert "KERASLLM" not in source
+    assert not re.findall(r"\b(?:settings|scale)\(", source), "a dial a line: EPOCHS = dial(6, smoke=1)"
 
 
 @every_exercise
@@ -108,17 +136,17 @@ def test_checks_refuse_stubs_and_planted_wrong_answers(lesson):
     cells = [cell for cell in lesson.notebook().cells if cell.cell_type == "code"]
     exercises: list[dict] = []
     for cell in cells:
-        if builder.has_tag(cell, "answer"):
+        if has_tag(cell, "answer"):
             exercises.append({"answer": cell.source, "wrong": []})
-        elif builder.has_tag(cell, "check"):
+        elif has_tag(cell, "check"):
             exercises[-1]["check"] = cell.source
-        elif builder.has_tag(cell, "wrong"):
+        elif has_tag(cell, "wrong"):
             exercises[-1]["wrong"].append(cell.source)
             continue
         run(cell.source)
-    assert 3 <= len(exercises) <= 5
+    assert 3 <= len(exercises) <= 6  # five, and one experiment
     for exercise in exercises:
-        run(builder.stub(exercise["answer"]))
+        run(stub(exercise["answer"]))
         with pytest.raises(ExerciseError, match="not written yet"):
             run(exercise["check"])
         assert exercise["wrong"], "every check must be shown to refuse something"

@@ -12,14 +12,13 @@ from keras import layers, ops
 from kerasllm import models, text
 from kerasllm.layers import (
     FeedForward,
-    LayerNormalization,
     LearnedPositions,
     LSTMCell,
     MaskedMax,
     MaskedMean,
+    MixtureOfExperts,
     MultiHeadAttention,
     PairEmbedding,
-    RMSNormalization,
     RotaryPositions,
     SinusoidalPositions,
     TransformerBlock,
@@ -110,6 +109,25 @@ def gated_product(layer, inputs):
     return (gates / (1 + np.exp(-gates)) * (inputs @ expand + expand_bias)) @ project + project_bias
 
 
+def chosen_experts(layer, inputs):
+    """Section 2.1 of Jiang et al. (2024) in NumPy: token by token, the chosen experts alone."""
+    router, expand, gate, project = (ops.convert_to_numpy(w) for w in named(layer, "router expand gate project"))
+    outputs = np.zeros(inputs.shape)
+    for place in np.ndindex(inputs.shape[:2]):
+        x = inputs[place]
+        scores = np.exp(x @ router)
+        best = np.argsort(-scores)[: layer.experts_per_token]
+        for expert in best:
+            gates = x @ gate[expert]
+            hidden = gates / (1 + np.exp(-gates)) * (x @ expand[expert])
+            outputs[place] += scores[expert] / scores[best].sum() * (hidden @ project[expert])
+    return outputs
+
+
+def named(layer, parts):
+    return [getattr(layer, part).kernel for part in parts.split()]
+
+
 # Every pair of seven tokens but (3, 3), so that the row of the others has its turn.
 PAIRS = [(left, right) for left in range(7) for right in range(7) if (left, right) != (3, 3)]
 
@@ -151,15 +169,16 @@ def keras_hub_block(layer, inputs, context=None, mask=None, context_mask=None):
     """KerasHub's encoder or decoder block with the weights of a TransformerBlock."""
     import keras_hub
 
-    kind = keras_hub.layers.TransformerDecoder if layer.causal else keras_hub.layers.TransformerEncoder
+    causal = layer.attention.causal
+    kind = keras_hub.layers.TransformerDecoder if causal else keras_hub.layers.TransformerEncoder
     theirs = kind(
-        layer.hidden_dim,
-        layer.num_heads,
-        activation=layer.activation,
-        layer_norm_epsilon=layer.norm_epsilon,
-        normalize_first=layer.norm_first,
+        layer.feed_forward.hidden_dim,
+        layer.attention.num_heads,
+        activation=layer.feed_forward.activation,
+        layer_norm_epsilon=layer.attention_norm.epsilon,
+        normalize_first=layer.placement == "before",
     )
-    if layer.causal:
+    if causal:
         given = {"decoder_padding_mask": mask, "encoder_sequence": context, "encoder_padding_mask": context_mask}
     else:
         given = {"padding_mask": mask}
@@ -211,7 +230,7 @@ def with_a_cache(model, inputs):
     """The logits of a GPT, one token at a time."""
     cache, logits = model.make_cache(len(inputs)), []
     for position in range(inputs.shape[1]):
-        one, cache = model(inputs[:, position : position + 1], cache=cache, position=position)
+        one, cache = model(inputs[:, position : position + 1], cache=cache)
         logits.append(one)
     return ops.concatenate(logits, axis=1)
 
@@ -235,9 +254,28 @@ def classifier(function, **arguments):
     return make
 
 
+def gpt(*arguments, **named):
+    return lambda **kwargs: models.GPT(models.gpt_settings(*arguments, **named), **kwargs)
+
+
+def preset(name, **changes):
+    return lambda **kwargs: models.GPT(models.preset(name, **changes), **kwargs)
+
+
+def built_dense():
+    dense = layers.Dense(8)
+    dense.build((None, 8))
+    return dense
+
+
+PARTS = {"attention": MultiHeadAttention(2), "feed_forward": FeedForward(8)}
+LLAMA = {"positions": "rotary", "norm": "rms_norm", "activation": "silu", "gated": True, "use_bias": False}
+
 FEED_FORWARD_REFUSED = [
     ({"hidden_dim": 0}, "hidden_dim"),
     ({"hidden_dim": 4.5}, "hidden_dim"),
+    ({"hidden_dim": True}, "hidden_dim"),
+    ({"hidden_dim": 4, "activation": lambda x: x}, "could not be saved"),
     ({"hidden_dim": 4, "output_dim": -1}, "output_dim"),
     ({"hidden_dim": 4, "dropout": 1.0}, "dropout"),
     ({"hidden_dim": 4, "activation": "no-such-activation"}, "no-such-activation"),
@@ -251,7 +289,10 @@ ATTENTION_REFUSED = [
     ({"num_heads": 4, "num_kv_heads": 3}, "num_kv_heads=3"),
     ({"num_heads": 2, "num_kv_heads": 4}, "num_kv_heads=4"),
     ({"num_heads": 2, "window": 0}, "window"),
-    ({"num_heads": 2, "rotary_wavelength": 0}, "rotary_wavelength"),
+    ({"num_heads": True}, "num_heads"),
+    ({"num_heads": 2, "rotary": 10000}, "RotaryPositions"),
+    ({"num_heads": 2, "qk_norm": True}, "qk_norm must be a layer"),
+    ({"num_heads": 2, "scale": 0}, "scale"),
     ({"num_heads": 2, "dropout": 1}, "dropout"),
 ]
 # Everything that attention can do at once.
@@ -260,9 +301,11 @@ ALL = {
     "head_dim": 6,
     "num_kv_heads": 2,
     "window": 3,
-    "rotary_wavelength": 100.0,
-    "qk_norm": True,
+    "rotary": RotaryPositions(100.0),
+    "qk_norm": layers.RMSNormalization(epsilon=1e-6),
+    "scale": 0.3,
     "use_bias": False,
+    "output_bias": True,
     "dropout": 0.2,
     "kernel_initializer": "glorot_normal",
     "output_initializer": "orthogonal",
@@ -301,20 +344,17 @@ CASES = [
         reference=dense_stack,
     ),
     LayerCase(
-        "layer_normalization",
-        LayerNormalization,
+        "mixture_of_experts",
+        lambda **kwargs: MixtureOfExperts(3, 2, 12, output_initializer="he_normal", **kwargs),
         (2, 5, 8),
         positionwise=True,
-        reference=lambda layer, inputs: layers.LayerNormalization(epsilon=1e-5)(inputs),
-        refused=[({"axis": 1}, "axis"), ({"scale": False}, "scale")],
-    ),
-    LayerCase(
-        "rms_normalization",
-        RMSNormalization,
-        (2, 5, 8),
-        positionwise=True,
-        reference=lambda layer, inputs: layers.RMSNormalization(epsilon=1e-5)(inputs),
-        refused=[({"axis": (1, 2)}, "axis")],
+        reference=chosen_experts,
+        refused=[
+            ({"num_experts": 0, "experts_per_token": 1, "hidden_dim": 4}, "num_experts"),
+            ({"num_experts": 2, "experts_per_token": 3, "hidden_dim": 4}, "experts_per_token"),
+            ({"num_experts": 2, "experts_per_token": 1, "hidden_dim": False}, "hidden_dim"),
+            ({"num_experts": 2, "experts_per_token": 1, "hidden_dim": 4, "balance": -1}, "balance"),
+        ],
     ),
     LayerCase(
         "rotary_positions",
@@ -369,18 +409,31 @@ CASES = [
     ),
     LayerCase(
         "block_pre_norm",
-        lambda **kwargs: TransformerBlock(2, 16, causal=True, **kwargs),
+        lambda **kwargs: TransformerBlock(MultiHeadAttention(2, causal=True), FeedForward(16), **kwargs),
         (2, 5, 8),
         causal=True,
         masked=True,
         unreached="attention/key/bias",
         reference=keras_hub_block,
-        refused=[({**given, "hidden_dim": 16}, word) for given, word in ATTENTION_REFUSED]
-        + [({"num_heads": 2, "hidden_dim": 0}, "hidden_dim"), ({"num_heads": 2, "hidden_dim": 8, "norm": 1}, "norm")],
+        refused=[
+            ({"attention": layers.Dense(8), "feed_forward": FeedForward(8)}, "MultiHeadAttention"),
+            ({"attention": MultiHeadAttention, "feed_forward": FeedForward(8)}, r"write MultiHeadAttention\("),
+            ({"attention": MultiHeadAttention(2), "feed_forward": 8}, "feed_forward must be a layer"),
+            ({"attention": MultiHeadAttention(2), "feed_forward": built_dense()}, "weights already"),
+            ({**PARTS, "norm": "rms_norm"}, "norm must be a layer"),
+            ({**PARTS, "placement": "pre"}, "placement"),
+            ({**PARTS, "dropout": 1}, "dropout"),
+        ],
     ),
     LayerCase(
         "block_post_norm",
-        lambda **kwargs: TransformerBlock(2, 16, norm_first=False, norm_epsilon=1e-3, activation="relu", **kwargs),
+        lambda **kwargs: TransformerBlock(
+            MultiHeadAttention(2),
+            FeedForward(16, activation="relu"),
+            layers.LayerNormalization(epsilon=1e-3),
+            placement="after",
+            **kwargs,
+        ),
         (2, 5, 8),
         masked=True,
         unreached="attention/key/bias",
@@ -388,7 +441,13 @@ CASES = [
     ),
     LayerCase(
         "block_cross",
-        lambda **kwargs: TransformerBlock(2, 16, causal=True, cross_attention=True, norm_first=False, **kwargs),
+        lambda **kwargs: TransformerBlock(
+            MultiHeadAttention(2, causal=True),
+            FeedForward(16),
+            placement="after",
+            context_attention=MultiHeadAttention(2),
+            **kwargs,
+        ),
         (2, 5, 8),
         causal=True,
         masked=True,
@@ -400,7 +459,13 @@ CASES = [
     LayerCase(
         "block_all_arguments",
         lambda **kwargs: TransformerBlock(
-            4, 16, cross_attention=True, norm="rms_norm", activation="squared_relu", gated=True, **ALL, **kwargs
+            MultiHeadAttention(4, **ALL),
+            MixtureOfExperts(3, 2, 16, "squared_relu", balance=0.01),
+            layers.RMSNormalization(epsilon=1e-6),
+            placement="both",
+            context_attention=MultiHeadAttention(4, num_kv_heads=2, use_bias=False),
+            dropout=0.2,
+            **kwargs,
         ),
         (2, 5, 8),
         causal=True,
@@ -490,40 +555,69 @@ CASES = [
     ),
     LayerCase(
         "gpt",
-        lambda **kwargs: models.GPT(30, 8, num_layers=2, num_heads=2, embedding_dim=8, dropout=0.2, **kwargs),
+        gpt(30, 8, num_layers=2, num_heads=2, embedding_dim=8, dropout=0.2),
         (2, 6),
         vocabulary=30,
         causal=True,
+        masked=True,
         unreached="key/bias",
         reference=with_a_cache,
         refused=[
             ({"vocabulary_size": 0}, "vocabulary_size"),
+            ({"vocabulary_size": 9, "hidden_dim": 0}, "hidden_dim"),
+            ({"vocabulary_size": 9, "num_layers": np.float64(2)}, "num_layers"),
             ({"vocabulary_size": 9, "num_heads": 3}, "num_heads=3"),
             ({"vocabulary_size": 9, "positions": "absolute"}, "positions"),
             ({"vocabulary_size": 9, "norm": "batch"}, "norm"),
         ],
+        refuses=lambda **given: models.GPT(models.gpt_settings(**given)),
     ),
     LayerCase(
         "gpt_modern",
-        lambda **kwargs: models.GPT(
-            30,
-            4,
-            num_layers=2,
-            num_heads=4,
-            embedding_dim=8,
-            num_kv_heads=2,
-            positions="rotary",
-            norm="rms_norm",
-            activation="silu",
-            gated=True,
-            qk_norm=True,
-            use_bias=False,
-            tied=False,
-            **kwargs,
-        ),
+        gpt(30, 4, num_layers=2, num_heads=4, embedding_dim=8, num_kv_heads=2, tied=False, qk_norm=True, **LLAMA),
         (2, 6),  # longer than the context: the cache is a ring
         vocabulary=30,
         causal=True,
+        masked=True,
+        reference=with_a_cache,
+    ),
+    LayerCase(
+        "gpt_gemma",
+        preset(
+            "gemma-3-270m",
+            vocabulary_size=30,
+            context_length=8,
+            num_layers=3,
+            head_dim=6,
+            embedding_dim=10,
+            hidden_dim=14,
+            window=3,
+            local_per_global=2,
+        ),
+        (2, 6),
+        vocabulary=30,
+        causal=True,
+        masked=True,
+        reference=with_a_cache,
+    ),
+    LayerCase(
+        "gpt_mixture",
+        preset(
+            "mixtral-8x7b",
+            vocabulary_size=30,
+            context_length=8,
+            num_layers=2,
+            num_heads=3,
+            num_kv_heads=1,
+            embedding_dim=9,
+            head_dim=4,
+            num_experts=3,
+            hidden_dim=7,
+        ),
+        (2, 6),
+        vocabulary=30,
+        causal=True,
+        masked=True,
         reference=with_a_cache,
     ),
     LayerCase(

@@ -7,6 +7,7 @@ from battery import keras_attention, keras_hub_block
 from keras import ops
 
 from kerasllm.layers import (
+    FeedForward,
     LearnedPositions,
     MultiHeadAttention,
     RotaryPositions,
@@ -18,14 +19,15 @@ from kerasllm.layers.attention import allowed_pairs, softmax
 
 BATCH, TIME, DIM = 3, 20, 16
 WINDOW, RING = 3, 5  # a text four times as long as the cache
+ROTARY, NORM = {"rotary": RotaryPositions(100.0)}, {"qk_norm": keras.layers.RMSNormalization(epsilon=1e-6)}
 VARIANTS = {
     "plain": {},
-    "rotary": {"rotary_wavelength": 100.0},
+    "rotary": ROTARY,
     "grouped": {"num_kv_heads": 2},
     "multi_query": {"num_kv_heads": 1, "head_dim": 6},
-    "qk_norm": {"qk_norm": True},
+    "qk_norm": NORM,
     "window": {"window": WINDOW},
-    "all": {"rotary_wavelength": 100.0, "num_kv_heads": 2, "qk_norm": True, "window": WINDOW, "use_bias": False},
+    "all": {**ROTARY, **NORM, "num_kv_heads": 2, "window": WINDOW, "use_bias": False},
 }
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -59,6 +61,16 @@ def attention(variant, **kwargs):
     return layer
 
 
+def block(num_heads=4, hidden_dim=24, *, causal=True, cross=False, placement="before", epsilon=1e-3, **attention):
+    return TransformerBlock(
+        MultiHeadAttention(num_heads, causal=causal, **attention),
+        FeedForward(hidden_dim),
+        keras.layers.LayerNormalization(epsilon=epsilon),
+        placement,
+        context_attention=MultiHeadAttention(num_heads) if cross else None,
+    )
+
+
 def some_mask(batch, time):
     """Padding of different lengths at the end."""
     return np.arange(time) < time - 2 * np.arange(batch)[:, None]
@@ -89,7 +101,7 @@ def test_an_output_depends_on_the_allowed_positions_and_on_no_other(given):
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("given", [{}, {"num_kv_heads": 2, "rotary_wavelength": 100.0, "window": 3}])
+@pytest.mark.parametrize("given", [{}, {"num_kv_heads": 2, **ROTARY, "window": 3}])
 def test_weights_add_up_to_1_and_are_0_where_nothing_may_be_seen(policy, given):
     layer = MultiHeadAttention(4, causal=True, dtype=policy, **given)
     mask = some_mask(2, 6)
@@ -118,20 +130,30 @@ def test_masks_of_any_dtype_and_of_padding_or_pairs_say_the_same():
     layer, inputs, mask = attention("grouped"), vectors(BATCH, 6, DIM), some_mask(BATCH, 6)
     expected = array(layer(inputs, mask=mask))
     pairs = np.repeat(mask[:, None], 6, axis=1)
-    for given in (mask.astype("int32"), mask.astype("int64"), mask.astype("float32"), pairs, pairs.astype("uint8")):
+    for given in (mask.astype("int32"), mask.astype("int64"), pairs, pairs.astype("uint8")):
         np.testing.assert_array_equal(array(layer(inputs, mask=given)), expected)
 
 
+@pytest.mark.parametrize("make", [lambda: attention("plain"), block])
+def test_what_is_no_mask_is_refused_before_it_turns_attention_round(make):
+    layer, inputs, mask = make(), vectors(BATCH, 6, DIM), some_mask(BATCH, 6)
+    with pytest.raises(ValueError, match=r"additive mask.* give mask >= 0"):
+        layer(inputs, mask=np.where(mask, 0, -1e9).astype("float32"))
+    for wrong in (mask[:, :5], mask[0], mask[:, None, None]):
+        with pytest.raises(ValueError, match=r"mask has the shape .* but must have \(any, 6\) or \(any, 6, 6\)"):
+            layer(inputs, mask=wrong)
+
+
 def test_the_mask_that_comes_with_the_inputs_is_used_and_handed_on():
-    ids, block = np.array([[3, 1, 2, 0, 0], [1, 2, 3, 4, 5]]), TransformerBlock(2, 16)
+    ids, layer = np.array([[3, 1, 2, 0, 0], [1, 2, 3, 4, 5]]), block(2, 16, causal=False)
     embedded = keras.layers.Embedding(6, 8, mask_zero=True)(ids)
-    outputs = block(embedded)
-    np.testing.assert_allclose(array(outputs), array(block(array(embedded), mask=ids > 0)), atol=1e-6)
+    outputs = layer(embedded)
+    np.testing.assert_allclose(array(outputs), array(layer(array(embedded), mask=ids > 0)), atol=1e-6)
     if keras.backend.backend() == "tensorflow":  # arrays of JAX carry no mask
         np.testing.assert_array_equal(array(outputs._keras_mask), ids > 0)
 
 
-@pytest.mark.parametrize("make", [lambda: MultiHeadAttention(2), lambda: TransformerBlock(2, 16)])
+@pytest.mark.parametrize("make", [lambda: MultiHeadAttention(2), lambda: block(2, 16)])
 def test_a_mask_of_pairs_is_not_taken_for_one_of_the_outputs(make):
     inputs, pairs = keras.Input((5, 8)), keras.Input((5, 5), dtype="bool")
     model = keras.Model([inputs, pairs], make()(inputs, mask=pairs))
@@ -171,13 +193,11 @@ def test_parity_with_keras(given, crossed, masked):
     np.testing.assert_allclose(heads_last, np.moveaxis(array(expected_weights), 1, 2)[seen], atol=1e-5)
 
 
-@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("placement", ["before", "after"])
 @pytest.mark.parametrize("kind", ["encoder", "decoder", "cross"])
-def test_parity_with_keras_hub(kind, norm_first):
+def test_parity_with_keras_hub(kind, placement):
     crossed = kind == "cross"
-    layer = TransformerBlock(
-        4, 24, causal=kind != "encoder", cross_attention=crossed, norm_first=norm_first, norm_epsilon=1e-3
-    )
+    layer = block(causal=kind != "encoder", cross=crossed, placement=placement)
     inputs = vectors(BATCH, 8, DIM)
     given = {"mask": some_mask(BATCH, 8)}
     if crossed:
@@ -225,36 +245,55 @@ def test_rotary_scores_depend_on_the_distance_alone():
 
 
 @pytest.mark.parametrize("layer", [SinusoidalPositions(100.0), LearnedPositions(32), RotaryPositions(100.0)])
-def test_positions_start_where_they_are_told(layer):
+def test_positions_are_those_that_are_told(layer):
     x = vectors(2, 4, 12, 8)
     x = x if isinstance(layer, RotaryPositions) else x[:, 0]
-    whole, later = array(layer(x)), x[..., 5:8, :]
-    run = compiled(lambda x, start: layer(x, start=start))
-    for start in (5, np.int64(5), np.array(5), np.array([5, 5])):
-        np.testing.assert_allclose(array(layer(later, start=start)), whole[..., 5:8, :], atol=1e-5)
-    np.testing.assert_allclose(array(run(later, ops.convert_to_tensor(5, "int32"))), whole[..., 5:8, :], atol=1e-5)
-    two = array(layer(later, start=np.array([5, 9])))
+    whole, later, told = array(layer(x)), x[..., 5:8, :], np.arange(5, 8)
+    run = compiled(lambda x, positions: layer(x, positions=positions))
+    for positions in (told, told.tolist(), told.astype("int32"), np.stack([told, told])):
+        np.testing.assert_allclose(array(layer(later, positions=positions)), whole[..., 5:8, :], atol=1e-5)
+    given = ops.convert_to_tensor(told, "int32")
+    np.testing.assert_allclose(array(run(later, given)), whole[..., 5:8, :], atol=1e-5)
+    two = array(layer(later, positions=np.stack([told, told + 4])))
     np.testing.assert_allclose(two[0], whole[0, ..., 5:8, :], atol=1e-5)
-    np.testing.assert_allclose(two[1], array(layer(later, start=9))[1], atol=1e-5)
+    np.testing.assert_allclose(two[1], array(layer(later, positions=told + 4))[1], atol=1e-5)
+
+
+def test_slow_pairs_are_slowed_down_as_llama_3_does_it():
+    plain, factor, low, high, context = 5e5 ** (-np.arange(0, 64, 2) / 64), 32, 1, 4, 8192
+    expected = []
+    for speed in plain:  # as in the configuration's own code: by wavelength
+        wavelength = 2 * np.pi / speed
+        if wavelength < context / high:
+            expected.append(speed)
+        elif wavelength > context / low:
+            expected.append(speed / factor)
+        else:
+            smooth = (context / wavelength - low) / (high - low)
+            expected.append((1 - smooth) * speed / factor + smooth * speed)
+    found = RotaryPositions(5e5, factor=32, original_context=8192).speeds(64)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert 0 < np.isclose(found, plain, rtol=1e-5).sum() < 32
+    np.testing.assert_allclose(RotaryPositions(100.0, factor=4).speeds(8), RotaryPositions(100.0).speeds(8) / 4)
 
 
 def test_learned_positions_end_with_the_context():
     layer = LearnedPositions(6)
     assert layer(vectors(1, 6, 4)).shape == (1, 6, 4)
-    for time, start in ((7, 0), (3, 4)):
+    for inputs in (vectors(1, 7, 4), keras.KerasTensor((None, 7, 4))):
         with pytest.raises(ValueError, match="7 tokens does not fit context_length=6"):
-            layer(vectors(1, time, 4), start=start)
-    with pytest.raises(ValueError, match="context_length=6"):
-        layer(keras.KerasTensor((None, 7, 4)))
-    before = array(layer(np.zeros((1, 3, 4), "float32"), start=np.array([-2])))
-    first = layer.get_weights()[0]
-    np.testing.assert_allclose(before[0], first[[0, 0, 0]])
+            layer(inputs)
+    told = array(layer(np.zeros((1, 4, 4), "float32"), positions=np.array([-2, -1, 5, 6])))[0]
+    np.testing.assert_allclose(told[:3], layer.get_weights()[0][[0, 0, 5]])
+    assert np.isnan(told[3]).all()
 
 
 @pytest.mark.parametrize("layer", [SinusoidalPositions, RotaryPositions])
 def test_far_positions_stay_exact_in_half_precision(layer):
     x = vectors(1, 2, 4, 8) if layer is RotaryPositions else vectors(1, 4, 8)
-    full, half = (array(layer(dtype=policy)(x, start=30_001)) for policy in ("float32", "mixed_bfloat16"))
+    full, half = (
+        array(layer(dtype=policy)(x, positions=np.arange(30_001, 30_005))) for policy in ("float32", "mixed_bfloat16")
+    )
     np.testing.assert_allclose(half, full, atol=0.05)
 
 
@@ -286,25 +325,30 @@ def pieces(layer, one_by_one):
     return [(0, 7), *((i, i + 1) for i in range(7, 15)), (15, 20)]
 
 
-def cached(layer, inputs, cuts, run, **given):
+def cached(layer, inputs, cuts, run, positions=None, cache=None):
     """The outputs of many calls with a cache, side by side."""
-    cache, outputs = layer.make_cache(len(inputs), RING if layer.window else TIME + 3), []
+    cache, outputs = cache or layer.make_cache(len(inputs), RING if layer.window else TIME + 3), []
     for begin, end in cuts:
-        one, cache = run(inputs[:, begin:end], cache, begin, **given)
+        given = {} if positions is None else {"positions": positions[:, begin:end]}
+        one, cache = run(inputs[:, begin:end], cache, **given)
         outputs.append(array(one))
     return np.concatenate(outputs, axis=1)
 
 
 def eager(layer):
-    return lambda inputs, cache, position, **given: layer(inputs, cache=cache, position=position, **given)
+    return lambda inputs, cache, **given: layer(inputs, cache=cache, **given)
 
 
 def traced(layer):
-    """The layer in a compiled function that is told the position as a tensor."""
-    function = compiled(lambda inputs, cache, position, given: layer(inputs, cache=cache, position=position, **given))
-    return lambda inputs, cache, position, **given: function(
-        ops.convert_to_tensor(inputs), cache, ops.convert_to_tensor(position, "int32"), given
-    )
+    """The layer in a compiled function."""
+    function = compiled(lambda inputs, cache, given: layer(inputs, cache=cache, **given))
+    return lambda inputs, cache, **given: function(ops.convert_to_tensor(inputs), cache, given)
+
+
+def padded_on_the_left(padding):
+    """The positions of texts with padding in front, and which are real."""
+    positions = np.arange(TIME, dtype="int32") - padding[:, None]
+    return np.maximum(positions, -1), positions >= 0
 
 
 @every_variant
@@ -318,69 +362,97 @@ def test_a_cache_changes_no_output(variant, one_by_one):
 @every_variant
 def test_a_compiled_cache_and_padding_on_the_left_change_no_output(variant):
     layer, inputs = attention(variant), vectors(BATCH, TIME, DIM)
-    padding = np.array([0, 2, 9], "int32")
-    mask = np.arange(TIME) >= padding[:, None]
-    whole = array(layer(inputs, mask=mask))
-    in_pieces = cached(layer, inputs, pieces(layer, False), traced(layer), padding=ops.convert_to_tensor(padding))
+    positions, mask = padded_on_the_left(np.array([0, 2, 9]))
+    whole = array(layer(inputs, positions=positions))
+    in_pieces = cached(layer, inputs, pieces(layer, False), traced(layer), positions)
     np.testing.assert_allclose(in_pieces[mask], whole[mask], atol=1e-5)
 
 
 @every_variant
 def test_padding_on_the_left_gives_what_the_text_alone_gives(variant):
-    layer, inputs = attention(variant), vectors(BATCH, TIME, DIM)
-    padding = np.array([0, 2, 9])
-    mask = np.arange(TIME) >= padding[:, None]
-    alone = [array(layer(inputs[i : i + 1, n:]))[0] for i, n in enumerate(padding)]
-    in_pieces = cached(layer, inputs, pieces(layer, False), eager(layer), padding=padding)
-    np.testing.assert_allclose(in_pieces[mask], np.concatenate(alone), atol=1e-4)
+    layer, inputs, padding = attention(variant), vectors(BATCH, TIME, DIM), np.array([0, 2, 9])
+    positions, mask = padded_on_the_left(padding)
+    alone = np.concatenate([array(layer(inputs[i : i + 1, n:]))[0] for i, n in enumerate(padding)])
+    np.testing.assert_allclose(array(layer(inputs, positions=positions))[mask], alone, atol=1e-5)
+    in_pieces = cached(layer, inputs, pieces(layer, False), eager(layer), positions)
+    np.testing.assert_allclose(in_pieces[mask], alone, atol=1e-5)
+
+
+@every_variant
+def test_positions_that_are_told_are_obeyed_without_a_cache_too(variant):
+    layer, inputs = attention(variant), vectors(1, 5, DIM)
+    told = array(layer(inputs, positions=np.array([0, 4, 8, 9, 30])))
+    moved = np.abs(told - array(layer(inputs))).max()
+    if VARIANTS[variant].get("rotary") or layer.window:
+        assert moved > 1e-3
+    else:  # these see an order and nothing else of it
+        assert moved < 1e-6
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_a_compiled_cache_in_half_precision_changes_no_output(policy):
     layer, inputs = attention("all", dtype=policy), vectors(BATCH, TIME, DIM)
     cache, run = layer.make_cache(BATCH, RING), traced(layer)
-    _, written = run(inputs[:, :2], cache, 3)
-    for entry in (*cache, *written):
+    _, written = run(inputs[:, :2], cache)
+    for entry in (*cache[:2], *written[:2]):
         assert keras.backend.standardize_dtype(entry.dtype) == layer.compute_dtype
     outputs = cached(layer, inputs, pieces(layer, False), run)
     np.testing.assert_allclose(outputs, array(compiled(layer)(ops.convert_to_tensor(inputs))), atol=0.05)
 
 
-@pytest.mark.parametrize("given", [{"norm_first": False, "cross_attention": True}, VARIANTS["all"]])
+@pytest.mark.parametrize("given", [{"placement": "after", "cross": True}, VARIANTS["all"]], ids=["cross", "all"])
 def test_a_block_with_a_cache_gives_the_same_and_its_weights(given):
-    block, inputs, context = TransformerBlock(4, 24, causal=True, **given), vectors(2, TIME, DIM), {}
-    if block.cross_attention:
-        context = {"context": vectors(2, 4, DIM, seed=1), "context_mask": some_mask(2, 4)}
-    padding = np.array([0, 3])
-    mask = np.arange(TIME) >= padding[:, None]
-    expected, weights = block(inputs, mask=mask, return_weights=True, **context)
-    assert weights.shape == (2, 4, TIME, 4 if context else TIME)
+    layer, inputs, crossed = block(**given), vectors(2, TIME, DIM), "cross" in given
+    context = {"context": vectors(2, 4, DIM, seed=1)} if crossed else {}
+    masks = {"context_mask": some_mask(2, 4)} if crossed else {}
+    positions, mask = padded_on_the_left(np.array([0, 3]))
+    expected, weights = layer(inputs, positions=positions, return_weights=True, **context, **masks)
+    assert weights.shape == (2, 4, TIME, 4 if crossed else TIME)
+    width = 4 if crossed else RING
 
-    def run(piece, cache, position):
-        given = {"cache": cache, "position": position, "padding": padding, "return_weights": True}
-        outputs, weights, cache = block(piece, **given, **context)
-        assert weights.shape == (2, 4, piece.shape[1], 4 if context else cache[0].shape[2])
+    def run(piece, cache, positions):
+        outputs, weights, cache = layer(piece, positions=positions, cache=cache, return_weights=True, **masks)
+        assert weights.shape == (2, 4, piece.shape[1], width)
         return outputs, cache
 
-    outputs = cached(block.attention, inputs, pieces(block.attention, False), run)
+    cache = layer.make_cache(2, RING if layer.attention.window else TIME, **context)
+    outputs = cached(layer.attention, inputs, pieces(layer.attention, False), run, positions, cache)
     np.testing.assert_allclose(outputs[mask], array(expected)[mask], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [int, np.int64, np.array, lambda n: np.array(n, "int32")])
-def test_a_position_may_be_any_whole_number(kind):
-    layer, inputs = attention("all"), vectors(1, 4, DIM)
-    _, cache = layer(inputs[:, :3], cache=layer.make_cache(1, RING))
-    last, _ = layer(inputs[:, 3:], cache=cache, position=kind(3))
-    np.testing.assert_allclose(array(last), array(layer(inputs))[:, 3:], atol=1e-5)
+def test_a_context_is_projected_once_for_all_written_tokens(monkeypatch):
+    layer, inputs, context = block(cross=True), vectors(2, 3, DIM), vectors(2, 7, DIM, seed=1)
+    expected = array(layer(inputs, context=context))
+    calls, dense = [], keras.layers.Dense.call
+    count = lambda self, x, **given: calls.append(tuple(x.shape)) or dense(self, x, **given)  # noqa: E731
+    monkeypatch.setattr(keras.layers.Dense, "call", count)
+    cache, outputs = layer.make_cache(2, 3, context=context), []
+    for i in range(3):
+        one, cache = layer(inputs[:, i : i + 1], cache=cache)
+        outputs.append(array(one))
+    assert calls.count((2, 7, DIM)) == 2  # keys and values, when the cache was made
+    np.testing.assert_allclose(np.concatenate(outputs, axis=1), expected, atol=1e-5)
 
 
-def test_a_compiled_function_may_hold_the_positions_as_numbers():
+@pytest.mark.parametrize("variant", ["plain", "all"])
+def test_symbolic_calls_say_what_eager_calls_with_a_cache_and_weights_give(variant):
+    layer, inputs = attention(variant), vectors(2, 3, DIM)
+    given = {"cache": layer.make_cache(2, 5), "return_weights": True}
+    symbols = keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), given["cache"])
+    spec = layer(keras.KerasTensor(inputs.shape), **{**given, "cache": symbols})
+    found = layer(inputs, **given)
+    for symbol, value in zip(keras.tree.flatten(spec), keras.tree.flatten(found), strict=True):
+        assert tuple(symbol.shape) == tuple(value.shape)
+        assert keras.backend.standardize_dtype(symbol.dtype) == keras.backend.standardize_dtype(value.dtype)
+
+
+def test_a_compiled_function_may_hold_several_steps():
     layer, inputs = attention("all"), vectors(1, 7, DIM)
 
     def steps(inputs, cache):
         outputs = []
         for begin, end in ((0, 3), (3, 5), (5, 7)):
-            one, cache = layer(inputs[:, begin:end], cache=cache, position=begin)
+            one, cache = layer(inputs[:, begin:end], cache=cache)
             outputs.append(one)
         return ops.concatenate(outputs, axis=1)
 
@@ -390,18 +462,17 @@ def test_a_compiled_function_may_hold_the_positions_as_numbers():
 
 def test_a_cache_without_room_is_refused():
     layer, inputs = attention("plain"), vectors(1, 8, DIM)
-    cache = layer.make_cache(1, 6)
-    layer(inputs[:, :6], cache=cache)
-    with pytest.raises(ValueError, match="cache of 6 has no room for positions 6 to 6"):
-        layer(inputs[:, :1], cache=cache, position=6)
+    _, cache = layer(inputs[:, :6], cache=layer.make_cache(1, 6))
+    with pytest.raises(ValueError, match="cache of 6 has no room for tokens 6 to 6"):
+        layer(inputs[:, :1], cache=cache)
     layer = attention("window")
-    cache = layer.make_cache(1, RING)
-    layer(inputs[:, :5], cache=cache)
-    layer(inputs[:, :3], cache=cache, position=5)
-    with pytest.raises(ValueError, match="positions 4 to 5 with window=3"):  # over the end of the ring
-        layer(inputs[:, :2], cache=cache, position=4)
-    with pytest.raises(ValueError, match="positions 5 to 8 with window=3"):  # position 3 would be overwritten
-        layer(inputs[:, :4], cache=cache, position=5)
+    _, four = layer(inputs[:, :4], cache=layer.make_cache(1, RING))
+    _, five = layer(inputs[:, 4:5], cache=four)
+    layer(inputs[:, :3], cache=five)
+    with pytest.raises(ValueError, match="tokens 4 to 5 with window=3"):  # over the end of the ring
+        layer(inputs[:, :2], cache=four)
+    with pytest.raises(ValueError, match="tokens 5 to 8 with window=3"):  # token 3 would be overwritten
+        layer(inputs[:, :4], cache=five)
 
 
 # What is refused
@@ -412,7 +483,7 @@ def test_calls_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="num_heads=4"):
         MultiHeadAttention(4)(x)
     with pytest.raises(ValueError, match="head_dim must be even, not 3"):
-        MultiHeadAttention(2, rotary_wavelength=100)(x)
+        MultiHeadAttention(2, **ROTARY)(x)
     layer = MultiHeadAttention(2, causal=True)
     with pytest.raises(ValueError, match="Call or build"):
         layer.make_cache(1, 4)
@@ -421,12 +492,20 @@ def test_calls_that_make_no_sense_are_refused():
         with pytest.raises(ValueError, match="without context and mask"):
             layer(x, cache=layer.make_cache(1, 4), **given)
     with pytest.raises(ValueError, match="takes no context"):
-        TransformerBlock(2, 8)(x, context=x)
+        block(2, 8)(x, context=x)
+    crossed = block(2, 8, cross=True)
+    crossed.build(x.shape)
     with pytest.raises(ValueError, match="needs a context"):
-        TransformerBlock(2, 8, cross_attention=True)(x)
+        crossed(x)
+    with pytest.raises(ValueError, match="needs a context"):
+        crossed.make_cache(1, 4)
+    with pytest.raises(ValueError, match="holds the context already"):
+        crossed(x, context=x, cache=crossed.make_cache(1, 4, context=x))
 
 
 def test_zeros_for_the_output_make_a_pre_norm_block_the_identity():
     x = vectors(2, 4, 8)
-    block = TransformerBlock(2, 16, causal=True, cross_attention=True, gated=True, output_initializer="zeros")
-    np.testing.assert_array_equal(array(block(x, context=vectors(2, 3, 8))), x)
+    start = {"output_initializer": "zeros"}
+    attention, crossed = MultiHeadAttention(2, causal=True, **start), MultiHeadAttention(2, **start)
+    layer = TransformerBlock(attention, FeedForward(16, gated=True, **start), context_attention=crossed)
+    np.testing.assert_array_equal(array(layer(x, context=vectors(2, 3, 8))), x)

@@ -17,9 +17,20 @@ every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 def built(case: LayerCase, **kwargs) -> keras.layers.Layer:
+    """The layer with weights of which each matters: kernels that keep the size of what goes in, other than 0 and 1."""
     keras.utils.set_random_seed(1)
     layer = case.make(**kwargs)
     layer(case.inputs(), **case.context())
+    random = np.random.default_rng(3)
+    for weight in layer.weights:
+        if not keras.backend.is_float_dtype(weight.dtype):  # the state of dropout
+            continue
+        noise = random.normal(size=weight.shape)
+        if len(weight.shape) < 2:
+            weight.assign(0.5 * noise + ("gamma" in weight.path or "scale" in weight.path))
+        else:
+            inputs = 1 if "embedding" in weight.path else weight.shape[-2]
+            weight.assign(noise * 1.5 / inputs**0.5)
     return layer
 
 
@@ -101,7 +112,10 @@ def test_mixed_precision_computes_in_half_and_stays_close(case, policy):
     assert keras.backend.standardize_dtype(result.dtype) == dtype
     assert all(keras.backend.standardize_dtype(weight.dtype) == "float32" for weight in half.weights)
     expected = outputs(full, case.inputs(), **arguments(case))
-    np.testing.assert_allclose(outputs(half, case.inputs(), **arguments(case)), expected, atol=0.05)
+    error = np.abs(outputs(half, case.inputs(), **arguments(case)) - expected)
+    size = np.abs(expected).max()
+    assert size > 0.1, "the outputs are as good as zero: they would prove nothing"
+    assert error.max() < (0.08 if "bfloat16" in policy else 0.02) * size
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if not c.weightless], ids=lambda case: case.name)
@@ -115,9 +129,9 @@ def test_gradient_reaches_every_weight(case):
     for weight, old, new in zip(layer.weights, before, layer.get_weights(), strict=True):
         moved = np.abs(new - old).max()
         if case.unreached and weight.path.endswith(case.unreached):
-            assert moved < 1e-6, f"{weight.path} moved by {moved}"
+            assert moved < 1e-5, f"{weight.path} moved by {moved}"
         else:
-            assert moved > 1e-6, f"{weight.path} did not move"
+            assert moved > 1e-5, f"{weight.path} did not move"
 
 
 with_initializer = pytest.mark.parametrize(
@@ -130,7 +144,8 @@ with_initializer = pytest.mark.parametrize(
 @with_initializer
 def test_one_initializer_object_gives_different_kernels(case):
     config = case.make().get_config()
-    given = {key: config[key] for key in config if key not in ("name", "dtype", "trainable")}
+    left_out = ("name", "dtype", "trainable", "rotary", "qk_norm")  # the last two are layers, not settings
+    given = {key: config[key] for key in config if key not in left_out}
     given["kernel_initializer"] = keras.initializers.RandomNormal()
     layer = type(case.make())(**given)
     layer(case.inputs(), **case.context())
@@ -161,9 +176,9 @@ def test_what_a_position_may_see(case):
             continue
         assert np.abs(now[:, position] - before[:, position]).max() > 0
         if case.positionwise or case.causal:
-            np.testing.assert_allclose(now[:, :position], before[:, :position], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(now[:, :position], before[:, :position], rtol=1e-4, atol=1e-5)
         if case.positionwise:
-            np.testing.assert_allclose(now[:, position + 1 :], before[:, position + 1 :], atol=1e-6)
+            np.testing.assert_allclose(now[:, position + 1 :], before[:, position + 1 :], atol=1e-5)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.masked or c.positionwise], ids=lambda case: case.name)

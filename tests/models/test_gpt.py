@@ -7,11 +7,16 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from kerasllm.models import GPT, gpt
+from kerasllm.models import GPT, gpt_settings, preset
 from kerasllm.training import classic, modern
 
 SMALL = {"vocabulary_size": 50, "context_length": 16, "num_layers": 2, "num_heads": 2, "embedding_dim": 16}
 IDS = np.random.default_rng(0).integers(0, 50, (4, 16)).astype("int32")
+
+
+def gpt(**changes):
+    kwargs = {name: changes.pop(name) for name in ("dtype", "name") if name in changes}
+    return GPT(gpt_settings(**{**SMALL, **changes}), **kwargs)
 
 
 def numbers(tensor):
@@ -26,10 +31,10 @@ def copy_from_kerashub(model, backbone):
         attention = theirs._self_attention_layer
         for name in ("query", "key", "value"):
             dense = getattr(attention, f"{name}_dense")
-            kernel = ops.reshape(dense.kernel, (model.embedding_dim, -1))
+            kernel = ops.reshape(dense.kernel, (model.settings.embedding_dim, -1))
             getattr(ours.attention, name).set_weights([kernel, ops.reshape(dense.bias, (-1,))])
         output = attention._output_dense
-        kernel = ops.reshape(output.kernel, (-1, model.embedding_dim))
+        kernel = ops.reshape(output.kernel, (-1, model.settings.embedding_dim))
         ours.attention.output_dense.set_weights([kernel, output.bias])
         ours.attention_norm.set_weights(theirs._self_attention_layer_norm.get_weights())
         ours.feed_forward_norm.set_weights(theirs._feedforward_layer_norm.get_weights())
@@ -44,17 +49,16 @@ def test_logits_are_those_of_kerashub():
     )
     random = np.random.default_rng(1)
     backbone.set_weights([random.normal(0, 0.3, w.shape) for w in backbone.weights])
-    model = GPT(**SMALL, activation="gelu_tanh")
-    model(IDS)
+    model = gpt(activation="gelu_tanh")
     copy_from_kerashub(model, backbone)
     features = backbone({"token_ids": IDS, "padding_mask": np.ones_like(IDS)})
-    np.testing.assert_allclose(numbers(model.features(IDS)), numbers(features), atol=1e-5)
+    np.testing.assert_allclose(numbers(model(IDS, return_features=True)), numbers(features), atol=1e-5)
     expected = backbone.token_embedding(features, reverse=True)
     np.testing.assert_allclose(numbers(model(IDS)), numbers(expected), atol=1e-4)
 
 
 def test_zero_init_starts_at_equal_probabilities():
-    model = GPT(**SMALL, tied=False, zero_init=True)
+    model = gpt(tied=False, zero_init=True)
     assert np.ptp(numbers(model(IDS))) == 0
     x = np.random.default_rng(2).normal(size=(1, 5, 16)).astype("float32")
     np.testing.assert_allclose(numbers(model.blocks[0](x)), x)
@@ -62,7 +66,7 @@ def test_zero_init_starts_at_equal_probabilities():
 
 def test_gpt2_start():
     keras.utils.set_random_seed(0)
-    model = gpt("nano", vocabulary_size=65)
+    model = GPT(preset("nano", vocabulary_size=65))
     block = model.blocks[0]
     assert np.std(numbers(block.attention.query.kernel)) == pytest.approx(0.02, rel=0.05)
     assert np.std(numbers(block.feed_forward.project.kernel)) == pytest.approx(0.02 / np.sqrt(8), rel=0.05)
@@ -70,14 +74,47 @@ def test_gpt2_start():
     assert not np.allclose(*kernels)
 
 
-def test_named_configurations_have_the_published_sizes():
-    assert gpt("nano", vocabulary_size=65).count_params() == 804_096  # nanoGPT says 0.80 M
-    assert gpt("gpt2", num_layers=1).count_params() == 124_439_808 - 11 * 7_087_872  # twelve blocks in GPT-2
+# What was published beside the weights. A mixture counts all of its experts.
+PUBLISHED = {
+    "gpt2": 124_439_808,
+    "gpt2-medium": 354_823_168,
+    "gpt2-large": 774_030_080,
+    "gpt2-xl": 1_557_611_200,
+    "smollm2-135m": 134_515_008,
+    "llama-3.2-1b": 1_235_814_400,
+    "qwen2.5-0.5b": 494_032_768,
+    "qwen3-0.6b": 596_049_920,
+    "gemma-3-270m": 268_098_176,
+    "mixtral-8x7b": 46_702_792_704,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_models_are_settings_with_the_published_number_of_parameters(name):
+    with keras.StatelessScope(initialize_variables=False):  # shapes alone: no memory is taken
+        assert GPT(preset(name)).count_params() == PUBLISHED[name]
+
+
+def test_the_setting_of_nanogpt_has_its_size():
+    assert GPT(preset("nano", vocabulary_size=65)).count_params() == 804_096  # nanoGPT says 0.80 M
+
+
+def test_published_models_have_their_parts():
+    bias = {name: preset(name).attention[0] for name in ("gpt2", "qwen2.5-0.5b", "qwen3-0.6b")}
+    assert [(one.use_bias, one.output_bias) for one in bias.values()] == [(True, True), (True, False), (False, False)]
+    assert bias["qwen3-0.6b"].query_norm is not None
+    assert preset("qwen3-0.6b").attention[0].head_dim * 16 == 2 * preset("qwen3-0.6b").embedding_dim
+    gemma = preset("gemma-3-270m")
+    assert [one.window for one in gemma.attention] == [512] * 5 + [None]
+    assert [one.rotary.max_wavelength for one in gemma.attention] == [1e4] * 5 + [1e6]
+    model = preset("gemma-3-270m", vocabulary_size=9, num_layers=7, embedding_dim=4, hidden_dim=4, head_dim=2)
+    windows = [block.attention.window for block in GPT(model).blocks]
+    assert windows == [512] * 5 + [32768] + [512]
+    assert preset("llama-3.2-1b").attention[0].rotary.factor == 32
 
 
 def test_flops_are_those_that_tensorflow_counts():
-    model = GPT(**SMALL, positions="rotary", num_kv_heads=1)
-    model(IDS)
+    model = gpt(positions="rotary", num_kv_heads=1)
     concrete = tf.function(lambda ids: model(ids)).get_concrete_function(tf.TensorSpec((1, 16), "int32"))
     options = (
         tf.compat.v1.profiler.ProfileOptionBuilder(tf.compat.v1.profiler.ProfileOptionBuilder.float_operation())
@@ -91,8 +128,34 @@ def test_flops_are_those_that_tensorflow_counts():
     assert model.flops_per_token(training=True) == 3 * model.flops_per_token()
 
 
+def test_flops_do_not_depend_on_what_is_trained_or_how_it_is_stored():
+    model, plain = gpt(), gpt().flops_per_token()
+    assert plain > 0
+    model.trainable = False
+    assert model.flops_per_token() == plain
+    # A frozen product costs its own gradient no longer; what attention multiplies is no weight and costs all three.
+    attention = 4 * 8 * 16 * 2
+    assert model.flops_per_token(training=True) == 2 * (plain - attention) + 3 * attention
+    model = gpt()
+    model.quantize("int8")
+    assert model.flops_per_token() == plain
+    model = gpt()
+    for block in model.blocks:
+        block.attention.query.enable_lora(2)
+    assert model.flops_per_token() == plain + 2 * 2 * 2 * (16 + 16)
+
+
+def test_flops_of_a_mixture_are_those_of_the_experts_that_a_token_uses():
+    sizes = {"vocabulary_size": 9, "context_length": 4, "num_layers": 1, "num_heads": 1, "num_kv_heads": 1}
+    sizes |= {"embedding_dim": 4, "hidden_dim": 8}
+    one, two = (
+        GPT(preset("mixtral-8x7b", **sizes, num_experts=4, experts_per_token=n)).flops_per_token() for n in (1, 2)
+    )
+    assert two - one == 2 * 3 * 4 * 8
+
+
 def test_describe_adds_up():
-    text = gpt("nano", vocabulary_size=65).describe()
+    text = GPT(preset("nano", vocabulary_size=65)).describe()
     assert "parameters" in text
     assert "804,096" in text
     assert "tied" in text
@@ -100,20 +163,20 @@ def test_describe_adds_up():
 
 def test_arguments_that_do_not_fit():
     with pytest.raises(ValueError, match=r"no configuration 'gpt5'.*gpt2-xl"):
-        gpt("gpt5")
+        preset("gpt5")
     with pytest.raises(ValueError, match="num_heads=3"):
-        GPT(**SMALL | {"num_heads": 3})
+        gpt(num_heads=3)
     with pytest.raises(ValueError, match=r"positions.*'absolute'"):
-        GPT(**SMALL, positions="absolute")
+        gpt(positions="absolute")
     with pytest.raises(ValueError, match="17 tokens"):
-        GPT(**SMALL)(np.zeros((1, 17), "int32"))
+        gpt()(np.zeros((1, 17), "int32"))
 
 
 @pytest.mark.parametrize("recipe", [classic, modern])
 def test_recipes_learn(recipe):
     """Each text repeats one token: a model that copies has no loss."""
     keras.utils.set_random_seed(0)
-    model = GPT(**SMALL, norm="rms_norm", positions="rotary", tied=False)
+    model = gpt(norm="rms_norm", positions="rotary", tied=False)
     model.compile(recipe(200, learning_rate=0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     ids = np.repeat(np.arange(32, dtype="int32")[:, None], 16, axis=1)
     history = model.fit(ids, ids, batch_size=8, epochs=50, verbose=0).history["loss"]
@@ -122,8 +185,7 @@ def test_recipes_learn(recipe):
 
 
 def test_recipes_decay_what_they_say():
-    model = GPT(**SMALL)
-    model(IDS)
+    model = gpt()
     optimizer = classic(10, weight_decay=0.5)
     optimizer.build(model.trainable_variables)
     decayed = {v.path.split("/", 1)[1] for v in model.trainable_variables if optimizer._use_weight_decay(v)}
@@ -132,8 +194,7 @@ def test_recipes_decay_what_they_say():
 
 
 def test_muon_leaves_embeddings_and_head_to_adam():
-    model = GPT(**SMALL, tied=False, positions="rotary", norm="rms_norm", use_bias=False)
-    model(IDS)
+    model = gpt(tied=False, positions="rotary", norm="rms_norm", use_bias=False)
     optimizer = modern(10)
     optimizer.build(model.trainable_variables)
     by_muon = {v.path.split("/", 1)[1] for v in model.trainable_variables if not optimizer._should_use_adamw(v)}

@@ -1,5 +1,6 @@
 """Cleaning, training, encoding and decoding: what kerasllm.text promises."""
 
+import inspect
 import json
 import pickle
 import subprocess
@@ -8,13 +9,14 @@ import unicodedata
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tokenizers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kerasllm import text
-from kerasllm.text import Tokenizer, clean, cleaning_report
+from kerasllm.text import Tokenizer, clean, cleaning_report, is_blank
 
 ROOT = Path(__file__).parents[2]
 ENGLISH = [
@@ -59,6 +61,7 @@ def test_any_text_comes_back_exactly_and_without_special_tokens(kind, original):
     assert tokenizer.decode(ids) == original
     assert tokenizer.decode(ids, skip_special=False) == original
     assert not set(ids) & {tokenizer.id_of(token) for token in tokenizer.special_tokens}
+    assert all(0 <= id < tokenizer.vocabulary_size for id in ids)
 
 
 @exact_kind
@@ -89,7 +92,9 @@ def test_the_table_of_the_character_tokenizer_equals_the_library(texts, lower, b
 def test_plain_text_makes_no_special_token_but_unknown(kind, original):
     tokenizer = TRAINED[kind]
     reserved = {tokenizer.id_of(token) for token in tokenizer.special_tokens} - {tokenizer.unknown_id}
-    assert not set(tokenizer.encode(original)) & reserved
+    ids = tokenizer.encode(original)
+    assert not set(ids) & reserved
+    assert all(0 <= id < tokenizer.vocabulary_size for id in ids)
 
 
 @every_kind
@@ -300,7 +305,7 @@ OTHER_PROCESS = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-sys.path.insert(0, sys.argv[1] + "/tests")
+sys.path.insert(0, sys.argv[1] + "/tests/text")
 from kerasllm.text import Tokenizer
 assert not {"tensorflow", "keras", "jax", "torch"} & set(sys.modules)
 import test_text as here
@@ -358,8 +363,35 @@ def test_a_vocabulary_that_is_too_small_is_refused():
         text.train_words(CORPUS, 2)
     with pytest.raises(ValueError, match=r"alphabet of .* or a smaller alphabet_size"):
         text.train_wordpiece(CORPUS, 50)
-    with pytest.raises(ValueError, match="too small"):
-        text.train_bpe(CORPUS, 300.0)
+
+
+@every_kind
+@pytest.mark.parametrize("size", [10**9, 2**22 + 1, 10**30, True, 300.0, "300", 0, -1, np.True_])
+def test_a_vocabulary_that_no_one_can_have_is_refused(kind, size):
+    trainers = {"bpe": text.train_bpe, "words": text.train_words, "wordpiece": text.train_wordpiece}
+    train = trainers.get(kind, lambda texts, size: text.train_characters(texts, vocabulary_size=size))
+    known = isinstance(size, int) and size > 300
+    words = (
+        r"too large: at most 4194304 are possible.*room" if known else "vocabulary_size must be a whole number from 1"
+    )
+    with pytest.raises(ValueError, match=words):
+        train(CORPUS, size)
+
+
+def test_whole_numbers_of_numpy_are_taken_and_others_are_named():
+    same = text.train_bpe(CORPUS, np.int64(400), minimum_count=np.uint8(2))
+    assert same.fingerprint == text.train_bpe(CORPUS, 400, minimum_count=2).fingerprint
+    same = text.train_wordpiece(CORPUS, np.int32(220), alphabet_size=np.int64(60), minimum_count=np.int64(1))
+    assert same.fingerprint == text.train_wordpiece(CORPUS, 220, alphabet_size=60).fingerprint
+    assert text.train_words(CORPUS, np.int64(9)).vocabulary_size == 9
+    assert text.train_characters(CORPUS, vocabulary_size=np.int64(260)).vocabulary_size == 260
+    for train, size in ((text.train_bpe, 400), (text.train_words, 50), (text.train_wordpiece, 220)):
+        for wrong in (True, 1.5, 0, None, 2**70):
+            with pytest.raises(ValueError, match="minimum_count must be a whole number from 1"):
+                train(CORPUS, size, minimum_count=wrong)
+    for wrong in (True, 0, 2.0):
+        with pytest.raises(ValueError, match="alphabet_size must be a whole number from 1 up or None"):
+            text.train_wordpiece(CORPUS, 220, alphabet_size=wrong)
 
 
 @pytest.mark.parametrize("token", ["eos", "<a b>", "<!>", "a", "", "<0x41>", "<é>", 3])
@@ -418,15 +450,59 @@ def test_wrong_files_are_refused(tmp_path):
         Tokenizer.from_json("{}")
 
 
-def test_a_tokenizer_without_padding_is_refused():
-    backend = gpt2_file()
+def test_a_tokenizer_without_padding_loads_and_says_so_where_it_is_asked_to_pad():
+    tokenizer = Tokenizer(gpt2_file())
+    assert "pad" not in tokenizer.roles
+    assert tokenizer.decode(tokenizer.encode("low")) == "low"
+    assert pickle.loads(pickle.dumps(tokenizer)).eos_id == tokenizer.eos_id
     with pytest.raises(ValueError, match=r"no special token for padding.*pad='<\|endoftext\|>'"):
-        Tokenizer(backend)
+        _ = tokenizer.pad_id
     with pytest.raises(ValueError, match=r"pad='low' is no special token.*\['<\|endoftext\|>'\]"):
-        Tokenizer(backend, pad="low")
-    nothing = tokenizers.Tokenizer(tokenizers.models.WordLevel({"low": 0}, unk_token="low"))
-    with pytest.raises(ValueError, match=r"special tokens: \{\}\)\. Train the tokenizer"):
-        Tokenizer(nothing)
+        Tokenizer(gpt2_file(), pad="low")
+    nothing = Tokenizer(tokenizers.Tokenizer(tokenizers.models.WordLevel({"low": 0}, unk_token="low")))
+    with pytest.raises(ValueError, match=r"special tokens: none\)\. Train the tokenizer"):
+        _ = nothing.pad_id
+
+
+WRONG_TEXTS = {
+    "a path": (Path("corpus.txt"), r"not the path 'corpus.txt'\. Read the file first"),
+    "bytes": (b"abc", "Decode them first"),
+    "a mapping": ({"a": "text"}, r"Give its values\(\)"),
+    "a table": (pd.DataFrame({"review": ["good"]}), r"Give one column: frame\['review'\]"),
+    "a number": (3, r"Expected texts, not 3 \(int\)"),
+    "None": (None, "Expected texts, not None"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_TEXTS)
+def test_what_is_no_collection_of_texts_is_named(wrong):
+    value, words = WRONG_TEXTS[wrong]
+    uses = (*TRAIN.values(), TRAINED["bpe"].encode_batch, TRAINED["characters"].encode_flat, cleaning_report)
+    for use in uses:
+        with pytest.raises(TypeError, match=words):
+            use(value)
+
+
+def test_what_is_no_tokenizer_is_named():
+    assert text.check_tokenizer(TRAINED["bpe"]) is TRAINED["bpe"]
+    for wrong, fix in (
+        ("run/tokenizer.json", r"Use Tokenizer.load\(path\)"),
+        (Path("run"), r"Use Tokenizer.load\(path\)"),
+        (bert_file(), r"Use Tokenizer\(it\)"),
+        (Tokenizer, "Tokenizer itself"),
+        (None, "NoneType None"),
+    ):
+        with pytest.raises(TypeError, match=f"coder must be a kerasllm.text.Tokenizer, not the .*{fix}"):
+            text.check_tokenizer(wrong, "coder")
+    for wrong in ("tokenizer.json", Path("run"), TRAINED["bpe"], None):
+        with pytest.raises(TypeError, match=r"backend must be a tokenizers.Tokenizer.*Tokenizer.load\(path\)"):
+            Tokenizer(wrong)
+    for wrong in (Path("run"), b"{}", None, TRAINED["bpe"]):
+        with pytest.raises(TypeError, match=r"text of a tokenizer.json.*Tokenizer.load\(path\)"):
+            Tokenizer.from_json(wrong)
+    for wrong in (TRAINED["bpe"].to_json(), None, 3):
+        with pytest.raises(TypeError, match=r"path of a tokenizer.json.*Tokenizer.from_json\(text\)"):
+            Tokenizer.load(wrong)
 
 
 # Cleaning -----------------------------------------------------------------------------------------
@@ -475,3 +551,34 @@ def test_cleaning_names_what_is_wrong():
         clean(None)
     with pytest.raises(TypeError, match="list"):
         cleaning_report("a text")
+
+
+def test_the_steps_run_in_the_order_of_the_arguments():
+    names = [name for name in inspect.signature(clean).parameters if name != "text"]
+    every = {name: True for name in names} | {"form": "NFC"}
+    assert cleaning_report(["a"], **every).index.tolist() == names
+    assert [name for name in inspect.signature(cleaning_report).parameters if name != "texts"] == names
+
+
+INVISIBLE = (
+    "\u200b|\u2060|\ufeff|\a| |\u3000|\n|\xa0|\u00ad|\u200d|\u200c|\x00|\u202e|\ufe0f|\u3164|\u2800|\U000e0041".split(
+        "|"
+    )
+)
+
+
+def test_a_text_of_invisible_characters_is_blank():
+    assert is_blank("")
+    assert all(is_blank(one) for one in INVISIBLE)
+    assert is_blank("".join(INVISIBLE))
+    for visible in ("a", "中", ".", "👍", "\u0301", "\u20ac", "\ue000", "\ufffd", "٣", "न्"):
+        assert not is_blank(visible)
+        assert not is_blank("\u200b " + visible + "\ufeff")
+    with pytest.raises(TypeError, match="not a str"):
+        is_blank(None)
+
+
+@settings(max_examples=200, deadline=None)
+@given(original=strange)
+def test_cleaning_a_blank_text_leaves_nothing_that_is_seen(original):
+    assert is_blank(original) == is_blank(clean(original, html=False))

@@ -46,7 +46,8 @@ def make(name):
     policy, optimizer = RUNS[name]
     keras.utils.set_random_seed(4)
     sizes = {"context_length": 8, "num_layers": 2, "num_heads": 2, "embedding_dim": 16, "dropout": 0.1}
-    model = models.GPT(11, **sizes, positions="rotary", norm="rms_norm", tied=False, dtype=policy)
+    settings = models.gpt_settings(11, **sizes, positions="rotary", norm="rms_norm", tied=False)
+    model = models.GPT(settings, dtype=policy)
     model.build((None, None))
     model.compile(optimizer(), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     model.optimizer.build(model.trainable_variables)

@@ -1,0 +1,142 @@
+"""What the command line understands. No library is imported here: --help is there at once."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import kerasllm
+from kerasllm.cli.errors import program
+
+COMMANDS = "data | train | evaluate | generate"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message):
+        self.exit(2, f"kerasllm: {message}. See {self.prog} --help.\n")
+
+
+def parser() -> Parser:
+    """The parser of all commands."""
+    whole = Parser(prog=program(), description="Data, training, evaluation and generation of kerasllm.")
+    whole.add_argument("--version", action="version", version=f"kerasllm {kerasllm.__version__}")
+    commands = whole.add_subparsers(required=True, metavar=COMMANDS)
+    for add in (_data, _train, _evaluate, _generate):
+        add(commands)
+    return whole
+
+
+def _data(commands) -> None:
+    data = commands.add_parser("data", help="list the data sets, or show the card of one and load it")
+    data.add_argument("name", nargs="?", help="a data set; all are listed when left out")
+    data.set_defaults(command=_command("data_command", "show_data"), stopped=_nothing)
+
+
+def _train(commands) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a GPT on a text file or a data set",
+        description="Train a GPT. The folder gets tokenizer.json, settings.json, log.csv, model.safetensors (the "
+        "weights with the best validation loss so far) and state.npz (from which --resume goes on). Of a file the "
+        "first 90% of the characters are for training and the rest for validation; a data set has its own splits.",
+    )
+    train.add_argument("corpus", nargs="?", help="a text file (UTF-8), or a data set with texts, such as king-james")
+    train.add_argument("--out", required=True, metavar="DIR", type=Path, help="the folder of this run")
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run of this folder; with a larger --steps make it longer, with a corpus say where its "
+        "text is now",
+    )
+    option = train.add_argument_group("model").add_argument
+    option("--config", metavar="NAME", help="nano, nano-modern, gpt2, ... (nano-modern)")
+    for name, what in (("layers", "blocks"), ("heads", "heads of attention"), ("width", "size of an embedding")):
+        option(f"--{name}", metavar="N", type=whole_number, help=f"{what}, in place of the configuration's")
+    option("--context", metavar="N", type=whole_number, help="tokens in a window, in place of the configuration's")
+    option("--dropout", metavar="SHARE", type=share, help="helps against overfitting of small texts (0)")
+    option("--tokenizer", metavar="KIND", help="characters, bpe, or the path of a tokenizer.json (characters)")
+    option("--vocabulary", metavar="N", type=whole_number, help="most tokens (all characters; 4096 for bpe)")
+    option = train.add_argument_group("training").add_argument
+    option("--steps", metavar="N", type=whole_number, help="updates of the weights (2000)")
+    option("--batch", metavar="N", type=whole_number, help="windows in a batch (12)")
+    option("--accumulate", metavar="N", type=whole_number, help="batches that make one update (1)")
+    option("--recipe", choices=("modern", "classic"), help="Muon, or AdamW as GPT-2's followers have it (modern)")
+    option("--learning-rate", metavar="RATE", type=positive, help="the highest one (the recipe's)")
+    option("--mixed-precision", choices=("bfloat16", "float16"), help="compute in half precision, for GPUs (off)")
+    option("--evaluate-every", metavar="N", type=whole_number, help="updates between evaluations (250)")
+    option("--checkpoint-every", metavar="N", type=whole_number, help="updates between states (--evaluate-every)")
+    option("--patience", metavar="N", type=whole_number, help="stop after N evaluations without a better one (off)")
+    option("--seed", metavar="N", type=natural, help="the same seed gives the same run (0)")
+    option("--dtype", choices=("float32", "float16", "bfloat16"), help="numbers of model.safetensors (float32)")
+    train.set_defaults(
+        command=_command("train_command", "train_model"), stopped=_command("train_command", "how_to_go_on")
+    )
+
+
+def _evaluate(commands) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="bits per character of a text under a trained model",
+        description="How well a model predicts a text, in bits per character: lower is better, and models with "
+        "different tokenizers compare. Evaluate on a text that the model was not trained on.",
+    )
+    evaluate.add_argument("folder", metavar="DIR", type=Path, help="the folder that train --out wrote")
+    evaluate.add_argument("text", metavar="FILE", help="a text file (UTF-8)")
+    evaluate.set_defaults(command=_command("evaluate_command", "show_bits"), stopped=_nothing)
+
+
+def _generate(commands) -> None:
+    generate = commands.add_parser("generate", help="write text with a model that train made")
+    generate.add_argument("folder", metavar="DIR", type=Path, help="the folder that train --out wrote")
+    prompt = generate.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", default="\n", help="the text to continue, or - to read it from stdin (a line end)")
+    prompt.add_argument(
+        "--prompt-file", metavar="FILE", help="a file with the text to continue; its last line end does not count"
+    )
+    option = generate.add_argument
+    option("--tokens", metavar="N", type=natural, default=200, help="how many tokens to write (200)")
+    option("--temperature", metavar="T", type=natural_or_more, default=0.8, help="0 is greedy (0.8)")
+    option("--top-k", metavar="N", type=whole_number, help="only the N most probable tokens (all)")
+    option("--top-p", metavar="SHARE", type=positive, default=1.0, help="only the most probable that reach it (1)")
+    option("--min-p", metavar="SHARE", type=share, default=0.0, help="only this share of the largest or more (0)")
+    option("--seed", metavar="N", type=natural, help="the same seed writes the same text (another each time)")
+    generate.set_defaults(command=_command("generate_command", "write_text"), stopped=_nothing)
+
+
+def _nothing(options) -> str:
+    return ""
+
+
+def _command(module: str, name: str) -> Callable:
+    """A function of a module that is imported when it is called."""
+
+    def call(options):
+        from importlib import import_module
+
+        return getattr(import_module(f"kerasllm.cli.{module}"), name)(options)
+
+    return call
+
+
+def _number(kind, fits, what):
+    def read(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not fits(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return value
+
+    return read
+
+
+whole_number = _number(int, lambda value: value >= 1, "a whole number from 1 up")
+natural = _number(int, lambda value: value >= 0, "a whole number from 0 up")
+positive = _number(float, lambda value: 0 < value < math.inf, "a number above 0")
+natural_or_more = _number(float, lambda value: 0 <= value < math.inf, "a number from 0 up")
+share = _number(float, lambda value: 0 <= value < 1, "a share from 0 to below 1")

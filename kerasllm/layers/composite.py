@@ -1,0 +1,119 @@
+"""What layers and models that are made of others share: parts as templates, and parts that were quantised."""
+
+import keras
+
+
+class Composite:
+    """Mixin for layers and models with parts: what `quantize` did to the parts is told in the config and done again.
+
+    A part that was quantised has other variables than the part that the constructor makes. So the config names such
+    parts, and `restore_parts`, the last line of `build`, quantises them again before their numbers are read from a
+    file. LoRA needs nothing of the kind: Keras stores the merged kernel, and `kerasllm.training.save_adapter` the
+    adapter alone.
+
+    Args:
+        quantized: for each quantised part its place, such as "attention/query", and how it was quantised: a
+            dictionary with "mode" and "config". Written by `get_config`; leave it out.
+    """
+
+    def __init__(self, *args, quantized=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._quantized = {place: dict(how) for place, how in (quantized or {}).items()}
+
+    def restore_parts(self):
+        """Quantise the parts that the config named. Called when they are built."""
+        parts = dict(parts_of(self))
+        for place, how in self._quantized.items():
+            if place not in parts:
+                raise ValueError(f"The config says that the part {place} is quantised, but {self.name} has none.")
+            if parts[place].quantization_mode is None:
+                config = keras.saving.deserialize_keras_object(how["config"]) if how["config"] else None
+                parts[place].quantize(how["mode"], config=config)
+        self._quantized = {}
+
+    def get_config(self):
+        config = super().get_config()
+        quantized = {place: dict(how) for place, how in self._quantized.items()}
+        for place, part in parts_of(self):
+            if not list(parts_of(part)) and part.quantization_mode is not None:
+                given = getattr(part, "quantization_config", None)
+                given = keras.saving.serialize_keras_object(given) if given is not None else None
+                quantized[place] = {"mode": part.quantization_mode, "config": given}
+        return {**config, "quantized": quantized} if quantized else config
+
+
+def parts_of(layer, place=""):
+    """All layers inside a layer, each with its place: the names on the way to it, such as "block_1/attention/query".
+
+    Args:
+        layer: a layer or model.
+        place: what stands in front of each place.
+
+    Yields:
+        Pairs of a place and a layer, a parent before its parts.
+
+    Example:
+        >>> [place for place, _ in parts_of(keras.Sequential([keras.layers.Dense(1, name="last")]))]
+        ['last']
+    """
+    for part in layer._flatten_layers(include_self=False, recursive=False):
+        yield place + part.name, part
+        yield from parts_of(part, f"{place}{part.name}/")
+
+
+def template(name, layer, optional=False):
+    """`layer`, if it can serve as a template: a layer of Keras without weights yet.
+
+    Args:
+        name: the argument's name, for the message.
+        layer: what was given.
+        optional: whether None is allowed.
+
+    Raises:
+        ValueError: if it is something else, with the fix.
+    """
+    if layer is None and optional:
+        return None
+    if isinstance(layer, type) and issubclass(layer, keras.layers.Layer):
+        raise ValueError(f"{name} must be a layer, not the class {layer.__name__}: write {layer.__name__}(...).")
+    if not isinstance(layer, keras.layers.Layer):
+        raise ValueError(f"{name} must be a layer, not {layer!r}.")
+    if layer.built and layer.weights:
+        raise ValueError(f"{name} has weights already, and only its settings would be used: give a new layer.")
+    return layer
+
+
+def stored(layer):
+    """A part as JSON values for its parent's config: its settings, not the shapes it was built for; None stays None."""
+    if layer is None:
+        return None
+    return {name: value for name, value in keras.saving.serialize_keras_object(layer).items() if name != "build_config"}
+
+
+def made(config):
+    """The part that `stored` wrote down, without weights; None stays None."""
+    return None if config is None else keras.saving.deserialize_keras_object(config)
+
+
+def copy_of(layer, name=None, dtype=None, **changes):
+    """A new layer with the settings of another one.
+
+    Parts are given as templates: a block that keeps four normalisations is given one, and each copy has weights and
+    initial values of its own and the dtype policy of its parent.
+
+    Args:
+        layer: the template; it stays as it is.
+        name: name of the copy.
+        dtype: dtype policy of the copy; that of the template when None.
+        **changes: arguments that differ.
+
+    Returns:
+        A layer without weights.
+
+    Example:
+        >>> copy_of(keras.layers.Dense(3), name="query", use_bias=False).use_bias
+        False
+    """
+    config = {**layer.get_config(), **({} if dtype is None else {"dtype": dtype}), **changes}
+    config["name"] = name or layer.name
+    return type(layer).from_config(config)

@@ -1,0 +1,142 @@
+"""One small case of each feed, and a process that trains on all of them.
+
+    python tests/batches/feed_cases.py [--without-tensorflow]
+
+prints what it found as JSON: for each feed a fingerprint of its batches, and what `fit`, `evaluate` and `predict` gave.
+"""
+
+import functools
+import hashlib
+import json
+import sys
+
+import numpy as np
+
+SIZE = 12  # of the vocabulary: 0 padding, 1 start, 2 end, 3 mask
+
+
+def rows(count: int, seed: int, least: int = 1, most: int = 9) -> list[list[int]]:
+    """Rows of ordinary ids of different lengths."""
+    random = np.random.default_rng(seed)
+    return [random.integers(4, SIZE, random.integers(least, most + 1)).tolist() for _ in range(count)]
+
+
+IDS, OTHERS = rows(22, 0), rows(22, 1)
+TAGS = [[number % 5 - 1 for number in row] for row in IDS]
+LABELS = np.arange(22) % 3
+TOKENS = (np.arange(22 * 9 + 3) ** 2 % 8 + 4).astype("uint16")
+
+
+def cases() -> dict:
+    """For each feed its function, its class and the arguments that it needs."""
+    from kerasllm import batches
+    from kerasllm.batches import mask, pack, pad, pair, prompt
+
+    hiding = {"mask_id": 3, "vocabulary_size": SIZE, "special_ids": (1, 2)}
+    return {
+        "padded": (batches.padded, pad.Padded, {"ids": IDS, "labels": LABELS}),
+        "padded on the left": (batches.padded, pad.Padded, {"ids": IDS, "labels": LABELS, "side": "left"}),
+        "tagged": (batches.tagged, pad.Tagged, {"ids": IDS, "tags": TAGS}),
+        "paired": (batches.paired, pair.Paired, {"sources": IDS, "targets": OTHERS, "start_id": 1, "end_id": 2}),
+        "masked": (batches.masked, mask.Masked, {"ids": IDS, **hiding}),
+        "prompted": (batches.prompted, prompt.Prompted, {"prompts": IDS, "replies": OTHERS, "max_length": 12}),
+        "packed": (batches.packed, pack.Packed, {"documents": IDS + OTHERS, "context": 12}),
+    }
+
+
+def feeds(batch_size: int = 4, **order) -> dict:
+    """A function of more arguments for each shuffled feed, windows too: all have two or more batches in an epoch."""
+    from kerasllm import batches
+
+    made = {
+        name: functools.partial(function, **arguments, batch_size=batch_size, shuffle=True, **({"epochs": 1} | order))
+        for name, (function, _, arguments) in cases().items()
+    }
+
+    def windows(epochs=1, start_epoch=0, start_step=0, drop_remainder=True, **arguments):
+        steps = 5 * epochs - start_step
+        start = 5 * start_epoch + start_step
+        return batches.windows(TOKENS, context=9, batch_size=batch_size, start_step=start, steps=steps, **arguments)
+
+    return made | {"windows": functools.partial(windows, **order)}
+
+
+def arrays(feed) -> list[list[np.ndarray]]:
+    """The batches of a reading, each as a flat list of arrays."""
+    from keras import tree
+
+    return [tree.flatten(batch) for batch in feed.as_numpy_iterator()]
+
+
+def fingerprint(feed) -> str:
+    found = hashlib.sha256()
+    for batch in arrays(feed):
+        for array in batch:
+            found.update(f"{array.dtype} {array.shape}".encode())
+            found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def model_for(feed):
+    """A small model that reads every input of the feed; feeds with equal inputs share one, compiled once."""
+    batch = next(iter(feed.as_numpy_iterator()))
+    named = batch[0] if isinstance(batch[0], dict) else {"ids": batch[0]}
+    return small_model(tuple((name, array.dtype.name) for name, array in named.items()), batch[1].ndim == 1)
+
+
+@functools.cache
+def small_model(named: tuple[tuple[str, str], ...], one_label: bool):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(3)
+    inputs = [keras.Input((None,), name=name, dtype=dtype) for name, dtype in named]
+    texts = [layers.Embedding(24, 4)(one) for one in inputs if one.dtype == "int32"]
+    if inputs[0].name == "source_ids":  # its length is another one
+        source = layers.GlobalAveragePooling1D()(texts[0])
+        texts = [texts[1] + layers.Reshape((1, 4))(source)]
+    x = layers.add(texts) if len(texts) > 1 else texts[0]
+    x = layers.GlobalMaxPooling1D()(x) if one_label else x
+    model = keras.Model(inputs, layers.Dense(SIZE)(x))
+    model.compile(keras.optimizers.SGD(0.3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def trained(make) -> dict:
+    """Training on three epochs at once, and in two parts with an evaluation between them."""
+    from kerasllm import batches
+
+    feed = make(epochs=3)
+    steps = batches.steps_per_epoch(feed)
+    model = model_for(feed)
+    start = model.get_weights()
+    losses = model.fit(feed, epochs=3, steps_per_epoch=steps, shuffle=False, verbose=0).history["loss"]
+    end = model.get_weights()
+    model.set_weights(start)
+    model.fit(feed, steps_per_epoch=steps + 1, shuffle=False, verbose=0)
+    between = model.evaluate(feed, verbose=0)
+    model.fit(make(epochs=3, start_step=steps + 1), shuffle=False, verbose=0)
+    apart = [np.abs(one - other).max() for one, other in zip(model.get_weights(), end, strict=True)]
+    return {
+        "fingerprint": fingerprint(feed),
+        "kind": type(feed).__name__,
+        "losses": losses,
+        "evaluate": between,
+        "apart": float(max(apart)),
+        "predict": float(np.sum(model.predict(make(epochs=1), verbose=0))),
+    }
+
+
+if __name__ == "__main__":
+    if "--without-tensorflow" in sys.argv:
+        sys.modules["tensorflow"] = None  # what `import tensorflow` finds where it is not installed
+    import keras
+
+    made = feeds(drop_remainder=True)
+    result = {"backend": keras.backend.backend(), "feeds": {name: trained(make) for name, make in made.items()}}
+    try:
+        feed = made["padded"](epochs=3)
+        model_for(feed).fit(feed, verbose=0)  # without shuffle=False
+    except ValueError as error:
+        result["refused"] = str(error)
+    json.dump(result, sys.stdout)

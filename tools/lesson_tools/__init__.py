@@ -1,0 +1,1 @@
+"""The parts of the lesson builder: sources, staleness, execution, what may be published, the README."""
