@@ -9,7 +9,7 @@ from keras import ops
 
 from kerasllm import text
 from kerasllm.evaluation import bits_per_character, choose, likelihood, log_probability
-from kerasllm.models import GPT, LSTMLanguageModel, NeuralNGram
+from kerasllm.models import GPT, LSTMLanguageModel, NeuralNGram, gpt_settings
 
 SIZE = 23
 RANDOM = np.random.default_rng(0)
@@ -26,7 +26,7 @@ def scaled(model):
 
 
 MODELS = {
-    "gpt": scaled(GPT(SIZE, 8, num_layers=2, num_heads=2, embedding_dim=8)),
+    "gpt": scaled(GPT(gpt_settings(SIZE, context_length=8, num_layers=2, num_heads=2, embedding_dim=8))),
     "lstm": scaled(LSTMLanguageModel(SIZE, embedding_dim=6, units=7)),
     "ngram": scaled(NeuralNGram(SIZE, order=4, embedding_dim=6, hidden_dim=7)),
 }
