@@ -26,11 +26,7 @@ def scaled(model):
 
 
 MODELS = {
-<<<<<<< HEAD
     "gpt": scaled(GPT(gpt_settings(SIZE, 8, num_layers=2, num_heads=2, embedding_dim=8))),
-=======
-    "gpt": scaled(GPT(gpt_settings(SIZE, context_length=8, num_layers=2, num_heads=2, embedding_dim=8))),
->>>>>>> tasks
     "lstm": scaled(LSTMLanguageModel(SIZE, embedding_dim=6, units=7)),
     "ngram": scaled(NeuralNGram(SIZE, order=4, embedding_dim=6, hidden_dim=7)),
 }
