@@ -52,7 +52,7 @@ def model() -> keras.Model:
 
 
 class Feed(keras.utils.PyDataset):
-    """The same windows through Keras' own class for batches made in Python."""
+    """The same windows through Keras' own class for batches made in Python, as where TensorFlow is not installed."""
 
     def __init__(self, tokens, steps):
         super().__init__(workers=1)
@@ -127,7 +127,7 @@ def pull(tokens: np.ndarray, steps: int, step: dict) -> list[dict]:
     for name, source in {
         "windows": windows(tokens, steps),
         "PyDataset": feed,
-        "padded": batches.padded(texts, batch_size=WINDOWS, buckets=4, shuffle=True),
+        "padded": batches.padded(texts, batch_size=WINDOWS, buckets=4, shuffle=True, epochs=1),
     }.items():
         for _ in source:  # once through: imports and page reads are not meant
             pass

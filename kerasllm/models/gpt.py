@@ -139,13 +139,10 @@ class GPT(Composite, keras.Model):
     def _placed(self, inputs, mask, segment_ids, positions, cache):
         """The ids, the position of each or None for 0, 1, 2, ..., and which pairs may look, beyond their positions."""
         if isinstance(inputs, dict):
+            mask = None if isinstance(mask, dict) else mask  # Keras fills it in: a mask for each name, all of them None
             inputs, mask, segment_ids, positions = _unpacked(inputs, mask, segment_ids, positions)
         if segment_ids is not None and cache is not None:
             raise ValueError("Segments and a cache exclude each other: a cache holds one text a row.")
-        if positions is not None and (mask is not None or segment_ids is not None):
-            raise ValueError(
-                "positions say already what is padding and where texts begin: leave mask and segments out."
-            )
         shape = tuple(inputs.shape)
         pairs, start = None, None
         if cache is not None and positions is None:
@@ -154,6 +151,7 @@ class GPT(Composite, keras.Model):
             pairs = ops.equal(segment_ids[:, :, None], segment_ids[:, None, :])
         if mask is not None:
             mask = as_mask(mask, shape)
+            positions = None if positions is None else ops.where(mask, positions, -1)
         if positions is None and not (mask is None and segment_ids is None and start is None):
             positions = _positions(inputs, mask, segment_ids, start)
         self._check_length(shape[1], cache)
