@@ -157,7 +157,7 @@ def attention_grid(
     keys = queries if keys is None else keys
     cell = 0.44 if digits is not None else min(0.34, 7.6 / len(keys) / len(tables))
     side = 0.35 + 0.085 * max(map(len, queries))
-    foot = 0.2 + 0.075 * max(map(len, keys))
+    foot = 0.2 + 0.064 * max(map(len, keys))
     panel = len(keys) * cell + 0.25
     sheet = Diagram(side + panel * len(tables), len(queries) * cell + foot + 0.62)
     bottom = foot + 0.1
