@@ -28,7 +28,7 @@ test: $(VENV)/.dev
 # does not (it writes no report), so lines that only a test of SIGKILL reaches are shown as missed.
 coverage: $(VENV)/.dev
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q -m "not lessons"
+	$(BIN)/python -m coverage run -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not lessons"
 	@$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

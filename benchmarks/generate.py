@@ -25,7 +25,7 @@ import keras_hub
 import numpy as np
 
 from kerasllm.generation import generate
-from kerasllm.models import GPT
+from kerasllm.models import GPT, gpt_settings
 
 LAYERS, HEADS, WIDTH, VOCABULARY, CONTEXT = 4, 4, 256, 8192, 256
 PROMPT, NEW = 32, 128
@@ -48,8 +48,7 @@ def peer(xla):
 
 def copied(backbone):
     """Our GPT with the weights of KerasHub's GPT-2."""
-    model = GPT(VOCABULARY, CONTEXT, LAYERS, HEADS, WIDTH, activation="gelu_tanh", name="gpt")
-    model.build((None, None))
+    model = GPT(gpt_settings(VOCABULARY, CONTEXT, LAYERS, HEADS, WIDTH, activation="gelu_tanh"), name="gpt")
     pairs = [(model.embed, backbone.token_embedding), (model.place, backbone.position_embedding)]
     for block, layer in zip(model.blocks, backbone.transformer_layers, strict=True):
         attention = layer._self_attention_layer

@@ -44,10 +44,11 @@ def train(sizes):
     import keras
     import numpy as np
 
-    from kerasllm.models import GPT
+    from kerasllm.models import GPT, gpt_settings
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model = GPT(VOCABULARY, num_heads=HEADS, positions="rotary", norm="rms_norm", use_bias=False, **sizes)
+    modern = {"positions": "rotary", "norm": "rms_norm", "use_bias": False}
+    model = GPT(gpt_settings(VOCABULARY, num_heads=HEADS, **modern, **sizes))
     model.compile("adamw", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     shape = (max(1, TOKENS // sizes["context_length"]), sizes["context_length"])
     ids = np.random.default_rng(0).integers(0, VOCABULARY, shape).astype("int32")
@@ -68,17 +69,18 @@ def decode():
     import numpy as np
     import tensorflow as tf
 
-    from kerasllm.models import GPT
+    from kerasllm.models import GPT, gpt_settings
 
-    model = GPT(VOCABULARY, positions="rotary", norm="rms_norm", **{**BASE, "context_length": max(POSITIONS) + 1})
-    model.build((None, None))
+    settings = {**BASE, "context_length": max(POSITIONS) + 1, "positions": "rotary", "norm": "rms_norm"}
+    model = GPT(gpt_settings(VOCABULARY, **settings))
     token = tf.ones((1, 1), "int32")
-    cached = tf.function(lambda cache, position: model(token, cache=cache, position=position))
-    again = tf.function(lambda ids: model.head(model.features(ids)[:, -1:]))
-    cache, rows = model.make_cache(1), []
+    cached = tf.function(lambda cache: model(token, cache=cache))
+    again = tf.function(lambda ids: model.head(model(ids, return_features=True)[:, -1:]))
+    rows = []
     for position in POSITIONS:
-        at, ids = tf.constant(position), tf.constant(np.ones((1, position), "int32"))
-        with_cache = best(lambda at=at: cached(cache, at)[0].numpy(), repeat=20)
+        ids = tf.constant(np.ones((1, position), "int32"))
+        _, cache = model(ids, cache=model.make_cache(1))
+        with_cache = best(lambda cache=cache: cached(cache)[0].numpy(), repeat=20)
         without = best(lambda ids=ids: again(ids).numpy(), repeat=5)
         rows.append(
             {"position": position, "cached_ms": round(1000 * with_cache, 2), "uncached_ms": round(1000 * without, 2)}

@@ -6,6 +6,7 @@ before it:
     data         which data sets there are; fetch, verify and cache them; tables of one's own; plain texts
     text         cleaning, and tokenizers: from text to ids and back
     batches      ids become padded, windowed or packed batches
+    optimizers   the optimizer and the schedule that files of compiled models name
     layers       one idea a file: attention, positions, feed-forward, normalisation, recurrence, pooling
     models       networks, ids in and numbers out: GPT, BiLSTM, bag of embeddings
     generation   samplers and the loop that writes
@@ -13,8 +14,6 @@ before it:
     tasks        network + tokenizer + labels: strings in, answers out
     training     recipes, schedules, resuming, runs in a folder
     weights      files of weights, and the models that come with the package
-    devices      which device, which precision
-    serving      an HTTP API
     cli          the commands: kerasllm data, train, generate
 
 Below them all lies ``common`` (checks of arguments, files written whole); beside them ``course``, which only
@@ -25,8 +24,8 @@ the package itself loads nothing, touches no file and opens no connection.
 __version__ = "0.1.0"
 
 _ROOMS = (
-    *("common", "data", "text", "batches", "layers", "models", "generation", "evaluation", "tasks"),
-    *("training", "weights", "devices", "serving", "cli", "course"),
+    *("common", "data", "text", "batches", "optimizers", "layers", "models", "generation", "evaluation", "tasks"),
+    *("training", "weights", "cli", "course"),
 )
 
 

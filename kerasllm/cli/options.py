@@ -42,7 +42,7 @@ def _train(commands) -> None:
         help="train a GPT on a text file or a data set",
         description="Train a GPT. The folder gets tokenizer.json, settings.json, log.csv, model.safetensors (the "
         "weights with the best validation loss so far) and state.npz (from which --resume goes on). Of a file the "
-        "first 90%% of the characters are for training and the rest for validation; a data set has its own splits.",
+        "first 90% of the characters are for training and the rest for validation; a data set has its own splits.",
     )
     train.add_argument("corpus", nargs="?", help="a text file (UTF-8), or a data set with texts, such as king-james")
     train.add_argument("--out", required=True, metavar="DIR", type=Path, help="the folder of this run")

@@ -136,8 +136,9 @@ def bits_per_character(
     Example:
         >>> from kerasllm import models, text
         >>> tokenizer = text.train_characters(["abcd"], byte_fallback=False)
-        >>> model = models.GPT(tokenizer.vocabulary_size, 8, num_layers=1, num_heads=1, embedding_dim=4, tied=False,
-        ...                    zero_init=True)  # each token equally probable
+        >>> model = models.NeuralNGram(tokenizer.vocabulary_size, embedding_dim=4, hidden_dim=4)
+        >>> model.build((None, None))
+        >>> model.set_weights([0 * weight for weight in model.get_weights()])  # each token equally probable
         >>> bits = bits_per_character(model, tokenizer, "abcd")
         >>> bool(abs(bits - math.log2(tokenizer.vocabulary_size)) < 1e-5)
         True

@@ -29,6 +29,15 @@ class Cache(NamedTuple):
         """The number of slots."""
         return self.key.shape[2]
 
+    def rewind(self, written):
+        """The cache as it was when so many slots were written, int scalar: what came later was a guess that failed.
+
+        Only for a ring that what came later has not run round.
+        """
+        later = ops.arange(self.capacity, dtype="int32") >= written
+        positions = ops.where(later, -1, self.positions)
+        return self._replace(positions=positions, written=ops.full_like(self.written, written))
+
 
 class ContextCache(NamedTuple):
     """Keys and values of a context, such as the source text of a translation: projected once, read for each token.

@@ -1,5 +1,6 @@
 """Models, one a file: layers wired together, ids in, numbers out. They run on every Keras backend."""
 
+import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.models.bag_of_embeddings import BagOfEmbeddings
 from kerasllm.models.bilstm import BiLSTM
 from kerasllm.models.gpt import GPT

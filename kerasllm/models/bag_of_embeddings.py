@@ -6,11 +6,12 @@ import keras
 from keras import ops
 
 from kerasllm.common import share, whole_number
+from kerasllm.layers.composite import Composite
 from kerasllm.layers.pooling import MaskedMean
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class BagOfEmbeddings(keras.Model):
+class BagOfEmbeddings(Composite, keras.Model):
     """Classifies a text by the mean of its tokens' embeddings. The order of the tokens plays no role.
 
     `kerasllm.tasks.TextClassifier` joins it with a tokenizer and the names of the classes.
@@ -75,9 +76,12 @@ class BagOfEmbeddings(keras.Model):
         self.logits = keras.layers.Dense(self.num_classes, dtype="float32", name="logits")
 
     def build(self, input_shape):
+        if self.built:
+            return
         if not self.embed.built:  # it is, when it started from a matrix
             self.embed.build(input_shape)
         self.logits.build((input_shape[0], self.embedding_dim))
+        self.restore_parts()
 
     def call(self, inputs, training=None):
         mask = ops.not_equal(inputs, self.pad_id)  # (batch, time)

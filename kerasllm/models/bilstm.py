@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from kerasllm.common import choice, share, whole_number
+from kerasllm.layers.composite import Composite
 from kerasllm.layers.pooling import MaskedMax, MaskedMean
 from kerasllm.models.bag_of_embeddings import embedding, token_drop
 
@@ -13,7 +14,7 @@ POOLINGS = {"max": [MaskedMax], "mean": [MaskedMean], "max_mean": [MaskedMax, Ma
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class BiLSTM(keras.Model):
+class BiLSTM(Composite, keras.Model):
     """Classifies a text by embeddings, one or more bidirectional LSTM layers, pooling and a dense layer.
 
     `kerasllm.tasks.TextClassifier` joins it with a tokenizer and the names of the classes.
@@ -100,11 +101,14 @@ class BiLSTM(keras.Model):
         self.logits = keras.layers.Dense(self.num_classes, dtype="float32", name="logits")
 
     def build(self, input_shape):
+        if self.built:
+            return
         if not self.embed.built:  # it is, when it started from a matrix
             self.embed.build(input_shape)
         for i, bilstm in enumerate(self.bilstms):
             bilstm.build((*input_shape, 2 * self.units if i else self.embedding_dim))
         self.logits.build((input_shape[0], 2 * self.units * len(self.pools)))
+        self.restore_parts()
 
     def call(self, inputs, training=None):
         mask = ops.not_equal(inputs, self.pad_id)  # (batch, time)

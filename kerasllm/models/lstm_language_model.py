@@ -6,10 +6,11 @@ import keras
 from keras import ops
 
 from kerasllm.common import share, whole_number
+from kerasllm.layers.composite import Composite
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class LSTMLanguageModel(keras.Model):
+class LSTMLanguageModel(Composite, keras.Model):
     """Predicts the next token from all tokens before it, through one or more LSTM layers.
 
     Args:
@@ -83,11 +84,14 @@ class LSTMLanguageModel(keras.Model):
             self.logits = keras.layers.Dense(self.vocabulary_size, dtype=policy, name="logits")
 
     def build(self, input_shape):
+        if self.built:
+            return
         self.embed.build(input_shape)
         for i, lstm in enumerate(self.lstms):
             lstm.build((*input_shape, self.units if i else self.embedding_dim))
         if not self.tied:
             self.logits.build((*input_shape, self.units))
+        self.restore_parts()
 
     def call(self, inputs, states=None, return_states=False, training=None):
         hidden = self.embed(inputs)  # (batch, time, embedding_dim)
@@ -113,8 +117,7 @@ class LSTMLanguageModel(keras.Model):
         Returns:
             The logits of the next token, float tensor (batch, vocabulary_size), and the new states.
         """
-        if not self.built:
-            self.build((None, None))
+        self.build((None, None))  # what is built stays as it is
         hidden = self.embed(ops.convert_to_tensor(tokens))  # (batch, embedding_dim)
         after = []
         for i, lstm in enumerate(self.lstms):

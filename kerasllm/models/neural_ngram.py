@@ -5,10 +5,11 @@ from __future__ import annotations
 import keras
 
 from kerasllm.common import share, whole_number
+from kerasllm.layers.composite import Composite
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class NeuralNGram(keras.Model):
+class NeuralNGram(Composite, keras.Model):
     """Predicts the next token from the embeddings of the last ``order - 1`` tokens.
 
     The embeddings of the last tokens are concatenated and go through a hidden layer to a softmax
@@ -68,9 +69,12 @@ class NeuralNGram(keras.Model):
         self.logits = keras.layers.Dense(self.vocabulary_size, dtype=policy, name="logits")
 
     def build(self, input_shape):
+        if self.built:
+            return
         self.embed.build(input_shape)
         self.hidden.build((*input_shape, self.embedding_dim))
         self.logits.build((*input_shape, self.hidden_dim))
+        self.restore_parts()
 
     def call(self, inputs, training=None):
         vectors = self.embed(inputs)  # (batch, time, embedding_dim)

@@ -138,7 +138,9 @@ def load_adapter(model: keras.Model, path: str | os.PathLike) -> keras.Model:
     if not adapted:
         add_lora(model, facts["rank"], facts["alpha"], sorted(set(facts["layers"])))
     elif {layer.lora_rank for layer in adapted} != {facts["rank"]}:
-        raise ValueError(f"The model has adapters of another rank than the {facts['rank']} of {path}: merge_adapter.")
+        raise ValueError(
+            f"The rank in {path} is {facts['rank']}, the model's is another. Call merge_adapter(model) first."
+        )
     for i, layer in enumerate(targets):
         layer.lora_alpha = facts["alpha"]
         for letter, matrix in zip("ab", _matrices(layer), strict=True):
@@ -180,6 +182,7 @@ def merge_adapter(model: keras.Model) -> keras.Model:
             )
     for layer in adapted:
         _merge(layer)
+    model.trainable = False  # under TensorFlow a value that is set already would not reach the layers and weights
     model.trainable = True
     _compile_anew(model)
     return model

@@ -133,6 +133,7 @@ class _Watched(keras.utils.PyDataset):
             self.data.on_epoch_begin()
 
     def on_epoch_end(self):
-        self._rewind()
+        if self.running:  # fit also says so after it has looked at the first batches
+            self._rewind()
         if hasattr(self.data, "on_epoch_end"):
             self.data.on_epoch_end()

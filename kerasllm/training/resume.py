@@ -111,6 +111,8 @@ class Resume(keras.callbacks.Callback):
         return now if now != before else None
 
     def _load(self):
+        if not self.model.weights:
+            raise ValueError(f"{self.path} cannot be loaded into a model without weights: call it once on a batch.")
         values, facts = _read_values(self.path), _read_facts(self.path)
         variables = self._variables()
         for i, variable in enumerate(variables):

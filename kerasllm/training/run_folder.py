@@ -10,11 +10,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from kerasllm.training.run_settings import SETTINGS, RunError
+from kerasllm.training.run_settings import SETTINGS, RunError, tokenizer_fingerprint
 
 LOCK = ".lock"
 UNFINISHED = ".unfinished"  # how the names of files and folders end that nobody needs after a stop
-TOKENIZER = "tokenizer.json"
+TOKENIZER, LOG, MODEL, STATE = "tokenizer.json", "log.csv", "model.safetensors", "state.npz"
 
 
 def check_free(folder: Path) -> None:
@@ -27,11 +27,15 @@ def check_free(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise RunError(f"{folder} is a file: choose another folder")
-    if (folder / SETTINGS).exists():
-        raise RunError(f"{folder} is not empty: resume its run, or choose another folder")
     names = {path.name for path in folder.iterdir()} - {LOCK}
+    begun = names & {MODEL, STATE}
+    if SETTINGS in names and begun:
+        raise RunError(f"{folder} is not empty: resume its run, or choose another folder")
     left = {name for name in names if name.endswith(UNFINISHED)}
-    if names - left - ({TOKENIZER} if left else set()):
+    ours = {TOKENIZER} if left else set()
+    if not begun and tokenizer_fingerprint(folder) is not None:  # a run that ended before its first checkpoint
+        ours = {SETTINGS, TOKENIZER, LOG}
+    if names - left - ours:
         raise RunError(f"{folder} is not empty: choose another folder")
 
 

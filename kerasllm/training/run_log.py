@@ -12,10 +12,10 @@ from pathlib import Path
 import keras
 
 from kerasllm.common import write_whole
+from kerasllm.training.run_folder import LOG, MODEL
 from kerasllm.training.run_settings import RunError, RunSettings
 from kerasllm.training.run_shown import RunWatcher
 
-LOG, MODEL = "log.csv", "model.safetensors"
 COLUMNS = ("step", "loss", "val_loss", "bits_per_character", "seconds", "tokens_per_second")
 FORMATS = ("d", ".5f", ".5f", ".4f", ".1f", ".0f")
 

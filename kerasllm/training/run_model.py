@@ -36,7 +36,7 @@ def check_memory(settings: RunSettings, chosen: models.GPTSettings) -> None:
     Raises:
         RunError: with the number that would fit.
     """
-    if any(not device.startswith("cpu") for device in keras.distribution.list_devices()):
+    if not on_cpu():
         return  # a GPU has memory of its own, which its library watches
     memory = machine_memory()
     width, blocks = chosen.embedding_dim, chosen.num_layers
@@ -56,6 +56,13 @@ def check_memory(settings: RunSettings, chosen: models.GPTSettings) -> None:
             f"batch={settings.batch} takes at least {_size(kept + settings.batch * row)} a step, this machine has "
             f"{_size(memory)}: take batch={fits} or less"
         )
+
+
+def on_cpu() -> bool:
+    """Whether Keras computes on processors alone."""
+    if keras.backend.backend() == "torch":  # Keras cannot list its devices: look where a number lies
+        return keras.ops.zeros(()).device.type == "cpu"
+    return all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
 def machine_memory() -> float:

@@ -34,7 +34,7 @@ from kerasllm.course import claim, settings
 from kerasllm.data import load
 from kerasllm.generation import Sampling, generate
 from kerasllm.layers import MultiHeadAttention
-from kerasllm.models import GPT, LSTMLanguageModel, gpt
+from kerasllm.models import GPT, LSTMLanguageModel, gpt_settings, preset
 from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, show, use_style
 from kerasllm.text import train_bpe
 from kerasllm.training import Resume, classic, modern
@@ -195,7 +195,7 @@ class OpenGPT(keras.Model):
 
 # %%
 few = ids["test"][:48].reshape(2, 24)
-library = GPT(VOCABULARY, context_length=64, num_layers=BLOCKS, num_heads=4, embedding_dim=WIDTH)
+library = GPT(gpt_settings(VOCABULARY, context_length=64, num_layers=BLOCKS, embedding_dim=WIDTH))
 in_the_open = OpenGPT(VOCABULARY, 64, BLOCKS, 4, WIDTH)
 _ = library(few), in_the_open(few)  # makes the weights
 rng = np.random.default_rng(0)  # no bias shall be 0 and no scale 1
@@ -290,8 +290,7 @@ for kind in ("float32", "bfloat16", "float16"):
 batch = next(iter(windows(ids["train"], context=64, batch_size=4, steps=1)))
 used, lost = {}, {}
 for policy in ("float32", "mixed_bfloat16"):
-    model = GPT(VOCABULARY, context_length=64, num_layers=BLOCKS, embedding_dim=WIDTH, dtype=policy)
-    model.build((None, None))
+    model = GPT(gpt_settings(VOCABULARY, context_length=64, num_layers=BLOCKS, embedding_dim=WIDTH), dtype=policy)
     model.set_weights(library.get_weights())
     lost[policy] = float(loss(batch[1], model(batch[0])))
     seconds = []
@@ -321,14 +320,13 @@ SCRIPT = """
 import sys, time, keras, numpy as np
 from pathlib import Path
 from kerasllm.batches import windows
-from kerasllm.models import GPT
+from kerasllm.models import GPT, gpt_settings
 from kerasllm.training import Resume, classic
 def pretrain(folder, last=8, pause=0, epochs=8, steps=2):
     folder = Path(__file__).parent / folder
     text = np.load(folder.parent / "bytes.npy")
     keras.utils.set_random_seed(0)
-    model = GPT(256, context_length=32, num_layers=1, num_heads=2, embedding_dim=32, dropout=0.1)
-    model.build((None, None))
+    model = GPT(gpt_settings(256, context_length=32, num_layers=1, num_heads=2, embedding_dim=32, dropout=0.1))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(classic(epochs * steps, 0.02), loss, run_eagerly=True)  # too short to compile
     resume = Resume(folder / "state.npz")
@@ -422,14 +420,12 @@ def set_back(model, state):
 # %%
 def short_runs(design, optimizer, seeds):
     """Bits per character in the last third of short runs, on windows never seen; seconds of one."""
-    model, ends = GPT(VOCABULARY, **SMALL, **design), []
-    model.build((None, None))
+    model, ends = GPT(gpt_settings(VOCABULARY, **SMALL, **design)), []
     prepare(model, optimizer, xla=False)  # a short run is not worth a long compilation
     zeros = [np.zeros(one.shape) for one in optimizer.variables]
     for seed in seeds:
         keras.utils.set_random_seed(seed)
-        fresh = GPT(VOCABULARY, **SMALL, **design)
-        fresh.build((None, None))
+        fresh = GPT(gpt_settings(VOCABULARY, **SMALL, **design))
         set_back(model, [ops.convert_to_numpy(one) for one in fresh.variables] + zeros)
         batches = windows(ids["train"], context=64, batch_size=16, seed=seed, steps=SHORT)
         parts = {"epochs": min(3, SHORT), "steps_per_epoch": max(1, SHORT // 3)}
@@ -489,7 +485,7 @@ show(
 CONTEXT, BATCH, HEADS = 64, 16, 4
 keras.utils.set_random_seed(0)
 shape = {"context_length": CONTEXT, "num_layers": BLOCKS, "num_heads": HEADS, "embedding_dim": WIDTH}
-model = gpt("nano-modern", vocabulary_size=VOCABULARY, **shape)
+model = GPT(preset("nano-modern", vocabulary_size=VOCABULARY, **shape))
 print(model.describe())
 N = BLOCKS * 12 * WIDTH**2 + VOCABULARY * WIDTH
 by_hand = 6 * (N + BLOCKS * 2 * CONTEXT // 2 * WIDTH)
@@ -741,19 +737,19 @@ for name in ("gpt.keras", "gpt.safetensors"):
 # > articles say.
 # >
 # > **Fact:** the `transformers` library removed its TensorFlow models with version 5. In Keras use
-# > `GPT2CausalLM` of KerasHub, or put the published numbers into our own `GPT`: `gpt("gpt2")` has the
-# > shape. Lesson 15 copies a small GPT-2 of KerasHub into ours, and both write the same
+# > `GPT2CausalLM` of KerasHub, or put the published numbers into our own `GPT`: `preset("gpt2")` has
+# > the shape. Lesson 15 copies a small GPT-2 of KerasHub into ours, and both write the same
 # > text.
 #
 # ## The published mark
 #
 # nanoGPT (Karpathy 2022) publishes a setting for a laptop without a GPU: 4 layers, 4 heads, width 128,
 # context 64, 12 windows a step, 2,000 steps, on the characters of a small Shakespeare corpus of a
-# million characters. It is the mark to beat. Our library has the setting as `gpt("nano")`, with the
-# modern blocks as `gpt("nano-modern")`. Is it the same size?
+# million characters. It is the mark to beat. Our library has the setting as `preset("nano")`, with the
+# modern blocks as `preset("nano-modern")`. Is it the same size?
 
 # %%
-nano = gpt("nano", vocabulary_size=65).count_params() / 1e6
+nano = GPT(preset("nano", vocabulary_size=65)).count_params() / 1e6
 claim("million parameters; nanoGPT prints 0.80", nano, "==", 0.80, tolerance=0.005, exact=True)
 
 # %% [markdown]
@@ -772,8 +768,8 @@ claim("million parameters; nanoGPT prints 0.80", nano, "==", 0.80, tolerance=0.0
 # | nanoGPT, as published, on sampled windows | 1.88 |
 # | nanoGPT, the same setting, on the whole validation part | 1.893 |
 # | KerasHub's GPT-2, classic recipe | 1.791 |
-# | `gpt("nano")`, classic recipe | 1.819 |
-# | `gpt("nano-modern")`, modern recipe | 1.564 |
+# | `preset("nano")`, classic recipe | 1.819 |
+# | `preset("nano-modern")`, modern recipe | 1.564 |
 #
 # All three are below the mark. A part of that is the learning rate: nanoGPT's is 0.001; both models with
 # the classic recipe had 0.002, which is better for so short a run. KerasHub's model is a little below

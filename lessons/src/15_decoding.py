@@ -28,7 +28,7 @@ from kerasllm.course import claim, settings
 from kerasllm.data import load
 from kerasllm.generation import Beam, Greedy, Sampling, generate, stream
 from kerasllm.generation.compiled import compiled
-from kerasllm.models import GPT
+from kerasllm.models import GPT, gpt_settings
 from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
 
 use_style()
@@ -63,7 +63,7 @@ BLOCKS, TEXTS, BEAM_TEXTS, NEW, TURNS, READ, DRAWS, PEER = settings(
 model, tokenizer = weights.pretrained("king-james-gpt")
 model.blocks = model.blocks[:BLOCKS]
 V, CONTEXT = model.vocabulary_size, model.context_length
-print(f"{len(model.blocks)} blocks, width {model.embedding_dim}, {model.count_params():,} weights")
+print(f"{len(model.blocks)} blocks, width {model.settings.embedding_dim}, {model.count_params():,} weights")
 print(f"{V} tokens, context of {CONTEXT}\n")
 print(generate(model, "And it came to pass", NEW, tokenizer=tokenizer))
 
@@ -463,8 +463,8 @@ for block in model.blocks:
     parts = [block.attention_norm, look.query, look.key, look.value, look.query_norm, look.key_norm]
     parts += [look.output_dense, block.feed_forward_norm, feed.expand, feed.project]
     blocks.append([kernel(part) for part in parts])
-HEADS = model.num_heads
-HEAD_DIM = model.embedding_dim // HEADS
+HEADS = model.blocks[0].attention.num_heads
+HEAD_DIM = model.settings.embedding_dim // HEADS
 speeds = 10_000.0 ** (-np.arange(0, HEAD_DIM, 2) / HEAD_DIM)
 
 
@@ -540,15 +540,13 @@ claim("reading the last tokens anew differs by", gap, ">", 1e-3)
 # ## What a token costs
 #
 # Without the cache a token at place $n$ costs a pass over $n$ tokens. With it, one token, and a
-# look at $n$ keys. The library's model takes a cache too: `model(ids, cache=cache,
-# position=position)` returns logits and the new cache. It is a fixed array, a **ring**: position
+# look at $n$ keys. The library's model takes a cache too: `model(ids, cache=cache)` returns logits
+# and the new cache, which knows how far the text has come. It is a fixed array, a **ring**: position
 # 256 is written where position 0 stood. The next cell measures processor time at several places,
 # relative to the cheapest.
 
 # %%
-one_more = compiled(
-    lambda model, ids, cache, position: model(ids, cache=cache, position=position), model, "lesson: cached", xla=False
-)
+one_more = compiled(lambda model, ids, cache: model(ids, cache=cache), model, "lesson: cached", xla=False)
 
 
 def processor_seconds(work, repeat):
@@ -571,9 +569,10 @@ ring = model.make_cache(1, CONTEXT)
 
 def cost_at(n):
     """Processor seconds of one more token at place n, without and with a cache."""
-    ids, at = test[None, :n].astype("int32"), np.array(n - 1, "int32")
-    one_more(ids[:, -1:], ring, at)  # compiles
-    return processor_seconds(lambda: logits_of(ids), 1), processor_seconds(lambda: one_more(ids[:, -1:], ring, at), 5)
+    ids = test[None, :n].astype("int32")
+    before = one_more(ids[:, :-1], ring)[1]
+    one_more(ids[:, -1:], before)  # compiles
+    return processor_seconds(lambda: logits_of(ids), 1), processor_seconds(lambda: one_more(ids[:, -1:], before), 5)
 
 
 cost = dict(zip(("without cache", "with cache"), zip(*map(cost_at, PLACES), strict=True), strict=True))
@@ -647,8 +646,7 @@ theirs.compile(sampler="greedy")
 # The two libraries store the same matrices in other shapes: KerasHub's have an axis for the heads.
 
 # %%
-ours = GPT(V, 256, LAYERS, 4, WIDTH, activation="gelu_tanh")
-ours.build((None, None))
+ours = GPT(gpt_settings(V, 256, LAYERS, 4, WIDTH, activation="gelu_tanh"))
 pairs = [(ours.embed, backbone.token_embedding), (ours.place, backbone.position_embedding)]
 for block, layer in zip(ours.blocks, backbone.transformer_layers, strict=True):
     mine, other = block.attention, layer._self_attention_layer
@@ -836,8 +834,8 @@ for context in ("And it came to", "In the beginning God"):
 
 # %% [markdown]
 # The big model checks. It reads the last token and the guesses in one call, through its cache.
-# After a refusal the cache holds keys of tokens that were thrown away. That does no harm: the next
-# call starts at their place and writes over them.
+# After a refusal the cache holds keys of tokens that were thrown away. So before each call it is
+# turned back to where the text ends.
 #
 # Greedy decoding is the same rule with sharpened probabilities: 1 for the best token, 0 for all
 # others. Then a guess is kept exactly when it is the big model's choice.
@@ -850,11 +848,12 @@ class Checker:
     def __init__(self, prompt):
         ids = np.array([prompt[:-1]], "int32")
         cache = model.make_cache(1, 2 * CONTEXT)
-        self.cache = one_more(ids, cache, np.array(0, "int32"))[1]
+        self.cache = one_more(ids, cache)[1]
 
     def __call__(self, text, guess):
         ids = np.array([[text[-1], *guess]], "int32")
-        logits, self.cache = one_more(ids, self.cache, np.array(len(text) - 1, "int32"))
+        before = [one.rewind(len(text) - 1) for one in self.cache]
+        logits, self.cache = one_more(ids, before)
         return softmax(ops.convert_to_numpy(logits)[0].astype("float64"))
 
 

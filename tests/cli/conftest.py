@@ -32,4 +32,4 @@ def eager(monkeypatch):
     """Runs of few steps are not compiled: that would take longer than their steps."""
     from kerasllm.training import run
 
-    monkeypatch.setattr(run, "_fast", lambda model, batches: {"run_eagerly": True})
+    monkeypatch.setattr(run, "_fast", lambda model, settings, batches: {"run_eagerly": True})

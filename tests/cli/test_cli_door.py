@@ -3,20 +3,17 @@
 import errno
 import gzip
 import io
-import math
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from command_line import SMALL, TEXT, fails, kerasllm
 
 import kerasllm as package
-from kerasllm import generation, weights
+from kerasllm import evaluation, generation, weights
 from kerasllm.cli import door, quiet
 from kerasllm.text import Tokenizer
 
@@ -191,28 +188,28 @@ def test_version_and_help_are_there_without_a_library(capsys):
     assert capsys.readouterr().out == f"kerasllm {package.__version__}\n"
 
 
-def test_evaluate_counts_every_token_but_the_first_once(trained, tmp_path, capsys):
-    text = TEXT[:100] + "Ω"  # with a window that is not full, and a character of two tokens
-    (tmp_path / "other.txt").write_text(text, "utf-8")
-    assert kerasllm("evaluate", trained, tmp_path / "other.txt") == 0
-    shown = capsys.readouterr().out
+def test_evaluate_is_the_mean_over_the_characters_of_a_file(trained, tmp_path, monkeypatch, capsys):
+    (tmp_path / "other.txt").write_text(TEXT, "utf-8")
     model, tokenizer = weights.load_safetensors(trained / "model.safetensors"), Tokenizer.load(trained)
-    ids = tokenizer.encode(text)
-    nats = 0.0
-    for start in range(0, len(ids) - 1, 16):
-        window = ids[start : start + 17]
-        logits = np.array(model(np.array([window[:-1]])))[0].astype("float64")
-        nats += sum(math.log(np.exp(row).sum()) - row[id] for row, id in zip(logits, window[1:], strict=True))
-    expected = nats / (len(ids) - 1) * len(ids) / len(text) / math.log(2)
-    found = re.search(r"([\d.]+) bits per character \(101 characters, (\d+) tokens\)", shown)
-    assert float(found[1]) == pytest.approx(expected, abs=1e-3)
-    assert int(found[2]) == len(ids) == 102
+    assert kerasllm("evaluate", trained, tmp_path / "other.txt") == 0
+    expected = evaluation.bits_per_character(model, tokenizer, TEXT)
+    assert f"{expected:.4f} bits per character ({len(TEXT):,} characters)" in capsys.readouterr().out
+    monkeypatch.setattr("kerasllm.training.run_corpus.PIECE", 1100)
+    assert kerasllm("evaluate", trained, tmp_path / "other.txt") == 0
+    pieces = [TEXT[:1156], TEXT[1156:]]  # whole lines; the last 408 characters go with those before
+    assert len(TEXT) == 2720
+    bits = [evaluation.bits_per_character(model, tokenizer, piece) for piece in pieces]
+    mean = (bits[0] * len(pieces[0]) + bits[1] * len(pieces[1])) / len(TEXT)
+    assert f"{mean:.4f} bits per character" in capsys.readouterr().out
+    assert f"{mean:.6f}" != f"{expected:.6f}"
 
 
 def test_what_evaluate_refuses(trained, tmp_path, capsys):
     assert "There is no file 'nowhere.txt'" in fails(capsys, "evaluate", trained, tmp_path / "nowhere.txt")
     (tmp_path / "one.txt").write_text("f")
-    assert "too few" in fails(capsys, "evaluate", trained, tmp_path / "one.txt")
+    assert "too short" in fails(capsys, "evaluate", trained, tmp_path / "one.txt")
+    (tmp_path / "none.txt").touch()
+    assert "is empty" in fails(capsys, "evaluate", trained, tmp_path / "none.txt")
     assert "there is no model.safetensors" in fails(capsys, "evaluate", tmp_path, tmp_path / "one.txt")
 
 

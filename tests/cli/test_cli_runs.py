@@ -131,6 +131,21 @@ def test_a_failed_start_does_not_block_the_next(corpus, tmp_path, capsys):
     assert {path.name for path in folder.iterdir()} == names
 
 
+def test_a_run_that_failed_before_its_first_checkpoint_does_not_block_another(corpus, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("keras.Model.fit", lambda *_, **__: (_ for _ in ()).throw(MemoryError()))
+        assert kerasllm("train", corpus, "--out", folder, *SMALL, "--steps", 1) == 2
+        assert "memory is full: take a smaller --batch" in capsys.readouterr().err
+    assert (folder / "settings.json").exists()
+    assert kerasllm("train", corpus, "--out", folder, *SMALL[:-1], 2, "--steps", 1) == 0
+    assert settings_of(folder)["settings"]["batch"] == 2
+    assert "add --resume to go on with it" in fails(capsys, "train", corpus, "--out", folder)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "settings.json").write_text("{}")  # of somebody else
+    assert "is not empty: choose another --out" in fails(capsys, "train", corpus, "--out", tmp_path / "other")
+
+
 def test_a_tokenizer_of_the_user_is_not_taken_for_a_failed_start(corpus, tmp_path, capsys):
     train_characters(["abc"]).save(tmp_path)
     assert "is not empty: choose another --out" in fails(capsys, "train", corpus, "--out", tmp_path)
@@ -258,7 +273,7 @@ def test_equal_runs_write_equal_files(corpus, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         assert kerasllm("train", corpus, "--out", folder, *SMALL, "--steps", 2) == 0
-    for name in ("settings.json", "tokenizer.json"):
+    for name in ("settings.json", "tokenizer.json", "model.safetensors"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
     states = [np.load(folder / "state.npz") for folder in (first, second)]
     for name in states[0].files:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -122,7 +123,17 @@ def test_what_needs_an_extra_names_it(stranger, tmp_path, code, extra):
     )
 
 
-@pytest.mark.parametrize("room", ["layers", "batches", "models", "generation", "training", "weights"])
+ROOMS_WITH_KERAS = sorted(
+    {
+        path.parent.name
+        for path in (ROOT / "kerasllm").glob("*/*.py")
+        if re.search("^import keras$", path.read_text("utf-8"), re.M)
+    }
+    - {"common"}
+)
+
+
+@pytest.mark.parametrize("room", ROOMS_WITH_KERAS)
 def test_without_the_backend_a_room_says_what_to_install_or_to_set(stranger, tmp_path, room):
     code = f"import kerasllm.{room}"
     last = stranger("-c", code, folder=tmp_path, hidden="tensorflow jax torch", backend="tensorflow").stderr.strip()
@@ -161,3 +172,16 @@ def test_example_classify_your_texts(stranger, tmp_path):
     assert float(out.split("Right on ")[1].split("%")[0]) > 90
     assert {"glad", "sad"} <= set(out.split("gives")[1].split())
     assert (tmp_path / "classifier.keras").exists()
+
+
+def test_example_gpt_of_your_text(stranger, tmp_path):
+    lines = [f"the {name} was here, and a {thing} was there.\n" for name in "abc" for thing in THINGS]
+    (tmp_path / "mine.txt").write_text("".join(lines * 20), "utf-8")
+    script = ROOT / "examples/gpt_of_your_text.py"
+    out = printed(
+        stranger(script, "mine.txt", "--steps", "60", "--context", "32", "--prompt", "the a", folder=tmp_path)
+    )
+    bits, alone = re.search(r"Held-out text: ([\d.]+) bits.* need ([\d.]+)\.", out).groups()
+    assert float(bits) < 0.6 * float(alone)
+    assert "the a was here" in out
+    assert {"gpt.safetensors", "tokenizer.json"} <= {path.name for path in tmp_path.iterdir()}

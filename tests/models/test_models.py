@@ -1,5 +1,7 @@
 """What the models promise beyond the battery."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -146,3 +148,84 @@ def test_whole_numbers_of_numpy_are_welcome_and_kept_as_ints(make, given):
 def test_what_is_no_whole_number_is_refused(make, given, name, wrong):
     with pytest.raises(ValueError, match=f"{name} must be a whole number .*, not {wrong!r}"):
         make(**{**given, name: wrong})
+
+
+# Quantised, and with LoRA -------------------------------------------------------------------------
+
+SMALL = {
+    "bag": lambda: models.BagOfEmbeddings(9, 3, 8, pad_id=8),
+    "bilstm": lambda: models.BiLSTM(9, 3, 8, 4, depth=2, pooling="max_mean", pad_id=8),
+    "lstm": lambda: models.LSTMLanguageModel(9, 8, 6, depth=2),
+    "lstm_tied": lambda: models.LSTMLanguageModel(9, 8, 8, tied=True),
+    "ngram": lambda: models.NeuralNGram(9, 3, 8, 6),
+}
+READ = np.array([[1, 2, 3, 4, 5], [6, 7, 0, 1, 1], [2, 2, 7, 8, 8]], "int32")
+
+
+def made(name, dtype=None):
+    """A small model whose every part matters."""
+    model = SMALL[name]()
+    if dtype is not None:
+        model = type(model).from_config({**model.get_config(), "dtype": dtype})
+    model.build((None, None))
+    random = np.random.default_rng(3)
+    model.set_weights([random.normal(0, 0.7, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def quantised(model, mode="int8"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras says of each LSTM and convolution that it stays as it is
+        model.quantize(mode)
+    return model
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("dtype", [None, "mixed_bfloat16"])
+def test_a_quantised_model_stays_close_and_comes_back_from_its_file(name, dtype, tmp_path):
+    model = made(name, dtype)
+    before = model.predict_on_batch(READ).astype("float32")
+    quantised(model)
+    stored = {weight.dtype for weight in model.embed.weights + getattr(model, "logits", model.embed).weights}
+    assert "int8" in stored
+    after = model.predict_on_batch(READ).astype("float32")
+    assert np.abs(after - before).max() > 0
+    assert np.abs(after - before).max() < 0.1 * np.abs(before).max()
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.predict_on_batch(READ).astype("float32"), after, atol=1e-5)
+    assert [weight.dtype for weight in again.weights] == [weight.dtype for weight in model.weights]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_lora_trains_alone_and_its_effect_is_saved(name, tmp_path):
+    model = made(name)
+    before = model.predict_on_batch(READ)
+    tuned = [model.embed, *([model.logits] if hasattr(model, "logits") else [])]
+    for layer in model.layers:
+        layer.trainable = layer in tuned
+    for layer in tuned:
+        layer.enable_lora(2)
+    np.testing.assert_allclose(model.predict_on_batch(READ), before, atol=1e-5)
+    lora = [weight for weight in model.trainable_weights if "lora" in weight.path]
+    assert len(lora) == 2 * len(tuned)
+    fixed = {weight.path: ops.convert_to_numpy(weight) for weight in model.non_trainable_weights}
+    model.compile(keras.optimizers.Adam(0.1), LOSS)
+    model.fit(READ, READ if before.ndim == 3 else np.array([0, 1, 2]), epochs=3, verbose=0)
+    for weight in model.non_trainable_weights:
+        if weight.path in fixed and "seed" not in weight.path:
+            np.testing.assert_array_equal(ops.convert_to_numpy(weight), fixed[weight.path])
+    after = model.predict_on_batch(READ)
+    assert np.abs(after - before).max() > 1e-2
+    model.save(tmp_path / "model.keras")
+    # The adapter is merged in the file, so the optimizer's numbers for it have no place any more.
+    again = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_allclose(again.predict_on_batch(READ), after, atol=1e-5)
+
+
+def test_a_quantised_lstm_writes_step_by_step_what_it_writes_in_one_call():
+    model = quantised(made("lstm_tied"))
+    expected, states = np.array(model(READ)), None
+    for position in range(READ.shape[1]):
+        logits, states = model.step(READ[:, position], states)
+        np.testing.assert_allclose(np.array(logits), expected[:, position], atol=1e-5)

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kerasllm import text
-from kerasllm.text import cutting, trainers
+from kerasllm.text import cutting, trainers, training_input
 
 LINES = [
     "low lower lowest, don't (really)! 12 34",
@@ -63,6 +63,16 @@ def test_ids_of_pieces_are_the_ids_of_the_whole(kind, original, size):
         ids, ends = tokenizer.encode_flat([original, "", original], end_id=0)
         assert ids.tolist() == [*expected, 0, 0, *expected, 0]
         assert ends.tolist() == [len(expected) + 1, len(expected) + 2, 2 * len(expected) + 3]
+
+
+@pytest.mark.parametrize("kind", ["bpe", "characters"])
+@settings(max_examples=200, deadline=None)
+@given(original=mixed)
+def test_a_word_that_is_cut_in_encoding_comes_back_exactly(kind, original):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cutting, "PIECE", 1)
+        patch.setattr(cutting, "LONGEST", 3)
+        assert TRAINED[kind].decode(TRAINED[kind].encode(original)) == original
 
 
 def test_a_text_is_cut_where_it_is_long(small_pieces):
@@ -134,3 +144,18 @@ def test_the_library_never_sees_a_long_text_at_once(monkeypatch):
     assert sum(seen) == len(line)
     assert max(seen) <= 66 * cutting.PIECE
     assert tokenizer.decode(ids) == line
+
+
+def test_training_sees_a_long_text_in_pieces_and_reads_it_once(monkeypatch):
+    monkeypatch.setattr(cutting, "PIECE", 50)
+    line = "lower low, " * 100 + "x" * 500
+    pieces = list(training_input.corpus(iter([line, "", "new"])))
+    assert "".join(pieces) == line + "new"
+    assert max(map(len, pieces)) <= 50
+
+
+def test_no_part_of_a_word_is_longer_than_a_word_may_be():
+    tokenizer = text.train_wordpiece(["a" * 1000, "b"], 2000)
+    assert max(len(token.removeprefix("##")) for token in tokenizer.vocabulary) == 100
+    assert tokenizer.tokens("a" * 100 + " b") == ["a" * 100, "b"]
+    assert tokenizer.tokens("a" * 101) == ["<unk>"]

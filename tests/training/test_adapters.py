@@ -211,7 +211,7 @@ def test_what_makes_no_sense_is_refused(tmp_path):
     with pytest.raises(ValueError, match="merge_adapter"):
         training.add_lora(model, 2)
     training.save_adapter(training.add_lora(make(), 3), tmp_path / "three")
-    with pytest.raises(ValueError, match="other|shape"):
+    with pytest.raises(ValueError, match=r"The rank in .* is 3"):
         training.load_adapter(model, tmp_path / "three")
     with pytest.raises(FileNotFoundError, match="save_adapter"):
         training.load_adapter(model, tmp_path / "missing")
