@@ -144,7 +144,7 @@ def attention_grid(
         queries: the words that ask.
         keys: the words that are looked at; the same ones when left out.
         title: the finding, over one table; several tables have their names.
-        allowed: True (queries, keys) where looking is allowed; the rest is hatched.
+        allowed: True (queries, keys) where looking is allowed, or such a table by name; the rest is hatched.
         digits: writes the weights with so many digits after the point; none when left out.
 
     Returns:
@@ -157,7 +157,7 @@ def attention_grid(
     keys = queries if keys is None else keys
     cell = 0.44 if digits is not None else min(0.34, 7.6 / len(keys) / len(tables))
     side = 0.35 + 0.085 * max(map(len, queries))
-    foot = 0.2 + 0.075 * max(map(len, keys))
+    foot = 0.2 + 0.064 * max(map(len, keys))
     panel = len(keys) * cell + 0.25
     sheet = Diagram(side + panel * len(tables), len(queries) * cell + foot + 0.62)
     bottom = foot + 0.1
@@ -166,7 +166,8 @@ def attention_grid(
         if table.shape != (len(queries), len(keys)):
             raise ValueError(f"{len(queries)} queries and {len(keys)} keys do not fit weights of shape {table.shape}.")
         x = side + number * panel
-        _weights(sheet, table, (x, bottom), cell, allowed, digits)
+        may = allowed.get(name) if isinstance(allowed, dict) else allowed
+        _weights(sheet, table, (x, bottom), cell, may, digits)
         sheet.text((x, bottom + len(queries) * cell + 0.22), name, align="left", size=11)
         for column, word in enumerate(keys):
             place = (x + (column + 0.5) * cell + 0.03, bottom - 0.07)

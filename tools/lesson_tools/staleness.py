@@ -130,7 +130,7 @@ def _passes_on(module: str, library: Path) -> dict[str, Origin] | None:
             bare = ast.Module([node], [])
             for alias, origin in zip(node.names, _imports(bare, library.name, module, True), strict=False):
                 names[alias.asname or alias.name] = origin
-        elif not _is_listing(node):
+        elif not isinstance(node, ast.Import) and not _is_listing(node):  # an import alone only registers
             return None
     return names
 

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # Exercises 10 · Attention
 #
-# Five exercises, each alone. They need NumPy and no training. Where the text says *predict*,
+# Five exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*,
 # write your guess down before you run anything.
 
 # %%
 import numpy as np
 
-from kerasllm.course import case, check
+from kerasllm.course import between, case, check
 
 # %% [markdown]
 # ## Exercise 1: one mask out of two rules
@@ -43,7 +43,8 @@ check(
         np.array([[True, False], [True, True]]),
         expect=np.array([[[1, 0], [1, 0]], [[1, 0], [1, 1]]], bool),
     ),
-    hint="np.tril gives the first rule. The second belongs to the keys, the last axis.",
+    nudge="There are two rules. To which axis of the result does each of them belong: queries or keys?",
+    hint="np.tril gives the first rule. The second belongs to the keys, the last axis: real[:, None, :].",
 )
 
 
@@ -93,6 +94,7 @@ check(
     case("a huge forbidden one", np.array([[0, 0, 2e3]]), np.array([[YES, YES, NO]]), expect=np.array([[0.5, 0.5, 0]])),
     case("a forbidden NaN", np.array([[np.nan, 1.0]]), np.array([[NO, YES]]), expect=np.array([[0.0, 1.0]])),
     case("two rows", np.zeros((2, 2)), np.array([[YES, NO], [YES, YES]]), expect=np.array([[1, 0], [0.5, 0.5]])),
+    nudge="In which order do you forbid, take the maximum and divide? What is the sum of an empty row?",
     hint="Forbid first, then subtract the largest allowed score; divide by 1 where the sum is 0.",
 )  # fmt: skip
 
@@ -149,7 +151,8 @@ check(
         2,
         expect=np.stack([numbers, -numbers]).reshape(2, 3, 2, 4).swapaxes(1, 2),
     ),
-    hint="Cut the last axis first; then change the order of the axes.",
+    nudge="Which numbers of a token belong to head 0? Print heads_apart(numbers, 2)[0, 0] and look.",
+    hint="Cut the last axis first: (batch, time, heads, d). Then change the order of the axes.",
 )
 
 
@@ -194,6 +197,7 @@ check(
     case("a quarter turn", np.array([1.0, 0.0]), 1, np.pi / 2, expect=np.array([0.0, 1.0])),
     case("two quarter turns", np.array([2.0, 1.0]), 2, np.pi / 2, expect=np.array([-2.0, -1.0])),
     case("60 degrees", np.array([2.0, 0.0]), 2, np.pi / 6, expect=np.array([1.0, np.sqrt(3)])),
+    nudge="Where does the point (1, 0) stand after a quarter turn? Try it on paper first.",
     hint="cos and sin of the angle; the sine has a minus in the first number only.",
 )
 q, k = np.array([1.0, 2.0]), np.array([0.5, -1.0])
@@ -252,7 +256,8 @@ check(
         expect=np.array([[0, 0, 1, 1], [0.841471, 0.00999983, 0.540302, 0.99995]]),
         tolerance=1e-5,
     ),
-    hint="Make the speeds, then the angles by an outer product of positions and speeds.",
+    nudge="How many speeds are there for d numbers, and which one is the first?",
+    hint="Make the d / 2 speeds, then the angles by an outer product of positions and speeds.",
 )
 
 
@@ -273,3 +278,62 @@ def position_table(length, d):
 # %% [markdown]
 # Row 0 is zeros and then ones. All rows have the same length, so no position is louder than
 # another. Try `position_table(2000, 64)`: are two of its rows ever equal?
+#
+# ## Experiment: how many numbers does a key need?
+#
+# A page holds 1,000 words with random keys of $d$ numbers, each of variance 1. The query *equals* the
+# key of word 0, so word 0 should be found. How much of the weight does it get? Write `weight_found`:
+# make the keys, take the first one as the query, divide the scores by $\sqrt d$, and return the mean
+# weight of word 0 over 100 such pages.
+#
+# *Predict* before you run the check: the weight with $d = 16$, with $d = 64$ and with $d = 256$. Only
+# the size changes. Then explain what you see. (The score of word 0 is about $d / \sqrt d$, and those of
+# the others have variance 1.)
+
+
+# %% tags=["answer"]
+def weight_found(d, words=1000):
+    """Returns the mean weight of the word that the query equals."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(100):
+        keys = rng.normal(size=(words, d))
+        scores = keys @ keys[0] / np.sqrt(d)
+        e = np.exp(scores - scores.max())
+        found.append(e[0] / e.sum())
+    return np.mean(found)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    weight_found,
+    case("16 numbers", 16, expect=between(0.03, 0.15)),
+    case("64 numbers", 64, expect=between(0.45, 0.75)),
+    case("256 numbers", 256, expect=between(0.97, 1.0)),
+    nudge="Is the query the key of word 0 itself? Are the scores divided by the root of d, once?",
+    hint="keys = rng.normal(size=(words, d)); scores = keys @ keys[0] / np.sqrt(d); softmax; the first weight.",
+)
+
+
+# %% tags=["wrong"]
+def weight_found(d, words=1000):
+    rng = np.random.default_rng(0)
+    keys = rng.normal(size=(words, d))
+    e = np.exp(keys @ keys[0] / d)  # divided twice
+    return e[0] / e.sum()
+
+
+# %% tags=["wrong"]
+def weight_found(d, words=1000):
+    rng = np.random.default_rng(0)
+    keys = rng.normal(size=(words, d))
+    e = np.exp(keys @ rng.normal(size=d) / np.sqrt(d))  # a query that equals no key
+    return e[0] / e.sum()
+
+
+# %% [markdown]
+# The right score grows as $\sqrt d$ and the noise does not, so a key of 16 numbers drowns among 1,000
+# others, and one of 256 numbers is always found. This is why the heads of large models keep 64 or 128
+# numbers each, however many heads there are.
