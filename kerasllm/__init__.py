@@ -13,8 +13,6 @@ before it:
     tasks        network + tokenizer + labels: strings in, answers out
     training     recipes, schedules, resuming, runs in a folder
     weights      files of weights, and the models that come with the package
-    devices      which device, which precision
-    serving      an HTTP API
     cli          the commands: kerasllm data, train, generate
 
 Below them all lies ``common`` (checks of arguments, files written whole); beside them ``course``, which only
@@ -26,7 +24,7 @@ __version__ = "0.1.0"
 
 _ROOMS = (
     *("common", "data", "text", "batches", "layers", "models", "generation", "evaluation", "tasks"),
-    *("training", "weights", "devices", "serving", "cli", "course"),
+    *("training", "weights", "cli", "course"),
 )
 
 

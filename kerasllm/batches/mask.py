@@ -78,6 +78,8 @@ def masked(
 class Masked(Padded):
     """The batches of `masked` as NumPy arrays: a function of the batch's number."""
 
+    weighted = True
+
     def __init__(
         self,
         ids: Sequence[Sequence[int]],

@@ -93,6 +93,7 @@ class Packed(RowBatches):
             raise ValueError("There is nothing to learn from: no document has two ids.")
         self.windows = fitted(self.pieces[:, 2] - self.pieces[:, 1], context)
         super().__init__([context] * len(self.windows), **order)
+        self.windows.append([])
 
     def batch(self, step: int):
         chosen, _ = self.chosen(step)

@@ -67,7 +67,9 @@ def padded(
         as_dict: whether the inputs are a dictionary: "ids", "mask" (True at a text's ids), "segment_ids" (1 there, 0
             at padding) and "positions" (counted from the text's first id), all (batch, time).
         shard: (index, count): this host is number `index` of `count` hosts, and gets its part of each batch. The
-            parts of a batch, one after the other, are the batch that one host alone would get.
+            parts of a batch, one after the other, are the batch that one host alone would get. (A last batch that
+            the hosts cannot share equally is refused here, and filled up with rows of weight 0 in the feeds with
+            weights.)
 
     Returns:
         A feed, which `fit`, `evaluate` and `predict` take on every backend of Keras. Its elements are
@@ -126,6 +128,8 @@ def tagged(
 class Padded(RowBatches):
     """The batches of `padded` as NumPy arrays: a function of the batch's number."""
 
+    weighted = False
+
     def __init__(
         self,
         ids: Sequence[Sequence[int]],
@@ -143,6 +147,7 @@ class Padded(RowBatches):
         self.rows = checked_rows("ids", ids, max_length)
         self.labels = _labels(labels, len(self.rows))
         super().__init__([len(row) for row in self.rows], max_length, **order)
+        self.rows.append(self.rows[0][:0])
 
     def batch(self, step: int):
         chosen, bucket = self.chosen(step)
@@ -166,6 +171,8 @@ class Padded(RowBatches):
 class Tagged(Padded):
     """The batches of `tagged` as NumPy arrays: a function of the batch's number."""
 
+    weighted = True
+
     def __init__(self, ids, tags: Sequence[Sequence[int]], **options):
         ids, self.tags = checked_rows("ids", ids), checked_rows("tags", tags)
         if len(self.tags) != len(ids):
@@ -174,7 +181,7 @@ class Tagged(Padded):
             if len(tag) != len(text):
                 raise ValueError(f"Text {place} has {len(text)} ids and {len(tag)} tags. Give one tag an id.")
         super().__init__(ids, **options)
-        self.tags = [tag[:length] for tag, length in zip(self.tags, self.lengths, strict=True)]
+        self.tags = [tag[:length] for tag, length in zip([*self.tags, self.tags[0][:0]], self.lengths, strict=True)]
 
     def batch(self, step: int):
         chosen, bucket = self.chosen(step)

@@ -90,6 +90,8 @@ class Paired(RowBatches):
             raise ValueError(f"There are {len(self.sources)} sources and {len(self.targets)} targets. Give one each.")
         sides = np.array([[len(row) for row in self.sources], [len(row) - 1 for row in self.targets]])  # (2, pairs)
         super().__init__(sides.max(0), max_length, **order)
+        self.sources.append(self.sources[0][:0])
+        self.targets.append(self.targets[0][:1])
         if isinstance(order.get("buckets"), Iterable) or (order.get("buckets") is None and max_length):
             self.sides = [(bucket, bucket) for bucket in self.buckets]
         else:

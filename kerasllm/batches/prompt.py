@@ -84,11 +84,12 @@ class Prompted(RowBatches):
             raise ValueError(f"There are {len(prompts)} prompts and {len(replies)} replies. Give one each.")
         for place, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
             _check_row(place, prompt, reply, max_length)
-        self.replies = np.array([len(reply) for reply in replies])
+        self.replies = np.array([*map(len, replies), 0])
         # One more than the inputs: they are all but the last id, the targets all but the first.
         most = max_length and max_length + 1
         self.rows = [np.concatenate(both)[-most if most else None :] for both in zip(prompts, replies, strict=True)]
         super().__init__([len(row) - 1 for row in self.rows], max_length, **order)
+        self.rows.append(self.rows[0][:1])
 
     def batch(self, step: int):
         chosen, bucket = self.chosen(step)

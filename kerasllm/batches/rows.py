@@ -31,17 +31,20 @@ class RowBatches(Batches):
     Batch k is batch ``k % steps_per_epoch`` of epoch ``k // steps_per_epoch``.
 
     Args:
-        lengths: the length of each row.
+        lengths: the length of each row. What the rows are made of needs one more at its end, which is empty.
         max_length: without `buckets`, the length of every batch.
         order: see `Order`.
 
     Attributes:
+        count: how many rows there are.
+        lengths: their lengths, and that of the empty row, 0.
         buckets: the lengths that batches may have.
         batch_rows: rows of a batch on this host, None when one is smaller.
         time: the length of every batch, None when they differ.
     """
 
     what = "texts"  # what the rows are, for messages
+    weighted = True  # whether a batch has weights, so that hosts can fill it up with empty rows
 
     def __init__(
         self,
@@ -58,21 +61,22 @@ class RowBatches(Batches):
         drop_remainder: bool = False,
         shard: tuple[int, int] | None = None,
     ):
-        self.lengths = np.asarray(lengths)
-        if not len(self.lengths):
+        self.count = len(lengths)
+        if not self.count:
             raise ValueError("There is no text to make batches of: ids is empty.")
         self.batch_size = whole_number("batch_size", batch_size)
         self.seed = whole_number("seed", seed, least=0)
         self.shuffle = shuffle
         self.shard = checked_shard(shard, self.batch_size)
-        self.buckets = _buckets(buckets, self.lengths, max_length)
-        checked_batch(self.what, self.batch_size, len(self.lengths), self.buckets[-1], shuffle)
-        full, rest = divmod(len(self.lengths), self.batch_size)
+        self.buckets = _buckets(buckets, np.asarray(lengths), max_length)
+        self.lengths = np.append(lengths, 0).astype("int64")  # number -1 is an empty row
+        checked_batch(self.what, self.batch_size, self.count, self.buckets[-1], shuffle)
+        full, rest = divmod(self.count, self.batch_size)
         self.steps_per_epoch = full + bool(rest and not drop_remainder)
         if not self.steps_per_epoch:
             raise ValueError(
-                f"{len(self.lengths)} {self.what} fill no batch of {self.batch_size}, and drop_remainder leaves the "
-                f"rest out. Take batch_size={len(self.lengths)} or less."
+                f"{self.count} {self.what} fill no batch of {self.batch_size}, and drop_remainder leaves the "
+                f"rest out. Take batch_size={self.count} or less."
             )
         self._check_rest(0 if drop_remainder else rest)
         self._set_reading(epochs, start_epoch, start_step)
@@ -81,7 +85,7 @@ class RowBatches(Batches):
         self._plans = {}
 
     def _check_rest(self, rest: int) -> None:
-        if rest % self.shard[1]:
+        if rest % self.shard[1] and not self.weighted:
             raise ValueError(
                 f"The last batch has {rest} {self.what}, which {self.shard[1]} hosts cannot share equally. Leave it "
                 f"out with drop_remainder=True, or give a number of {self.what} that the hosts can share."
@@ -102,7 +106,7 @@ class RowBatches(Batches):
         self.first += whole_number("start_step", start_step, least=0, most=left - 1)
 
     def chosen(self, step: int) -> tuple[np.ndarray, int]:
-        """The rows of batch `step`, those of all hosts, and the place of their bucket."""
+        """The rows of batch `step`, those of all hosts (-1 is an empty one), and the place of their bucket."""
         epoch, place = divmod(step, self.steps_per_epoch)
         return self._plan(epoch if self.shuffle else 0)[place]
 
@@ -115,13 +119,13 @@ class RowBatches(Batches):
         return plan
 
     def _in_order(self) -> list[tuple[np.ndarray, int]]:
-        places = np.arange(len(self.lengths))
+        places = np.arange(self.count)
         batches = [places[start : start + self.batch_size] for start in places[:: self.batch_size]]
-        return [(batch, self._bucket(batch)) for batch in batches[: self.steps_per_epoch]]
+        return [(self._shared(batch), self._bucket(batch)) for batch in batches[: self.steps_per_epoch]]
 
     def _shuffled(self, epoch: int) -> list[tuple[np.ndarray, int]]:
         random = np.random.default_rng((self.seed, epoch))
-        order = random.permutation(len(self.lengths))
+        order = random.permutation(self.count)
         bucket = np.searchsorted(self.buckets, self.lengths[order])
         batches, rest = [], order[:0]
         for place in range(len(self.buckets)):
@@ -132,8 +136,12 @@ class RowBatches(Batches):
             rest = rows[full:]
         batches = [batches[place] for place in random.permutation(len(batches))]
         if len(batches) < self.steps_per_epoch:
-            batches.append((rest, self._bucket(rest)))
+            batches.append((self._shared(rest), self._bucket(rest)))
         return batches
+
+    def _shared(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of a batch, filled up with the empty one until the hosts can share it."""
+        return np.append(rows, np.full(-len(rows) % self.shard[1], -1, rows.dtype))
 
     def _bucket(self, rows: np.ndarray) -> int:
         return int(np.searchsorted(self.buckets, self.lengths[rows].max()))

@@ -20,7 +20,7 @@ def needed(module: str, extra: str) -> ModuleType:
         ImportError: if it is not installed; the message has the command that installs it.
 
     Example:
-        >>> needed("no_such_library", "data")
+        >>> needed('no_such_library', 'data')
         Traceback (most recent call last):
         ImportError: This needs no_such_library, which is not installed: pip install "kerasllm[data]"
     """

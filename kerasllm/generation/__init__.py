@@ -29,7 +29,9 @@ and `mask` True on the prompts, which are `length` tokens long:
     sampler(next_token, ids, cache, length, mask, hidden_states=hidden, model=model)
 """
 
+import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.generation.generating import generate, stream
 from kerasllm.generation.samplers import Beam, Greedy, Sampling
+from kerasllm.generation.session import Reply, Session
 
-__all__ = ["Beam", "Greedy", "Sampling", "generate", "stream"]
+__all__ = ["Beam", "Greedy", "Reply", "Sampling", "Session", "generate", "stream"]

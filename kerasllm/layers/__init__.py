@@ -3,6 +3,7 @@
 What Keras has already is used from there: `keras.layers.LayerNormalization`, `RMSNormalization`, `ReversibleEmbedding`.
 """
 
+import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 import kerasllm.optimizers  # noqa: F401  (the file of a compiled model names its classes)
 from kerasllm.layers.attention import MultiHeadAttention, allowed_pairs
 from kerasllm.layers.cache import Cache, ContextCache

@@ -14,6 +14,9 @@
 | `train_wordpiece`   | a frequent part of a word          | the words, spaces guessed |
 | `train_words`       | a word; a character in Chinese     | the words, spaces guessed |
 
+A tokenizer.json of others is read with what stands beside it: `Tokenizer.load(folder)` knows then which tokens begin
+and end a text or a turn, and what to pad with.
+
 Importing this module loads neither Keras nor TensorFlow.
 """
 

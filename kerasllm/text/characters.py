@@ -23,7 +23,7 @@ class CharacterTable:
 
     def __init__(
         self, vocabulary: dict[str, int], normalizer: tokenizers.normalizers.Normalizer | None, unknown_id: int | None
-    ):
+    ) -> None:
         self.normalizer = normalizer
         self.unknown_id = unknown_id
         self.table = np.full(0x110000, -1, "int32")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 
-def check_text(text, place: int) -> None:
+def check_text(text: Any, place: int) -> None:
     """Raise for what is no Unicode text.
 
     Args:
@@ -31,7 +32,7 @@ def check_text(text, place: int) -> None:
         ) from None
 
 
-def check_texts(texts, one: str = "Put it into a list: [text].") -> None:
+def check_texts(texts: Any, one: str = "Put it into a list: [text].") -> None:
     """Raise for what is no collection of texts although Python would go through it, or fail at it with a riddle.
 
     Args:

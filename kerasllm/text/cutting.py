@@ -19,6 +19,7 @@ _LETTERS = rf"[\p{{L}}\p{{M}}\p{{N}}_&&[^{UNSPACED}]]"
 _WORD = rf"[{UNSPACED}]\p{{M}}*|{_LETTERS}+(?:['’]{_LETTERS}+)*|[^\s]"
 
 PIECE = 1 << 16  # characters
+LONGEST = 1 << 20  # characters without an end of a word that stay together, for the same ids as from the whole text
 # A place where both ways below end a word, whatever follows: white space behind anything else, or one of these signs
 # behind a letter. Only characters of which all versions of Unicode say the same.
 _END = re.compile(r"\S(?=[ \t\r\n\u3000])|[A-Za-z0-9\u4e00-\u9fff](?=[,.;:!?，。、；：！？])")
@@ -36,7 +37,10 @@ def by_words() -> pre_tokenizers.PreTokenizer:
 
 
 def can_be_cut(backend: tokenizers.Tokenizer) -> bool:
-    """Whether the ids of a text are those of its pieces, one behind the other: proved for the two ways above."""
+    """Whether the ids of a text are those of its pieces, one behind the other: so it is in the two ways above.
+
+    In a word longer than `LONGEST` they may differ where it is cut. Its bytes, and so the decoded text, stay the same.
+    """
     if not all(token.special for token in backend.get_added_tokens_decoder().values()):
         return False  # a token with a space inside
     if not (backend.normalizer is None or isinstance(backend.normalizer, normalizers.Lowercase)):
@@ -52,7 +56,7 @@ def pieces_of(text: str, *, whole_words: bool) -> Iterator[str]:
 
     Args:
         text: the text.
-        whole_words: whether a piece becomes longer than `PIECE` rather than being cut inside a word.
+        whole_words: whether a piece becomes longer than `PIECE`, up to `LONGEST`, rather than being cut inside a word.
 
     Yields:
         The pieces; one, the text itself, when it has at most `PIECE` characters.
@@ -65,8 +69,8 @@ def pieces_of(text: str, *, whole_words: bool) -> Iterator[str]:
     while len(text) - start > PIECE:
         end = _last_end(text, start, start + PIECE)
         if end is None and whole_words:
-            after = _END.search(text, start + PIECE)
-            end = after.end() if after else len(text)
+            after = _END.search(text, start + PIECE, start + LONGEST)
+            end = after.end() if after else min(start + LONGEST, len(text))
         end = end or start + PIECE
         yield text[start:end]
         start = end

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 
@@ -135,14 +136,18 @@ def roles_beside(folder: Path, backend: tokenizers.Tokenizer) -> Roles:
 
 
 def with_special(backend: tokenizers.Tokenizer, roles: Roles) -> tokenizers.Tokenizer:
-    """A copy in which the tokens with a role are special, where they are no ordinary text."""
+    """The tokenizer, or a copy in which the tokens with a role are special, where they are no ordinary text."""
+    added = {token.content: token.special for token in backend.get_added_tokens_decoder().values()}
+    names = [token for token in roles.tokens.values() if token is not None and not added.get(token, False)]
+    # Brackets around it, and in the vocabulary: as files made from SentencePiece have "</s>".
+    bracketed = [token for token in names if token[:1] + token[-1:] in ("<>", "[]")]
+    missing = [
+        token for token in names if token in added or (token in bracketed and backend.token_to_id(token) is not None)
+    ]
+    if not missing:
+        return backend
     copy = tokenizers.Tokenizer.from_str(backend.to_str())
-    added = {token.content: token.special for token in copy.get_added_tokens_decoder().values()}
-    for token in roles.tokens.values():
-        if token is not None and not added.get(token, False):
-            bracketed = token[:1] + token[-1:] in ("<>", "[]")
-            if token in added or (bracketed and copy.token_to_id(token) is not None):
-                copy.add_special_tokens([token])
+    copy.add_special_tokens(missing)
     return copy
 
 
@@ -165,7 +170,7 @@ def _content(path: Path) -> dict:
     return content
 
 
-def _token(value, key: str, where) -> str | None:
+def _token(value: Any, key: str, where: object) -> str | None:
     if isinstance(value, dict):
         value = value.get("content")
     if value is not None and not isinstance(value, str):
@@ -194,11 +199,11 @@ def _ids(content: dict, key: str, path: Path, backend: tokenizers.Tokenizer) -> 
     return found
 
 
-def _id(value, key: str, where) -> int:
+def _id(value: Any, key: str, where: object) -> int:
     return whole_number(f"{key} in {where}", value, 0, (1 << 32) - 1)
 
 
-def _template(value, where) -> str | None:
+def _template(value: Any, where: object) -> str | None:
     """One template, or the one called "default" of a list of them."""
     if isinstance(value, list):
         named = {one.get("name"): one.get("template") for one in value if isinstance(one, dict)}

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -63,7 +64,7 @@ class Tokenizer:
         '你好 <eos>'
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, pad: str | None = None, roles: Roles | None = None):
+    def __init__(self, backend: tokenizers.Tokenizer, pad: str | None = None, roles: Roles | None = None) -> None:
         if not isinstance(backend, tokenizers.Tokenizer):
             raise TypeError(
                 f"backend must be a tokenizers.Tokenizer, not {backend!r:.60} ({type(backend).__name__}). "
@@ -287,7 +288,7 @@ class Tokenizer:
             roles = roles_beside(path.parent, backend)
         return cls(backend, pad, roles)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return Tokenizer.from_json, (self.to_json(),)
 
     def __repr__(self) -> str:
@@ -346,7 +347,7 @@ class Tokenizer:
         return ids
 
 
-def check_tokenizer(value, name: str = "tokenizer") -> Tokenizer:
+def check_tokenizer(value: Any, name: str = "tokenizer") -> Tokenizer:
     """`value`, if it is a `Tokenizer`.
 
     Args:

@@ -1,5 +1,6 @@
 """What surrounds a training run: recipes, schedules, callbacks, adapters, weights of classes, fast paths."""
 
+import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.optimizers import AdamW, WarmupLinear
 from kerasllm.training.adapters import add_lora, load_adapter, merge_adapter, save_adapter
 from kerasllm.training.callbacks import ProgressLine

@@ -9,6 +9,7 @@ Such a file holds numbers and text, no code: it is safe to open one of a strange
 other way; it also holds the optimizer.
 """
 
+import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.weights.safetensors_file import load_safetensors, read_metadata, save_safetensors
 from kerasllm.weights.shipped import folder_of, pretrained
 

@@ -1,4 +1,7 @@
-"""Which weights a model of some settings would have, found out before any memory is taken for them."""
+"""A model from settings: which weights it would have, before memory is taken, and then with its weights at once.
+
+The one file of this room that uses what Keras does not promise: `_flatten_layers` and `_initializer`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
 LARGEST = 2**24  # no size of a known model is larger: contexts end at 10 million, vocabularies at 300,000
 SPARE = 100
@@ -146,6 +150,38 @@ def rehearse(
 
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(play).result()
+
+
+def make_with(
+    cls: type[keras.Model], settings: dict, build: dict | None, values: Mapping[str, Callable[[], np.ndarray]]
+) -> keras.Model:
+    """What `make` gives, each weight made from its value: no random numbers are drawn and nothing is held twice.
+
+    Args:
+        cls: a class of models.
+        settings: what its `get_config` returned.
+        build: what its `get_build_config` returned.
+        values: from the name of a weight to a function that brings its value.
+
+    Returns:
+        A model. A weight without a value has its initial one.
+
+    Raises:
+        ValueError: if it cannot be made.
+    """
+    with keras.StatelessScope():  # Keras gives the variables their numbers at its end
+        model = make(cls, settings, build)
+        for name, variable in named(model).items():
+            if name in values:
+                variable._initializer = _initializer(values[name])
+    return model
+
+
+def _initializer(value: Callable[[], np.ndarray]):
+    def initializer(shape, dtype=None) -> np.ndarray:
+        return value().reshape(shape).astype(dtype, copy=False)
+
+    return initializer
 
 
 @contextmanager

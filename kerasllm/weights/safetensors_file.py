@@ -17,7 +17,7 @@ from kerasllm.weights.rehearsal import (
     Weight,
     check_sizes,
     described,
-    make,
+    make_with,
     named,
     parse_settings,
     rehearse,
@@ -71,8 +71,10 @@ def save_safetensors(
     choice("dtype", dtype, (*DTYPES, None))
     metadata = _checked(metadata)
     name = _registered_name(type(model))
-    if not model.weights:
-        raise ValueError(f"{name} has no weights yet. Build it: model.build((None, None)), or call it once.")
+    if not (model.built and model.weights):
+        raise ValueError(
+            f"{name} has no weights yet, or not all. Build it: model.build((None, None)), or call it once."
+        )
     facts = {"format": str(FORMAT), "class": name, **_settings_of(model, name)}
     variables = named(model)
     whole = {_layer(place) for place, weight in variables.items() if not keras.backend.is_float_dtype(weight.dtype)}
@@ -113,13 +115,15 @@ def load_safetensors(path: str | os.PathLike, into: keras.Model | None = None, p
         True
     """
     with read_tensors(path) as (tensors, metadata):
-        model = _made(path, tensors, metadata) if into is None else into
-        variables = named(model)
-        _compare(path, tensors, described(model), partial and into is not None)
-        for name, tensor in tensors.items():
-            # One tensor at a time is in memory beside the model.
+        if into is None:
+            model = _made(path, tensors, metadata)
+            _compare(path, tensors, described(model))  # names that Keras made up differ from those of the rehearsal
+            return model
+        variables = named(into)
+        _compare(path, tensors, described(into), partial)
+        for name, tensor in tensors.items():  # one at a time is in memory beside the model
             variables[name].assign(tensor.read().astype(str(variables[name].dtype), copy=False))
-    return model
+        return into
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, str]:
@@ -161,7 +165,7 @@ def _settings_of(model: keras.Model, name: str) -> dict[str, str]:
         }
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
-            f"The settings of {name} cannot be stored: {error} Let get_config() return text, finite numbers, lists "
+            f"The settings of {name} cannot be stored: {error}. Let get_config() return text, finite numbers, lists "
             "and dictionaries; keras.saving.serialize_keras_object turns a layer into one."
         ) from error
     own = described(model)
@@ -184,13 +188,13 @@ def _compare_copy(name: str, own: dict[str, Weight], copy: dict[str, Weight]) ->
         place = next(one for one, other in zip(own, copy, strict=True) if one != other)
         raise ValueError(f"{place}: Keras made up a name in it, the next model has another. Give the layer name=...")
     missing, extra = [one for one in copy if one not in own], [one for one in own if one not in copy]
-    if missing:
+    if missing and not extra:
         what = f"this one lacks {_some(missing)}. Build it before: model.build((None, None)), or call it once."
-    elif extra:
+    elif extra and not missing:
         what = f"that has no {_some(extra)}. What was added (LoRA, quantize) must be in get_config()."
     else:
-        wrong = [f"{one} ({own[one]}, not {copy[one]})" for one in own if own[one] != copy[one]]
-        what = f"that has another {_some(wrong)}. Let get_config() return every argument, with its value."
+        wrong = [f"{one} ({own[one].shape} {own[one].dtype})" for one in own if own[one] != copy.get(one)]
+        what = f"that has no {_some(wrong)}. Let get_config() return every argument, with its value."
     raise ValueError(f"{name} could not be loaded again: its get_config() makes another model, and {what}")
 
 
@@ -251,7 +255,7 @@ def _made(path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> keras.M
         check_sizes([settings, build], _elements(tensors))
         (expected,) = rehearse(cls, settings, build, tensors=len(tensors))
         _compare(path, tensors, expected)
-        return make(cls, settings, build)
+        return make_with(cls, settings, build, {name: tensor.read for name, tensor in tensors.items()})
     except MisfitError:
         raise
     except ValueError as error:

@@ -133,11 +133,11 @@ def _tensor(path, file, name: str, entry: dict, base: int) -> Tensor:
 
     def read() -> np.ndarray:
         start, end = entry["data_offsets"]
-        array = np.empty((end - start) // np.dtype(dtype).itemsize, dtype)
+        numbers = np.empty(end - start, "uint8")
         file.seek(base + start)
-        if file.readinto(array.view("uint8")) < end - start:
+        if file.readinto(numbers) < end - start:
             raise ValueError(f"{path} ends in the middle of {shown(name)}: it was changed meanwhile. Bring it anew.")
-        return array.reshape(shape)
+        return numbers.view(dtype).reshape(shape)
 
     return Tensor(dtype, shape, read)
 

@@ -24,7 +24,7 @@ def rows(count: int, seed: int, least: int = 1, most: int = 9) -> list[list[int]
 IDS, OTHERS = rows(22, 0), rows(22, 1)
 TAGS = [[number % 5 - 1 for number in row] for row in IDS]
 LABELS = np.arange(22) % 3
-TOKENS = (np.arange(23 * 5 + 3) ** 2 % 8 + 4).astype("uint16")
+TOKENS = (np.arange(22 * 9 + 3) ** 2 % 8 + 4).astype("uint16")
 
 
 def cases() -> dict:
@@ -39,7 +39,7 @@ def cases() -> dict:
         "tagged": (batches.tagged, pad.Tagged, {"ids": IDS, "tags": TAGS}),
         "paired": (batches.paired, pair.Paired, {"sources": IDS, "targets": OTHERS, "start_id": 1, "end_id": 2}),
         "masked": (batches.masked, mask.Masked, {"ids": IDS, **hiding}),
-        "prompted": (batches.prompted, prompt.Prompted, {"prompts": IDS, "replies": OTHERS}),
+        "prompted": (batches.prompted, prompt.Prompted, {"prompts": IDS, "replies": OTHERS, "max_length": 12}),
         "packed": (batches.packed, pack.Packed, {"documents": IDS + OTHERS, "context": 12}),
     }
 
@@ -49,16 +49,14 @@ def feeds(batch_size: int = 4, **order) -> dict:
     from kerasllm import batches
 
     made = {
-        name: functools.partial(function, **arguments, batch_size=batch_size, shuffle=True, seed=5, **order)
+        name: functools.partial(function, **arguments, batch_size=batch_size, shuffle=True, **({"epochs": 1} | order))
         for name, (function, _, arguments) in cases().items()
     }
 
     def windows(epochs=1, start_epoch=0, start_step=0, drop_remainder=True, **arguments):
         steps = 5 * epochs - start_step
         start = 5 * start_epoch + start_step
-        return batches.windows(
-            TOKENS, context=5, batch_size=batch_size, seed=5, start_step=start, steps=steps, **arguments
-        )
+        return batches.windows(TOKENS, context=9, batch_size=batch_size, start_step=start, steps=steps, **arguments)
 
     return made | {"windows": functools.partial(windows, **order)}
 
@@ -80,20 +78,25 @@ def fingerprint(feed) -> str:
 
 
 def model_for(feed):
-    """A small model that reads every input of the feed, with the same weights each time."""
+    """A small model that reads every input of the feed; feeds with equal inputs share one, compiled once."""
+    batch = next(iter(feed.as_numpy_iterator()))
+    named = batch[0] if isinstance(batch[0], dict) else {"ids": batch[0]}
+    return small_model(tuple((name, array.dtype.name) for name, array in named.items()), batch[1].ndim == 1)
+
+
+@functools.cache
+def small_model(named: tuple[tuple[str, str], ...], one_label: bool):
     import keras
     from keras import layers
 
-    batch = next(iter(feed.as_numpy_iterator()))
-    named = batch[0] if isinstance(batch[0], dict) else {"ids": batch[0]}
     keras.utils.set_random_seed(3)
-    inputs = [keras.Input((None,), name=name, dtype=array.dtype.name) for name, array in named.items()]
+    inputs = [keras.Input((None,), name=name, dtype=dtype) for name, dtype in named]
     texts = [layers.Embedding(24, 4)(one) for one in inputs if one.dtype == "int32"]
-    if "source_ids" in named:  # its length is another one
+    if inputs[0].name == "source_ids":  # its length is another one
         source = layers.GlobalAveragePooling1D()(texts[0])
         texts = [texts[1] + layers.Reshape((1, 4))(source)]
     x = layers.add(texts) if len(texts) > 1 else texts[0]
-    x = layers.GlobalMaxPooling1D()(x) if batch[1].ndim == 1 else x
+    x = layers.GlobalMaxPooling1D()(x) if one_label else x
     model = keras.Model(inputs, layers.Dense(SIZE)(x))
     model.compile(keras.optimizers.SGD(0.3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
@@ -129,5 +132,11 @@ if __name__ == "__main__":
         sys.modules["tensorflow"] = None  # what `import tensorflow` finds where it is not installed
     import keras
 
-    result = {name: trained(make) for name, make in feeds(drop_remainder=True).items()}
-    json.dump({"backend": keras.backend.backend(), "feeds": result}, sys.stdout)
+    made = feeds(drop_remainder=True)
+    result = {"backend": keras.backend.backend(), "feeds": {name: trained(make) for name, make in made.items()}}
+    try:
+        feed = made["padded"](epochs=3)
+        model_for(feed).fit(feed, verbose=0)  # without shuffle=False
+    except ValueError as error:
+        result["refused"] = str(error)
+    json.dump(result, sys.stdout)

@@ -457,7 +457,7 @@ BAD = [
     (ValueError, "2 seeds for 1", ([0],), {"sampler": Sampling(), "seed": [1, 2]}),
     (ValueError, "seed.*-3", ([0],), {"seed": -3}),
     (TypeError, "id_of", ([0],), {"stop_tokens": ["a"]}),
-    (ValueError, "tokens, the model 6", ("a",), {"tokenizer": CHARACTERS}),
+    (ValueError, "tokens, the model only 6", ("a",), {"tokenizer": CHARACTERS}),
 ]
 
 

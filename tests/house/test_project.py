@@ -1,18 +1,24 @@
 """What the project promises as a whole: contracts of the house, cheap import, a README that is true."""
 
+import ast
 import re
 import subprocess
 import sys
-import zipfile
-from importlib import metadata
+import tomllib
 from pathlib import Path
 
 import build_lessons as builder
 import pytest
 from packaging.requirements import Requirement
 
+import kerasllm
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
+PACKAGE = ROOT / "kerasllm"
+TREES = {path: ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+SOURCES = "\n".join(path.read_text("utf-8") for path in TREES)
+NEEDED = re.compile(r'\bneeded\("(\w+)"')  # what `kerasllm.common.extras` imports
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "benchmarks").glob("*.md"))]
 
 WATCHED_IMPORT = """
@@ -71,23 +77,102 @@ def test_constraints_pin_every_requirement_inside_its_range():
         assert specifier.version in wanted.specifier, f"{wanted} is not {specifier.version}"
 
 
-def test_the_package_needs_nothing_that_a_student_does_not_get():
-    ours = {Requirement(line).name for line in metadata.requires("kerasllm") or []}
-    installed = {distribution.name.lower() for distribution in metadata.distributions()}
-    assert ours <= installed
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
-@pytest.mark.network
-def test_wheel_carries_the_catalogue_the_cards_and_the_trained_model(tmp_path):
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT]
-    subprocess.run(command, check=True, capture_output=True)
-    [wheel] = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"kerasllm/py.typed", "kerasllm/_datasets/catalog.toml"} <= names
-    assert {f"kerasllm/_datasets/{card.name}" for card in (ROOT / "datasets").glob("*.md")} <= names
-    trained = {"model.safetensors", "tokenizer.json", "settings.json", "log.csv", "README.md"}
-    assert {f"kerasllm/_checkpoints/king-james-gpt/{file}" for file in trained} <= names
-    assert not any(name.startswith(("tests/", "lessons/", "tools/")) for name in names)
+def test_constraints_pin_what_the_package_and_the_extras_of_a_student_need():
+    pins = {pin.name.lower(): pin for pin in requirements("constraints.txt")}
+    extras = project()["optional-dependencies"]
+    [chosen] = re.findall(r"^-e \.\[(.+)\]$", (ROOT / "requirements.txt").read_text("utf-8"), re.M)
+    wanted = [Requirement(line) for name in chosen.split(",") for line in extras[name]]
+    wanted += [Requirement(line) for line in project()["dependencies"] + extras["tensorflow"] + extras["jax"]]
+    for one in wanted:
+        if one.name != "kerasllm":
+            [specifier] = pins[one.name.lower()].specifier
+            assert specifier.version in one.specifier, f"{one} is not {specifier.version}"
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """The names of the packages that a module imports, wherever in it."""
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.split(".")[0] for name in names}
+
+
+def test_the_package_declares_what_it_imports_and_imports_what_it_declares():
+    distributions = {"sklearn": "scikit-learn", "charset_normalizer": "charset-normalizer", "IPython": "ipython"}
+    with_keras = {"h5py", "ml_dtypes"}
+    used = set().union(*(imported(tree) for tree in TREES.values())) | set(NEEDED.findall(SOURCES))
+    used = {distributions.get(name, name) for name in used - sys.stdlib_module_names - with_keras - {"kerasllm"}}
+    extras = project()["optional-dependencies"]
+    declared = {Requirement(line).name for line in sum(extras.values(), project()["dependencies"])} - {"kerasllm"}
+    assert used == declared
+
+
+def test_the_map_of_the_package_has_every_room_in_the_order_of_the_contract():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]
+    order = [name.strip("()") for name in reversed(contract["layers"])]
+    rooms = [path.parent.name for path in (ROOT / "kerasllm").glob("*/__init__.py")]
+    assert set(rooms) == set(kerasllm._ROOMS)
+    in_order = [name for name in kerasllm._ROOMS if name in order]
+    assert in_order == [name for name in order if name in in_order]
+    for room in kerasllm._ROOMS:
+        assert room in kerasllm.__doc__
+        assert room in dir(kerasllm)
+    with pytest.raises(AttributeError, match="Its rooms: common, data, text"):
+        kerasllm.attic  # noqa: B018
+
+
+def test_a_room_is_loaded_when_it_is_named():
+    code = "import sys, kerasllm; before = set(sys.modules); kerasllm.text.clean; print('kerasllm.text' in before)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout == "False\n"
+
+
+# Contracts of the code itself --------------------------------------------------------------------
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def code_lines(function: ast.FunctionDef) -> int:
+    """The lines of a function without its docstring, which is for the reader of the manual."""
+    docstring = ast.get_docstring(function, clean=False)
+    return function.end_lineno - function.lineno + 1 - (len(docstring.splitlines()) if docstring else 0)
+
+
+@pytest.mark.parametrize("path", TREES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_is_short_and_says_what_it_is(path):
+    tree = TREES[path]
+    assert len(path.read_text("utf-8").splitlines()) < 400
+    long = {function.name: code_lines(function) for function in functions(tree) if code_lines(function) > 60}
+    assert not long
+    assert ast.get_docstring(tree) or path.name == "plots.py"
+    shadows = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == path.stem]
+    assert not shadows, "a function has the name of its module, and hides it where both are imported"
+
+
+def private_of_others(tree: ast.AST) -> list[str]:
+    """What a module reads of Keras that Keras may change at any time: `keras.src`, names with an underscore."""
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    own |= {node.attr for node in attributes if isinstance(node.ctx, ast.Store)}
+    found = [
+        ast.unparse(node)
+        for node in attributes
+        if (re.match("_[^_]", node.attr) and node.attr not in own) or ast.unparse(node) == "keras.src"
+    ]
+    sources = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    sources += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    return found + [name for name in sources if name.startswith("keras.src")]
+
+
+def test_private_api_of_keras_is_in_one_file():
+    every = {path.relative_to(PACKAGE).as_posix(): private_of_others(tree) for path, tree in TREES.items()}
+    found = {path: names for path, names in every.items() if names and path != "training/fast.py"}
+    assert not found
 
 
 def commands(document: Path) -> list[str]:

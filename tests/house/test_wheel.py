@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -122,7 +123,17 @@ def test_what_needs_an_extra_names_it(stranger, tmp_path, code, extra):
     )
 
 
-@pytest.mark.parametrize("room", ["layers", "batches", "models", "generation", "training", "weights"])
+ROOMS_WITH_KERAS = sorted(
+    {
+        path.parent.name
+        for path in (ROOT / "kerasllm").glob("*/*.py")
+        if re.search("^import keras$", path.read_text("utf-8"), re.M)
+    }
+    - {"common"}
+)
+
+
+@pytest.mark.parametrize("room", ROOMS_WITH_KERAS)
 def test_without_the_backend_a_room_says_what_to_install_or_to_set(stranger, tmp_path, room):
     code = f"import kerasllm.{room}"
     last = stranger("-c", code, folder=tmp_path, hidden="tensorflow jax torch", backend="tensorflow").stderr.strip()

@@ -1,7 +1,6 @@
 """The cases of the battery: one entry a layer or model, shared by every test in test_layers.py."""
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kerasllm import models, text
+from kerasllm import models
 from kerasllm.layers import (
     FeedForward,
     LearnedPositions,
@@ -23,9 +22,6 @@ from kerasllm.layers import (
     SinusoidalPositions,
     TransformerBlock,
 )
-
-TOKENIZER = text.train_characters(["a good film", "a bad film"], byte_fallback=False)
-LABELS = ["negative", "positive"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,7 @@ class LayerCase:
         reference: the output that another implementation gives with the layer's own weights.
         refused: constructor arguments that must raise ValueError, with a word of the message.
         refuses: what is called with them; the layer's class when None.
+        quantised: there are dense layers or embeddings inside, which are quantised and adapted with LoRA.
     """
 
     name: str
@@ -68,6 +65,7 @@ class LayerCase:
     reference: Callable[..., Any] | None = None
     refused: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     refuses: Callable[..., Any] | None = None
+    quantised: bool = False
 
     def inputs(self, seed: int = 0) -> np.ndarray:
         random = np.random.default_rng(seed)
@@ -235,25 +233,6 @@ def with_a_cache(model, inputs):
     return ops.concatenate(logits, axis=1)
 
 
-@contextmanager
-def policy(dtype):
-    """The global policy, which functions that wire layers together obey."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype or before)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def classifier(function, **arguments):
-    def make(dtype=None, **kwargs):
-        with policy(dtype):
-            return function(TOKENIZER, LABELS, 8, **arguments, **kwargs)
-
-    return make
-
-
 def gpt(*arguments, **named):
     return lambda **kwargs: models.GPT(models.gpt_settings(*arguments, **named), **kwargs)
 
@@ -320,6 +299,7 @@ CASES = [
         causal=True,
         reference=dense_stack,
         refused=FEED_FORWARD_REFUSED,
+        quantised=True,
     ),
     LayerCase(
         "feed_forward_all_arguments",
@@ -328,6 +308,7 @@ CASES = [
         ),
         (4, 8),
         reference=dense_stack,
+        quantised=True,
     ),
     LayerCase(
         "feed_forward_swiglu",
@@ -335,6 +316,7 @@ CASES = [
         (2, 5, 8),
         positionwise=True,
         reference=gated_product,
+        quantised=True,
     ),
     LayerCase(
         "feed_forward_squared_relu",
@@ -342,6 +324,7 @@ CASES = [
         (2, 5, 8),
         positionwise=True,
         reference=dense_stack,
+        quantised=True,
     ),
     LayerCase(
         "mixture_of_experts",
@@ -355,6 +338,7 @@ CASES = [
             ({"num_experts": 2, "experts_per_token": 1, "hidden_dim": False}, "hidden_dim"),
             ({"num_experts": 2, "experts_per_token": 1, "hidden_dim": 4, "balance": -1}, "balance"),
         ],
+        quantised=True,
     ),
     LayerCase(
         "rotary_positions",
@@ -389,6 +373,7 @@ CASES = [
         unreached="key/bias",  # it adds the same to all scores of a query
         reference=lambda *given: keras_attention(*given)[0],
         refused=ATTENTION_REFUSED,
+        quantised=True,
     ),
     LayerCase(
         "attention_cross",
@@ -399,6 +384,7 @@ CASES = [
         context_mask="mask",
         unreached="key/bias",
         reference=lambda *given, **context: keras_attention(*given, **context)[0],
+        quantised=True,
     ),
     LayerCase(
         "attention_all_arguments",
@@ -406,6 +392,7 @@ CASES = [
         (2, 5, 8),
         causal=True,
         masked=True,
+        quantised=True,
     ),
     LayerCase(
         "block_pre_norm",
@@ -424,6 +411,7 @@ CASES = [
             ({**PARTS, "placement": "pre"}, "placement"),
             ({**PARTS, "dropout": 1}, "dropout"),
         ],
+        quantised=True,
     ),
     LayerCase(
         "block_post_norm",
@@ -438,6 +426,7 @@ CASES = [
         masked=True,
         unreached="attention/key/bias",
         reference=keras_hub_block,
+        quantised=True,
     ),
     LayerCase(
         "block_cross",
@@ -455,6 +444,7 @@ CASES = [
         context_mask="context_mask",
         unreached="attention/key/bias",
         reference=keras_hub_block,
+        quantised=True,
     ),
     LayerCase(
         "block_all_arguments",
@@ -472,6 +462,7 @@ CASES = [
         masked=True,
         context_shape=(2, 4, 10),
         context_mask="context_mask",
+        quantised=True,
     ),
     LayerCase(
         "pair_embedding",
@@ -531,6 +522,7 @@ CASES = [
             ({"vocabulary_size": 9, "hidden_dim": 0.5}, "hidden_dim"),
             ({"vocabulary_size": 9, "dropout": 1}, "dropout"),
         ],
+        quantised=True,
     ),
     LayerCase(
         "lstm_language_model",
@@ -545,6 +537,7 @@ CASES = [
             ({"vocabulary_size": 9, "dropout": -0.1}, "dropout"),
             ({"vocabulary_size": 9, "embedding_dim": 4, "units": 8, "tied": True}, "tied"),
         ],
+        quantised=True,
     ),
     LayerCase(
         "lstm_language_model_tied",
@@ -552,6 +545,7 @@ CASES = [
         (2, 6),
         vocabulary=30,
         causal=True,
+        quantised=True,
     ),
     LayerCase(
         "gpt",
@@ -571,6 +565,7 @@ CASES = [
             ({"vocabulary_size": 9, "norm": "batch"}, "norm"),
         ],
         refuses=lambda **given: models.GPT(models.gpt_settings(**given)),
+        quantised=True,
     ),
     LayerCase(
         "gpt_modern",
@@ -580,6 +575,7 @@ CASES = [
         causal=True,
         masked=True,
         reference=with_a_cache,
+        quantised=True,
     ),
     LayerCase(
         "gpt_gemma",
@@ -599,6 +595,7 @@ CASES = [
         causal=True,
         masked=True,
         reference=with_a_cache,
+        quantised=True,
     ),
     LayerCase(
         "gpt_mixture",
@@ -619,33 +616,39 @@ CASES = [
         causal=True,
         masked=True,
         reference=with_a_cache,
+        quantised=True,
     ),
     LayerCase(
         "bag_of_embeddings",
-        classifier(models.bag_of_embeddings, token_dropout=0.2, dropout=0.3),
+        lambda **kwargs: models.BagOfEmbeddings(12, 2, 8, token_dropout=0.2, dropout=0.3, **kwargs),
         (2, 6),
-        vocabulary=TOKENIZER.vocabulary_size,
+        vocabulary=12,
         padded=True,
         pooled=True,
         output_dtype="float32",
         refused=[
-            ({"embeddings": np.zeros((3, 8))}, "vocabulary"),
-            ({"labels": ["one"]}, "two labels"),
-            ({"labels": ["a", "a"]}, "twice"),
-            ({"labels": ["a", "text"]}, "rename"),
-            ({"max_length": 0}, "max_length"),
+            (
+                {"vocabulary_size": 12, "num_classes": 2, "embedding_dim": 8, "embeddings": np.zeros((3, 8))},
+                "vocabulary",
+            ),
+            ({"vocabulary_size": 12, "num_classes": 0}, "num_classes"),
+            ({"vocabulary_size": 12, "num_classes": 2, "dropout": 1}, "dropout"),
         ],
-        refuses=lambda labels=LABELS, **kwargs: models.bag_of_embeddings(TOKENIZER, labels, 8, **kwargs),
+        quantised=True,
     ),
     LayerCase(
         "bilstm",
-        classifier(models.bilstm, units=4, token_dropout=0.2, dropout=0.3),
+        lambda **kwargs: models.BiLSTM(12, 2, 8, units=4, token_dropout=0.2, dropout=0.3, **kwargs),
         (2, 6),
-        vocabulary=TOKENIZER.vocabulary_size,
+        vocabulary=12,
         padded=True,
         pooled=True,
         output_dtype="float32",
-        refused=[({"pooling": "sum"}, "pooling"), ({"depth": 0}, "depth"), ({"embeddings": np.zeros((3, 8))}, "shape")],
-        refuses=lambda **kwargs: models.bilstm(TOKENIZER, LABELS, 8, **kwargs),
+        refused=[
+            ({"vocabulary_size": 12, "num_classes": 2, "pooling": "sum"}, "pooling"),
+            ({"vocabulary_size": 12, "num_classes": 2, "depth": 0}, "depth"),
+            ({"vocabulary_size": 12, "num_classes": 2, "embedding_dim": 8, "embeddings": np.zeros((3, 8))}, "shape"),
+        ],
+        quantised=True,
     ),
 ]

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from battery import CASES, LayerCase
-from keras import ops
+from keras import layers, ops
 
 ROOT = Path(__file__).parents[2]
 every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -216,6 +216,72 @@ def test_parity_with_the_reference(case):
     layer = built(case)
     expected = ops.convert_to_numpy(case.reference(layer, case.inputs(), **case.context()))
     np.testing.assert_allclose(outputs(layer, case.inputs(), **case.context()), expected, atol=1e-5)
+
+
+# Quantised, and with LoRA
+
+
+def dense_parts(layer) -> list:
+    """What can be quantised, or adapted, in a layer."""
+    kinds = (layers.Dense, layers.EinsumDense, layers.Embedding)
+    return [part for part in layer._flatten_layers() if isinstance(part, kinds) and part is not layer]
+
+
+QUANTISED = [case for case in CASES if case.quantised]
+quantised = pytest.mark.parametrize("case", QUANTISED, ids=lambda case: case.name)
+
+
+def test_every_case_with_dense_layers_inside_is_quantised():
+    with_dense = {case.name for case in CASES if dense_parts(built(case))}
+    assert with_dense - {case.name for case in QUANTISED} == set()
+
+
+LOAD_QUANTISED = LOAD.replace("import kerasllm.layers, kerasllm.models", "import kerasllm.models")
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+def test_a_quantised_model_stays_close_and_gives_the_same_in_a_fresh_process(tmp_path):
+    expected = {}
+    for case in QUANTISED:
+        for mode in ("int8", "int4"):
+            name = f"{case.name}.{mode}"
+            model = as_model(built(case), case)
+            before = model.predict_on_batch(fed(case))
+            model.quantize(mode)
+            assert all(part.quantization_mode == mode for part in dense_parts(model.layers[-1])), name
+            after = model.predict_on_batch(fed(case))
+            error = np.abs(after - before).mean() / np.abs(before).mean()
+            assert 1e-5 < error < {"int8": 0.06, "int4": 0.9}[mode], f"{name}: {error}"
+            model.save(tmp_path / f"{name}.keras")
+            np.savez(tmp_path / f"{name}.npz", *fed(case))
+            expected[name] = after
+    command = [sys.executable, "-c", LOAD_QUANTISED, tmp_path, *expected]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+    for name, output in expected.items():
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.loaded.npy"), output, atol=1e-5, err_msg=name)
+
+
+@quantised
+def test_lora_trains_alone_and_a_file_holds_the_sum(case, tmp_path):
+    layer = built(case)
+    adapted = [part for part in dense_parts(layer) if not isinstance(part, layers.ReversibleEmbedding)]
+    layer.trainable = False
+    for part in adapted:
+        part.trainable = True
+        part.enable_lora(2)
+        if part.__dict__.get("bias") is not None or getattr(part, "bias", None) is not None:
+            part.bias.trainable = False
+    model = as_model(layer, case)
+    before = model.predict_on_batch(fed(case))
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    model.train_on_batch(fed(case), before + 1)
+    assert all("lora" in weight.name for weight in model.trainable_variables)
+    after = model.predict_on_batch(fed(case))
+    assert np.abs(after - before).max() > 1e-4
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_allclose(again.predict_on_batch(fed(case)), after, atol=1e-5)
 
 
 REFUSED = [(case.refuses or type(case.make()), *one) for case in CASES for one in case.refused]

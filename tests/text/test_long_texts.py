@@ -65,6 +65,16 @@ def test_ids_of_pieces_are_the_ids_of_the_whole(kind, original, size):
         assert ends.tolist() == [len(expected) + 1, len(expected) + 2, 2 * len(expected) + 3]
 
 
+@pytest.mark.parametrize("kind", ["bpe", "characters"])
+@settings(max_examples=200, deadline=None)
+@given(original=mixed)
+def test_a_word_that_is_cut_in_encoding_comes_back_exactly(kind, original):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cutting, "PIECE", 1)
+        patch.setattr(cutting, "LONGEST", 3)
+        assert TRAINED[kind].decode(TRAINED[kind].encode(original)) == original
+
+
 def test_a_text_is_cut_where_it_is_long(small_pieces):
     assert list(cutting.pieces_of("low, lower low", whole_words=True)) == ["low,", " lower", " low"]
     assert list(cutting.pieces_of("lowlowlowlow low", whole_words=True)) == ["lowlowlowlow", " low"]

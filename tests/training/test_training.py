@@ -290,7 +290,8 @@ model.build((None, None))
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 model.compile(keras.optimizers.AdamW(training.warmup_cosine(0.05, steps=36, warmup_steps=4)), loss)
 resume = training.Resume(path)
-data = batches.padded(ids, labels, batch_size=4, buckets=2, shuffle=True, seed=3, start_epoch=resume.epoch)
+left = {"epochs": 6 - resume.epoch, "start_epoch": resume.epoch}
+data = batches.padded(ids, labels, batch_size=4, buckets=2, shuffle=True, seed=3, **left)
 steps = []
 
 class Kill(keras.callbacks.Callback):
@@ -299,7 +300,8 @@ class Kill(keras.callbacks.Callback):
         if len(steps) == last_step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-model.fit(data, epochs=6, initial_epoch=resume.epoch, verbose=0, callbacks=[resume, Kill()])
+of_epochs = {"epochs": 6, "initial_epoch": resume.epoch, "steps_per_epoch": batches.steps_per_epoch(data)}
+model.fit(data, **of_epochs, shuffle=False, verbose=0, callbacks=[resume, Kill()])
 np.savez(result, *model.get_weights(), loss=resume.history["loss"], steps=len(steps))
 """
 
