@@ -105,6 +105,8 @@ def start_run(
         >>> done = start_run(place + "/run", place + "/fox.txt", settings, save=save_safetensors, watcher=RunWatcher())
         >>> done.steps, sorted(os.listdir(place + "/run"))
         (2, ['log.csv', 'model.safetensors', 'settings.json', 'state.npz', 'tokenizer.json'])
+        >>> continue_run(place + "/run", steps=3, save=save_safetensors, watcher=RunWatcher()).steps
+        3
     """
     folder, settings = Path(folder), (settings or RunSettings()).settled()
     check_free(folder)
@@ -148,6 +150,8 @@ def continue_run(
         RunError: if there is no run, another process trains in it, a file of it was changed, or the corpus is not
             the one that it was started with.
         OSError: if a file cannot be written.
+
+    Example: see `start_run`.
     """
     folder = Path(folder)
     before = read_run(folder)
