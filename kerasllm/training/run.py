@@ -28,13 +28,13 @@ from kerasllm.common import whole_number
 from kerasllm.text import Tokenizer
 from kerasllm.training import recipes
 from kerasllm.training.fast import speed_up, train_in_parts
-from kerasllm.training.resume import Resume
 from kerasllm.training.run_corpus import SPLITS, Corpus, find_corpus, make_tokenizer
 from kerasllm.training.run_folder import MODEL, STATE, TOKENIZER, check_free, claimed
 from kerasllm.training.run_log import Clock, RunLog
 from kerasllm.training.run_model import build_model, check_memory, model_settings, on_cpu
 from kerasllm.training.run_settings import SETTINGS, RunError, RunSettings, StoredRun, read_run
 from kerasllm.training.run_shown import PrintedRun, RunFacts, RunWatcher
+from kerasllm.training.run_state import RunState
 
 VALIDATION_TOKENS = 500_000  # a longer validation text is evaluated up to here
 SMALL = 2e6  # weights of a model that trains faster in two parts; measured with 0.8 million
@@ -105,6 +105,8 @@ def start_run(
         >>> done = start_run(place + "/run", place + "/fox.txt", settings, save=save_safetensors, watcher=RunWatcher())
         >>> done.steps, sorted(os.listdir(place + "/run"))
         (2, ['log.csv', 'model.safetensors', 'settings.json', 'state.npz', 'tokenizer.json'])
+        >>> continue_run(place + "/run", steps=3, save=save_safetensors, watcher=RunWatcher()).steps
+        3
     """
     folder, settings = Path(folder), (settings or RunSettings()).settled()
     check_free(folder)
@@ -116,7 +118,7 @@ def start_run(
         facts = {"characters": text.characters, "vocabulary": tokenizer.vocabulary_size}
         keys = text.fingerprint, tokenizer.fingerprint
         stored = StoredRun(settings, str(corpus), *keys, facts, corpus_place=text.place)
-        return _train(work, stored, None, _RunState(folder / STATE))
+        return _train(work, stored, None, RunState(folder / STATE))
 
 
 def continue_run(
@@ -148,13 +150,15 @@ def continue_run(
         RunError: if there is no run, another process trains in it, a file of it was changed, or the corpus is not
             the one that it was started with.
         OSError: if a file cannot be written.
+
+    Example: see `start_run`.
     """
     folder = Path(folder)
     before = read_run(folder)
     with claimed(folder) as place:
         text = _corpus_of(folder, before, corpus)
         tokenizer = _stored_tokenizer(folder, before)
-        resume = _RunState(folder / STATE)
+        resume = RunState(folder / STATE)
         stored = _changed(folder, before, steps, patience, resume.epoch)
         clock = Clock(stored.settings.steps, stored.settings.checkpoint_every, stored.anchor)
         log = RunLog(folder, stored.settings, clock, resume)
@@ -206,22 +210,6 @@ def _stored_tokenizer(folder: Path, stored: StoredRun) -> Tokenizer:
     if tokenizer.fingerprint != stored.tokenizer_fingerprint:
         raise RunError(f"{folder / TOKENIZER} was changed since the run began: start anew in another folder")
     return tokenizer
-
-
-class _RunState(Resume):
-    """`Resume` with errors of runs. A longer run has another schedule; settings.json watches over all the others."""
-
-    def __init__(self, path: Path):
-        try:
-            super().__init__(path, longer=True)
-        except ValueError as error:
-            raise RunError(str(error)) from error
-
-    def on_train_begin(self, logs=None):
-        try:
-            super().on_train_begin(logs)
-        except ValueError as error:
-            raise RunError(str(error)) from error
 
 
 def _write_tokens(work: Path, corpus: Corpus, tokenizer: Tokenizer) -> dict[str, np.ndarray]:
@@ -278,7 +266,7 @@ def _fast(model: keras.Model, settings: RunSettings, batches: int) -> dict[str, 
     return {"steps_per_execution": at_once, "jit_compile": False}
 
 
-def _train(work: _Work, stored: StoredRun, before: StoredRun | None, resume: Resume) -> RunResult:
+def _train(work: _Work, stored: StoredRun, before: StoredRun | None, resume: RunState) -> RunResult:
     """The steps of a run that are left; `before` is what settings.json held."""
     settings, folder = stored.settings, work.folder
     clock = Clock(settings.steps, settings.checkpoint_every, stored.anchor)

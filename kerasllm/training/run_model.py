@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -17,17 +19,25 @@ SIZES = {"layers": "num_layers", "heads": "num_heads", "width": "embedding_dim",
 def model_settings(settings: RunSettings, vocabulary_size: int) -> models.GPTSettings:
     """The settings of the model: those of the named configuration, changed by those of the run."""
     changes = {argument: getattr(settings, name) for name, argument in SIZES.items() if getattr(settings, name)}
-    try:
+    with _said():
         return models.preset(settings.config, vocabulary_size=vocabulary_size, dropout=settings.dropout, **changes)
-    except ValueError as error:
-        heads = ". head_dim is width divided by heads" if "head" in str(error) else ""
-        raise RunError(" ".join(str(error).split()).rstrip(".") + heads) from error
 
 
 def build_model(settings: RunSettings, chosen: models.GPTSettings) -> keras.Model:
     """The GPT with random weights."""
     policy = {"dtype": f"mixed_{settings.mixed_precision}"} if settings.mixed_precision else {}
-    return models.GPT(chosen, **policy)
+    with _said():
+        return models.GPT(chosen, name="gpt", **policy)  # the same name, so that equal runs write equal files
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    """Sizes that do not fit each other are an error of the run."""
+    try:
+        yield
+    except ValueError as error:
+        heads = ". head_dim is width divided by heads" if "head" in str(error) else ""
+        raise RunError(" ".join(str(error).split()).rstrip(".") + heads) from error
 
 
 def check_memory(settings: RunSettings, chosen: models.GPTSettings) -> None:

@@ -146,7 +146,7 @@ def test_what_the_backend_writes_is_held_back_unless_one_asks_for_it(level, held
         (["--context", 10**9], "--context must be a whole number from 1 to"),
         (["--context", 10**6], "too few for a window of 1000000"),
         (["--layers", 10**9], "--layers must be a whole number from 1 to 1000"),
-        (["--layers", 1000, "--width", 65536, "--heads", 1000], "take fewer layers or a smaller width"),
+        (["--layers", 1000, "--width", 65536, "--heads", 64], "take fewer layers or a smaller width"),
         (["--seed", 10**20], "--seed must be a whole number from 0 to"),
     ],
 )

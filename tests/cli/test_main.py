@@ -92,7 +92,7 @@ def test_other_options_train_too_and_a_terminal_shows_a_bar(corpus, tmp_path, mo
         assert part in shown
     model, tokenizer = weights.load_safetensors(folder / "model.safetensors"), Tokenizer.load(folder)
     assert tokenizer.vocabulary_size == model.vocabulary_size == 280
-    assert (model.positions, model.dtype_policy.name) == ("learned", "mixed_bfloat16")
+    assert (model.limited, model.dtype_policy.name) == (True, "mixed_bfloat16")  # learned positions end
     row = log(folder)[-1]
     tokens = len(tokenizer.encode(TEXT[int(0.9 * len(TEXT)) :])) / (len(TEXT) - int(0.9 * len(TEXT)))
     expected = float(row["val_loss"]) * tokens / math.log(2)
