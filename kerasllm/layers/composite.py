@@ -2,6 +2,8 @@
 
 import keras
 
+from kerasllm.common.inside_keras import inner_layers
+
 
 class Composite:
     """Mixin for layers and models with parts: what `quantize` did to the parts is told in the config and done again.
@@ -56,7 +58,7 @@ def parts_of(layer, place=""):
         >>> [place for place, _ in parts_of(keras.Sequential([keras.layers.Dense(1, name="last")]))]
         ['last']
     """
-    for part in layer._flatten_layers(include_self=False, recursive=False):
+    for part in inner_layers(layer):
         yield place + part.name, part
         yield from parts_of(part, f"{place}{part.name}/")
 
