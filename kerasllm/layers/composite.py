@@ -44,6 +44,16 @@ class Composite:
         return {**config, "quantized": quantized} if quantized else config
 
 
+class CompositeModel(Composite, keras.Model):
+    """A `Composite` that is a model: it may be compiled when it is stored."""
+
+    def get_compile_config(self):
+        # A file holds merged kernels: there is no LoRA in it that the state of an optimizer could belong to.
+        if any(getattr(part, "lora_enabled", False) for _, part in parts_of(self)):
+            return None
+        return super().get_compile_config()
+
+
 def parts_of(layer, place=""):
     """All layers inside a layer, each with its place: the names on the way to it, such as "block_1/attention/query".
 
@@ -85,11 +95,17 @@ def template(name, layer, optional=False):
     return layer
 
 
-def stored(layer):
-    """A part as JSON values for its parent's config: its settings, not the shapes it was built for; None stays None."""
+def stored(layer, name=None):
+    """A part as JSON values for its parent's config: its settings, not the shapes it was built for; None stays None.
+
+    Args:
+        layer: the part.
+        name: a name in place of the one that Keras counts up in each process.
+    """
     if layer is None:
         return None
-    return {name: value for name, value in keras.saving.serialize_keras_object(layer).items() if name != "build_config"}
+    found = {key: value for key, value in keras.saving.serialize_keras_object(layer).items() if key != "build_config"}
+    return found if name is None else {**found, "config": {**found["config"], "name": name}}
 
 
 def made(config):

@@ -89,7 +89,7 @@ class GPTSettings:
 
     def get_config(self) -> dict[str, Any]:
         """The settings as JSON values: what a file of a model holds."""
-        return {one.name: _stored(getattr(self, one.name)) for one in fields(self)}
+        return {one.name: _stored(getattr(self, one.name), one.name) for one in fields(self)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> GPTSettings:
@@ -97,11 +97,11 @@ class GPTSettings:
         return cls(**{name: _made(value) for name, value in config.items()})
 
 
-def _stored(value):
+def _stored(value, name):
     if isinstance(value, tuple):
-        return [_stored(one) for one in value]
+        return [_stored(one, name) for one in value]
     if isinstance(value, keras.layers.Layer):
-        return stored(value)
+        return stored(value, name)
     return keras.saving.serialize_keras_object(value) if hasattr(value, "get_config") else value
 
 
