@@ -6,7 +6,7 @@ import dataclasses
 import sys
 
 from kerasllm.cli.errors import UserError, command, told
-from kerasllm.cli.quiet import load_keras
+from kerasllm.cli.starting import load_keras
 
 
 def how_to_go_on(options) -> str:

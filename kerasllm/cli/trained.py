@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kerasllm.cli.errors import UserError, told
-from kerasllm.cli.quiet import load_keras, quiet
+from kerasllm.cli.starting import load_keras, quiet
 
 
 def load_run(folder: Path):

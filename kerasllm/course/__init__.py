@@ -5,8 +5,8 @@ Nothing in the library imports this room. `figures` and `diagrams` need matplotl
 """
 
 from kerasllm.course.claims import CLAIM_MIME, Claim, ClaimError, Claims, claim
+from kerasllm.course.dials import SCALES, dial, scale, settings
 from kerasllm.course.grading import Case, ExerciseError, between, case, check
-from kerasllm.course.scale import SCALES, dial, scale, settings
 
 __all__ = [
     "CLAIM_MIME",

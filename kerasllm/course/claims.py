@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from kerasllm.course.dials import scale
 from kerasllm.course.saying import say
-from kerasllm.course.scale import scale
 
 CLAIM_MIME = "application/vnd.kerasllm.claim+json"
 

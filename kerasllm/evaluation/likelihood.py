@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from kerasllm.common import choice, whole_number
-from kerasllm.generation.compiled import compiled
+from kerasllm.generation.compiling import compiled
 
 CONTEXT = 1024  # tokens in a window for a model without a longest one
 LOGITS_AT_ONCE = 2**26  # numbers in the logits of a batch: a quarter of a GiB

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from keras import ops
 
-from kerasllm.generation.compiled import compiled
+from kerasllm.generation.compiling import compiled
 from kerasllm.generation.decoding import decode, enlarged, forget, read
 
 

@@ -2,6 +2,8 @@
 
 import keras
 
+from kerasllm.common.inside_keras import inner_layers
+
 
 class Composite:
     """Mixin for layers and models with parts: what `quantize` did to the parts is told in the config and done again.
@@ -42,6 +44,16 @@ class Composite:
         return {**config, "quantized": quantized} if quantized else config
 
 
+class CompositeModel(Composite, keras.Model):
+    """A `Composite` that is a model: it may be compiled when it is stored."""
+
+    def get_compile_config(self):
+        # A file holds merged kernels: there is no LoRA in it that the state of an optimizer could belong to.
+        if any(getattr(part, "lora_enabled", False) for _, part in parts_of(self)):
+            return None
+        return super().get_compile_config()
+
+
 def parts_of(layer, place=""):
     """All layers inside a layer, each with its place: the names on the way to it, such as "block_1/attention/query".
 
@@ -56,7 +68,7 @@ def parts_of(layer, place=""):
         >>> [place for place, _ in parts_of(keras.Sequential([keras.layers.Dense(1, name="last")]))]
         ['last']
     """
-    for part in layer._flatten_layers(include_self=False, recursive=False):
+    for part in inner_layers(layer):
         yield place + part.name, part
         yield from parts_of(part, f"{place}{part.name}/")
 
@@ -83,11 +95,17 @@ def template(name, layer, optional=False):
     return layer
 
 
-def stored(layer):
-    """A part as JSON values for its parent's config: its settings, not the shapes it was built for; None stays None."""
+def stored(layer, name=None):
+    """A part as JSON values for its parent's config: its settings, not the shapes it was built for; None stays None.
+
+    Args:
+        layer: the part.
+        name: a name in place of the one that Keras counts up in each process.
+    """
     if layer is None:
         return None
-    return {name: value for name, value in keras.saving.serialize_keras_object(layer).items() if name != "build_config"}
+    found = {key: value for key, value in keras.saving.serialize_keras_object(layer).items() if key != "build_config"}
+    return found if name is None else {**found, "config": {**found["config"], "name": name}}
 
 
 def made(config):

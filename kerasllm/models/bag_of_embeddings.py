@@ -6,12 +6,12 @@ import keras
 from keras import ops
 
 from kerasllm.common import share, whole_number
-from kerasllm.layers.composite import Composite
+from kerasllm.layers.composite import CompositeModel
 from kerasllm.layers.pooling import MaskedMean
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class BagOfEmbeddings(Composite, keras.Model):
+class BagOfEmbeddings(CompositeModel):
     """Classifies a text by the mean of its tokens' embeddings. The order of the tokens plays no role.
 
     `kerasllm.tasks.TextClassifier` joins it with a tokenizer and the names of the classes.

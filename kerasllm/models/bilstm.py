@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerasllm.common import choice, share, whole_number
-from kerasllm.layers.composite import Composite
+from kerasllm.layers.composite import CompositeModel
 from kerasllm.layers.pooling import MaskedMax, MaskedMean
 from kerasllm.models.bag_of_embeddings import embedding, token_drop
 
@@ -14,7 +14,7 @@ POOLINGS = {"max": [MaskedMax], "mean": [MaskedMean], "max_mean": [MaskedMax, Ma
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class BiLSTM(Composite, keras.Model):
+class BiLSTM(CompositeModel):
     """Classifies a text by embeddings, one or more bidirectional LSTM layers, pooling and a dense layer.
 
     `kerasllm.tasks.TextClassifier` joins it with a tokenizer and the names of the classes.

@@ -6,7 +6,7 @@ from keras import ops
 from kerasllm.common import whole_number
 from kerasllm.layers import LearnedPositions, TransformerBlock, as_mask
 from kerasllm.layers.cache import next_positions, number_of
-from kerasllm.layers.composite import Composite, copy_of
+from kerasllm.layers.composite import CompositeModel, copy_of
 from kerasllm.models.counting import flops_per_token, table_of_parts
 from kerasllm.models.gpt_settings import GPTSettings, gpt_settings
 
@@ -14,7 +14,7 @@ INPUTS = ("ids", "mask", "segment_ids", "positions")
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class GPT(Composite, keras.Model):
+class GPT(CompositeModel):
     """Predicts the next token from all tokens before it, through transformer blocks.
 
     GPT-2, Llama, Qwen, Gemma and a mixture of experts are settings of this model, see `preset`. It has its weights as

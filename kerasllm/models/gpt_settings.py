@@ -89,7 +89,7 @@ class GPTSettings:
 
     def get_config(self) -> dict[str, Any]:
         """The settings as JSON values: what a file of a model holds."""
-        return {one.name: _stored(getattr(self, one.name)) for one in fields(self)}
+        return {one.name: _stored(getattr(self, one.name), one.name) for one in fields(self)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> GPTSettings:
@@ -97,11 +97,11 @@ class GPTSettings:
         return cls(**{name: _made(value) for name, value in config.items()})
 
 
-def _stored(value):
+def _stored(value, name):
     if isinstance(value, tuple):
-        return [_stored(one) for one in value]
+        return [_stored(one, name) for one in value]
     if isinstance(value, keras.layers.Layer):
-        return stored(value)
+        return stored(value, name)
     return keras.saving.serialize_keras_object(value) if hasattr(value, "get_config") else value
 
 
@@ -171,8 +171,7 @@ def gpt_settings(
 
     Reference: Radford et al. (2019), "Language Models are Unsupervised Multitask Learners", section 2.3.
     """
-    sizes = {"num_layers": num_layers, "num_heads": num_heads, "embedding_dim": embedding_dim}
-    for name, size in sizes.items():
+    for name, size in (("num_layers", num_layers), ("num_heads", num_heads), ("embedding_dim", embedding_dim)):
         whole_number(name, size)
     if head_dim is None and embedding_dim % num_heads:
         raise ValueError(f"embedding_dim={embedding_dim} cannot be cut into num_heads={num_heads} equal heads.")
@@ -197,11 +196,7 @@ def gpt_settings(
             **shared,
         ),
         feed_forward=FeedForward(
-            4 * embedding_dim if hidden_dim is None else hidden_dim,
-            activation=activation,
-            gated=gated,
-            use_bias=use_bias,
-            **shared,
+            4 * embedding_dim if hidden_dim is None else hidden_dim, None, activation, gated, use_bias, **shared
         ),
         norm=_norm(norm, epsilon, use_bias),
         positions=_positions(positions, context_length),

@@ -6,11 +6,11 @@ import keras
 from keras import ops
 
 from kerasllm.common import share, whole_number
-from kerasllm.layers.composite import Composite
+from kerasllm.layers.composite import CompositeModel
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class LSTMLanguageModel(Composite, keras.Model):
+class LSTMLanguageModel(CompositeModel):
     """Predicts the next token from all tokens before it, through one or more LSTM layers.
 
     Args:

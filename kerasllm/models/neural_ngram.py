@@ -5,11 +5,11 @@ from __future__ import annotations
 import keras
 
 from kerasllm.common import share, whole_number
-from kerasllm.layers.composite import Composite
+from kerasllm.layers.composite import CompositeModel
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class NeuralNGram(Composite, keras.Model):
+class NeuralNGram(CompositeModel):
     """Predicts the next token from the embeddings of the last ``order - 1`` tokens.
 
     The embeddings of the last tokens are concatenated and go through a hidden layer to a softmax

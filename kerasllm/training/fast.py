@@ -14,6 +14,7 @@ import keras
 from keras import ops
 
 from kerasllm.common import whole_number
+from kerasllm.common.inside_keras import all_layers
 
 
 def every_layer(model: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -23,7 +24,7 @@ def every_layer(model: keras.layers.Layer) -> list[keras.layers.Layer]:
         >>> [layer.name for layer in every_layer(keras.Sequential([keras.layers.Dense(1, name="head")], name="net"))]
         ['net', 'head']
     """
-    return model._flatten_layers()
+    return all_layers(model)
 
 
 # Gradients written by hand ---------------------------------------------------------------------

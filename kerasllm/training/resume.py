@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from kerasllm.common import write_whole
-from kerasllm.training.configuration import configuration, first_difference
+from kerasllm.training.configurations import configuration, first_difference
 
 
 class Resume(keras.callbacks.Callback):

@@ -1,7 +1,4 @@
-"""A model from settings: which weights it would have, before memory is taken, and then with its weights at once.
-
-The one file of this room that uses what Keras does not promise: `_flatten_layers` and `_initializer`.
-"""
+"""A model from settings: which weights it would have, before memory is taken, and then with its weights at once."""
 
 from __future__ import annotations
 
@@ -17,6 +14,9 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+
+from kerasllm.common.inside_keras import set_initializer
+from kerasllm.layers.composite import parts_of
 
 LARGEST = 2**24  # no size of a known model is larger: contexts end at 10 million, vocabularies at 300,000
 SPARE = 100
@@ -173,7 +173,7 @@ def make_with(
         model = make(cls, settings, build)
         for name, variable in named(model).items():
             if name in values:
-                variable._initializer = _initializer(values[name])
+                set_initializer(variable, _initializer(values[name]))
     return model
 
 
@@ -224,15 +224,9 @@ def named(model: keras.Model) -> dict[str, keras.Variable]:
         >>> list(named(models.GPT(models.preset("nano", vocabulary_size=65))))[-1]
         'final_norm/gamma'
     """
-    places = {}
-
-    def walk(layer, place):
-        for child in layer._flatten_layers(include_self=False, recursive=False):
-            walk(child, f"{place}{child.name}/")
-        for weight in layer.weights:
-            places.setdefault(id(weight), place + weight.name)  # a child's weights are there already
-
-    walk(model, "")
+    places = {id(weight): weight.name for weight in model.weights}
+    for place, part in parts_of(model):  # a parent before its parts: the last place is the innermost one
+        places |= {id(weight): f"{place}/{weight.name}" for weight in part.weights}
     found = {}
     for weight in model.weights:
         if found.setdefault(places[id(weight)], weight) is not weight:

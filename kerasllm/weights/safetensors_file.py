@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-import kerasllm.models  # noqa: F401  registers the classes that a file may name
+import kerasllm.models
+import kerasllm.tasks  # noqa: F401  registers the classes that a file may name
 from kerasllm.common import choice
 from kerasllm.weights.rehearsal import (
     Weight,

@@ -26,7 +26,7 @@ from sklearn.svm import SVC
 
 from kerasllm.course import claim, settings
 from kerasllm.data import load
-from kerasllm.plots import BLUE, GREEN, ORANGE, RED, show, use_style
+from kerasllm.course.figures import BLUE, GREEN, ORANGE, RED, show, use_style
 
 use_style()
 

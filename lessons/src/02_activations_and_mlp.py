@@ -21,7 +21,7 @@ from scipy.special import erf
 from kerasllm import data
 from kerasllm.course import claim, settings
 from kerasllm.layers import FeedForward
-from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
+from kerasllm.course.figures import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
 from kerasllm.training import ProgressLine
 
 use_style()

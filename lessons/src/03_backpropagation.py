@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from kerasllm.course import claim, settings
 from kerasllm.data import load
-from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
+from kerasllm.course.figures import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
 
 threadpool_limits(1)  # on matrices this small, several threads only wait for each other
 use_style()

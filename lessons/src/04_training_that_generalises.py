@@ -28,7 +28,7 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from kerasllm.course import claim, settings
 from kerasllm.data import load
-from kerasllm.plots import BLUE, GREEN, ORANGE, RED, show, use_style
+from kerasllm.course.figures import BLUE, GREEN, ORANGE, RED, show, use_style
 from kerasllm.training import ProgressLine
 
 use_style()

@@ -33,7 +33,7 @@ from tokenizers import models, pre_tokenizers, trainers
 from kerasllm import text as kerasllm_text
 from kerasllm.course import claim, settings
 from kerasllm.data import load
-from kerasllm.plots import BLUE, GREEN, ORANGE, RED, SKY, YELLOW, show, use_style
+from kerasllm.course.figures import BLUE, GREEN, ORANGE, RED, SKY, YELLOW, show, use_style
 
 use_style()
 

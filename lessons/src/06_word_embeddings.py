@@ -33,7 +33,7 @@ from kerasllm.data import load
 from kerasllm.data.archives import read_members
 from kerasllm.data.catalogue import find
 from kerasllm.data.fetching import fetch
-from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, RED, SKY, show, use_style
+from kerasllm.course.figures import BLUE, GREEN, ORANGE, PURPLE, RED, SKY, show, use_style
 
 use_style()
 

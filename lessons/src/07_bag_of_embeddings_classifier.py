@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 from kerasllm import models, tasks, text
 from kerasllm.course import claim, settings
 from kerasllm.data import load
-from kerasllm.plots import BLUE, ORANGE, RED, show, use_style
+from kerasllm.course.figures import BLUE, ORANGE, RED, show, use_style
 
 threadpool_limits(1)  # on matrices this small, several threads only wait for each other
 use_style()

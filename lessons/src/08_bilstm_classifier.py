@@ -38,7 +38,7 @@ from kerasllm import batches, models, tasks, text
 from kerasllm.course import claim, settings
 from kerasllm.data import load
 from kerasllm.layers import MaskedMax, MaskedMean, PairEmbedding
-from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
+from kerasllm.course.figures import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
 from kerasllm.training import warmup_cosine
 
 use_style()
@@ -412,10 +412,10 @@ print(f"TF-IDF on the test texts: {accuracy(p_tfidf, y_test):.3f}")
 english = text.train_words(both, vocabulary_size=30_000, lower=True)
 
 
-def feed(ids, labels, seed, buckets=12, batch_size=128):
+def feed(ids, labels, seed, epochs=1, buckets=12, batch_size=128):
     options = {"batch_size": batch_size, "max_length": LENGTH, "buckets": buckets}
     two = np.eye(2, dtype="float32")[labels]  # (texts, 2): 1 becomes (0, 1)
-    return batches.padded(ids, two, **options, shuffle=True, seed=seed)
+    return batches.padded(ids, two, **options, shuffle=True, seed=seed, epochs=epochs)
 
 
 def padding_share(ids, buckets):
@@ -479,14 +479,15 @@ def rates(top, steps):
 
 def train_model(model, ids, labels, seed, epochs, top, vectors=None, **shape):
     restart(model, seed, vectors)
-    data = feed(ids, labels, seed, **shape)
-    rate = rates(top, epochs * len(data))
+    data = feed(ids, labels, seed, epochs, **shape)  # the batches of all epochs, one after the other
+    rate = rates(top, len(data))
 
     def set_rate(batch, logs):
         model.optimizer.learning_rate = rate[int(model.optimizer.iterations)]
 
     follow = [keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate)]
-    model.fit(data, epochs=epochs, callbacks=follow, verbose=0)
+    steps = batches.steps_per_epoch(data)
+    model.fit(data, epochs=epochs, steps_per_epoch=steps, shuffle=False, callbacks=follow, verbose=0)
 
 
 # %% [markdown]

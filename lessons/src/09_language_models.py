@@ -31,7 +31,7 @@ from kerasllm.batches import windows
 from kerasllm.course import claim, settings
 from kerasllm.data import load
 from kerasllm.models import LSTMLanguageModel, NeuralNGram
-from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
+from kerasllm.course.figures import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
 
 use_style()
 with warnings.catch_warnings():  # a notice about progress bars that we do not use

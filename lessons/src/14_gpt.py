@@ -35,7 +35,7 @@ from kerasllm.data import load
 from kerasllm.generation import Sampling, generate
 from kerasllm.layers import MultiHeadAttention
 from kerasllm.models import GPT, LSTMLanguageModel, gpt_settings, preset
-from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, show, use_style
+from kerasllm.course.figures import BLUE, GREEN, ORANGE, PURPLE, show, use_style
 from kerasllm.text import train_bpe
 from kerasllm.training import Resume, classic, modern
 

@@ -27,9 +27,9 @@ from kerasllm import weights
 from kerasllm.course import claim, settings
 from kerasllm.data import load
 from kerasllm.generation import Beam, Greedy, Sampling, generate, stream
-from kerasllm.generation.compiled import compiled
+from kerasllm.generation.compiling import compiled
 from kerasllm.models import GPT, gpt_settings
-from kerasllm.plots import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
+from kerasllm.course.figures import BLUE, GREEN, ORANGE, PURPLE, RED, show, use_style
 
 use_style()
 with warnings.catch_warnings():  # a notice about progress bars that we do not use

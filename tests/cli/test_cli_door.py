@@ -14,7 +14,7 @@ from command_line import SMALL, TEXT, fails, kerasllm
 
 import kerasllm as package
 from kerasllm import evaluation, generation, weights
-from kerasllm.cli import door, quiet
+from kerasllm.cli import door, starting
 from kerasllm.text import Tokenizer
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -126,10 +126,10 @@ def test_the_callers_stream_gets_its_errors_back(monkeypatch):
 
 @pytest.mark.parametrize(("level", "held"), [(None, True), ("3", True), ("0", False)])
 def test_what_the_backend_writes_is_held_back_unless_one_asks_for_it(level, held, monkeypatch, capfd):
-    monkeypatch.delenv(quiet.LEVEL, raising=False)
+    monkeypatch.delenv(starting.LEVEL, raising=False)
     if level:
-        monkeypatch.setenv(quiet.LEVEL, level)
-    with quiet.quiet():
+        monkeypatch.setenv(starting.LEVEL, level)
+    with starting.quiet():
         os.write(2, b"cuda is not here\n")
     assert ("cuda" not in capfd.readouterr().err) == held
 

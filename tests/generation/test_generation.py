@@ -16,7 +16,7 @@ from keras import ops
 
 from kerasllm import text
 from kerasllm.generation import Beam, Greedy, Sampling, generate, stream
-from kerasllm.generation.compiled import compiled
+from kerasllm.generation.compiling import compiled
 from kerasllm.models import GPT, LSTMLanguageModel, gpt_settings
 
 ROOT = Path(__file__).parents[2]

@@ -58,7 +58,7 @@ def test_imports_are_followed_to_the_files_that_hold_the_names(library, source, 
 
 def test_the_lessons_stand_on_real_files():
     behind = modules_behind("from kerasllm.course import claim")
-    assert {"kerasllm.course.claims", "kerasllm.course.scale", "kerasllm.common.notebook"} <= behind
+    assert {"kerasllm.course.claims", "kerasllm.course.dials", "kerasllm.common.notebook"} <= behind
     assert "kerasllm.course.grading" not in behind
 
 

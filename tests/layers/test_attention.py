@@ -46,6 +46,8 @@ def compiled(function):
         import jax
 
         return jax.jit(function)
+    if keras.backend.backend() == "torch":  # nothing is compiled there
+        return function
     import tensorflow
 
     return tensorflow.function(function)

@@ -284,6 +284,22 @@ def test_lora_trains_alone_and_a_file_holds_the_sum(case, tmp_path):
     np.testing.assert_allclose(again.predict_on_batch(fed(case)), after, atol=1e-5)
 
 
+def test_a_compiled_model_with_lora_loads_with_its_sum_and_without_its_optimizer(tmp_path):
+    """With as many variables as the plain model has, the optimizer's state would fit and be wrong, or refuse to load."""
+    case = next(case for case in CASES if case.name == "neural_ngram")
+    model = built(case)
+    model.trainable = False
+    for part in dense_parts(model):
+        part.trainable = True
+        part.enable_lora(2)
+    model.compile("adam", "mse")
+    model.train_on_batch(case.inputs(), np.ones(model(case.inputs()).shape))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert not again.compiled
+    np.testing.assert_allclose(outputs(again, case.inputs()), outputs(model, case.inputs()), atol=1e-5)
+
+
 REFUSED = [(case.refuses or type(case.make()), *one) for case in CASES for one in case.refused]
 
 

@@ -200,3 +200,10 @@ def test_muon_leaves_embeddings_and_head_to_adam():
     by_muon = {v.path.split("/", 1)[1] for v in model.trainable_variables if not optimizer._should_use_adamw(v)}
     assert len(by_muon) == 2 * 6
     assert all("attention/" in path or "feed_forward/" in path for path in by_muon)
+
+
+def test_equal_settings_have_equal_configs_however_many_layers_were_made_before():
+    first, second = (gpt(name="gpt", positions="rotary", qk_norm=True).get_config() for _ in range(2))
+    assert first == second
+    layers = preset("gemma-3-270m").get_config()["attention"]
+    assert [one["config"]["name"] for one in layers] == ["attention"] * 6

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from kerasllm.course import case, check
-from kerasllm.plots import BLUE, ORANGE, show, use_style
+from kerasllm.course.figures import BLUE, ORANGE, show, use_style
 
 use_style()
 

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 
 from kerasllm.course import case, check
 from kerasllm.data import load
-from kerasllm.plots import BLUE, RED, show, use_style
+from kerasllm.course.figures import BLUE, RED, show, use_style
 
 use_style()
 
