@@ -1,12 +1,10 @@
 """Files that the first edition wrote (first_edition/make_files.py says how): they load and give what they gave."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
