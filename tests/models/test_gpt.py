@@ -164,6 +164,17 @@ def test_describe_adds_up():
     assert "tied" in text
 
 
+def test_padding_in_a_cache_takes_no_room_in_the_context():
+    model = gpt(num_layers=1)
+    real = np.arange(15) >= 12  # 3 tokens behind 12 places of padding
+    _, cache = model(IDS[:1, :15], mask=real[None], cache=model.make_cache(1, 30))
+    logits, cache = model(IDS[:1, 3:16], cache=cache)  # 3 and 13 fill the context of 16
+    alone = model(np.concatenate([IDS[:1, 12:15], IDS[:1, 3:16]], axis=1))
+    np.testing.assert_allclose(numbers(logits), numbers(alone)[:, 3:], atol=1e-5)
+    with pytest.raises(ValueError, match="17 tokens does not fit context_length=16"):
+        model(IDS[:1, :1], cache=cache)
+
+
 def test_arguments_that_do_not_fit():
     with pytest.raises(ValueError, match=r"no configuration 'gpt5'.*gpt2-xl"):
         preset("gpt5")
