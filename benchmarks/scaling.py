@@ -121,7 +121,6 @@ def table(heads, rows):
 
 def draw(rows):
     import matplotlib.pyplot as plt
-
     from kerasllm.plots import use_style
 
     use_style()

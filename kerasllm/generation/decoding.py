@@ -92,7 +92,9 @@ def decode(model, sampler, scored, tokens, memory, done, state, uniforms, stop, 
 
 def forget(cache, length):
     """The cache without what stands at positions from `length` on, int tensor (rows,)."""
-    return [one._replace(positions=ops.where(one.positions < length[:, None], one.positions, -1)) for one in cache]
+    return [
+        one._replace(positions=ops.where(ops.less(one.positions, length[:, None]), one.positions, -1)) for one in cache
+    ]
 
 
 def enlarged(cache, capacity):

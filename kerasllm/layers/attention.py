@@ -1,5 +1,6 @@
 """Multi-head attention: every token looks up what it needs in the others."""
 
+import functools
 import math
 
 import keras
@@ -141,8 +142,8 @@ class MultiHeadAttention(Composite, keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.output_initializer = keras.initializers.get(output_initializer)
         template("qk_norm", qk_norm, optional=True)
-        self.query_norm = qk_norm and copy_of(qk_norm, "query_norm", self.dtype_policy)
-        self.key_norm = qk_norm and copy_of(qk_norm, "key_norm", self.dtype_policy)
+        self._norm = qk_norm and functools.partial(copy_of, qk_norm, dtype=self.dtype_policy)
+        self.query_norm = self.key_norm = None  # until `build`
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
         self.supports_masking = True
 
@@ -159,6 +160,8 @@ class MultiHeadAttention(Composite, keras.layers.Layer):
         self.key = self._project(self._kv_heads * self._head_dim, "key", self.use_bias)
         self.value = self._project(self._kv_heads * self._head_dim, "value", self.use_bias)
         self.output_dense = self._project(dim, "output", output_bias, self.output_initializer)
+        if self._norm is not None:  # after the projections: files hold an optimizer's state in the order of the weights
+            self.query_norm, self.key_norm = self._norm("query_norm"), self._norm("key_norm")
         context_shape = context_shape or inputs_shape
         self.query.build(inputs_shape)
         self.key.build(context_shape)
@@ -272,7 +275,7 @@ class MultiHeadAttention(Composite, keras.layers.Layer):
             **super().get_config(),
             **{name: getattr(self, name) for name in names},
             "rotary": stored(self.rotary),
-            "qk_norm": stored(self.query_norm),
+            "qk_norm": stored(self._norm and self._norm("query_norm")),
             "dropout": self.dropout,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "output_initializer": self.output_initializer and keras.initializers.serialize(self.output_initializer),

@@ -160,7 +160,8 @@ class GPT(CompositeModel):
     def _check_length(self, time, cache):
         if not self.limited:
             return
-        total = (time or 0) + (0 if cache is None else number_of(cache[0].written[0]) or 0)
+        held = None if cache is None else number_of(ops.max(cache[0].positions))  # padding in it takes no position
+        total = (time or 0) + (0 if held is None else held + 1)
         if total > self.context_length:
             raise ValueError(f"A text of {total} tokens does not fit context_length={self.context_length}: shorten it.")
 
