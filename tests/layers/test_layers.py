@@ -285,7 +285,7 @@ def test_lora_trains_alone_and_a_file_holds_the_sum(case, tmp_path):
 
 
 def test_a_compiled_model_with_lora_loads_with_its_sum_and_without_its_optimizer(tmp_path):
-    """With as many variables as the plain model has, the optimizer's state would fit and be wrong, or refuse to load."""
+    """With as many variables as the plain model has, the optimizer's state would fit and be wrong."""
     case = next(case for case in CASES if case.name == "neural_ngram")
     model = built(case)
     model.trainable = False
