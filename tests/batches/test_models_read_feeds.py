@@ -34,6 +34,15 @@ def test_packed_documents_are_read_as_if_each_were_alone(gpt):
     assert found == len(DOCUMENTS)
 
 
+def test_segments_alone_are_enough_to_read_packed_documents(gpt):
+    """The model counts the positions of each document itself, whether or not it is told what is padding."""
+    for inputs, _, _ in packed(DOCUMENTS, context=16, batch_size=2):
+        expected, real = keras.ops.convert_to_numpy(gpt(inputs)), np.asarray(inputs["mask"])
+        for told in ({}, {"mask": inputs["mask"]}):
+            counted = gpt(inputs["ids"], segment_ids=inputs["segment_ids"], **told)
+            np.testing.assert_allclose(keras.ops.convert_to_numpy(counted)[real], expected[real], atol=1e-5)
+
+
 def test_a_text_padded_on_the_left_is_read_as_if_it_were_alone(gpt):
     [inputs] = padded(DOCUMENTS, batch_size=6, side="left")
     logits = keras.ops.convert_to_numpy(gpt(inputs))

@@ -91,7 +91,9 @@ def test_allowed_pairs_follow_their_definition(causal, window):
     np.testing.assert_array_equal(array(allowed_pairs(queries, keys, causal, window)), expected)
 
 
-@pytest.mark.parametrize("given", [{}, {"causal": True}, {"window": 3}, {"causal": True, "window": 2}])
+@pytest.mark.parametrize(
+    "given", [{}, {"causal": True}, {"window": 3}, *({"causal": True, "window": n} for n in (2, 5, 6))]
+)
 def test_an_output_depends_on_the_allowed_positions_and_on_no_other(given):
     time = 6
     layer, inputs = MultiHeadAttention(2, **given), vectors(1, time, 8)
@@ -460,6 +462,19 @@ def test_a_compiled_function_may_hold_several_steps():
 
     outputs = compiled(steps)(ops.convert_to_tensor(inputs), layer.make_cache(1, RING))
     np.testing.assert_allclose(array(outputs), array(layer(inputs)), atol=1e-5)
+
+
+@every_variant
+def test_a_cache_that_is_rewound_forgets_a_guess(variant):
+    layer, inputs, guess = attention(variant), vectors(BATCH, 6, DIM), vectors(BATCH, 2, DIM, seed=1)
+    first, before = layer(inputs[:, :3], cache=layer.make_cache(BATCH, 8))
+    _, after = layer(guess, cache=before)
+    again = after.rewind(3)
+    for one, other in ((again.positions, before.positions), (again.written, before.written)):
+        np.testing.assert_array_equal(array(one), array(other))
+    rest, _ = layer(inputs[:, 3:], cache=again)
+    outputs = np.concatenate([array(first), array(rest)], axis=1)
+    np.testing.assert_allclose(outputs, array(layer(inputs)), atol=1e-5)
 
 
 def test_a_cache_without_room_is_refused():

@@ -56,6 +56,17 @@ def test_logits_are_those_of_kerashub():
     np.testing.assert_allclose(numbers(model(IDS)), numbers(expected), atol=1e-4)
 
 
+def test_embeddings_are_scaled_as_told():
+    """As if the matrix itself were larger: the head is another one here."""
+    model = gpt(positions="rotary", tied=False)
+    random = np.random.default_rng(1)
+    model.set_weights([random.normal(0, 0.3, weight.shape) for weight in model.get_weights()])
+    scaled = GPT(model.settings.with_(embedding_scale=3.0))
+    scaled.set_weights(model.get_weights())
+    model.embed.set_weights([3 * weight for weight in model.embed.get_weights()])
+    np.testing.assert_allclose(numbers(scaled(IDS)), numbers(model(IDS)), atol=1e-4)
+
+
 def test_zero_init_starts_at_equal_probabilities():
     model = gpt(tied=False, zero_init=True)
     assert np.ptp(numbers(model(IDS))) == 0
