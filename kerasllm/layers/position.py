@@ -221,7 +221,7 @@ class LearnedPositions(keras.layers.Layer):
         )
 
     def _check(self, time):
-        if (time or 0) > self.context_length:
+        if isinstance(time, int) and time > self.context_length:  # None, or a symbol of JAX, when it is not known
             raise ValueError(f"A text of {time} tokens does not fit context_length={self.context_length}: shorten it.")
 
     def call(self, inputs, positions=None):

@@ -161,7 +161,7 @@ class GPT(CompositeModel):
         if not self.limited:
             return
         held = None if cache is None else number_of(ops.max(cache[0].positions))  # padding in it takes no position
-        total = (time or 0) + (0 if held is None else held + 1)
+        total = (time if isinstance(time, int) else 0) + (0 if held is None else held + 1)
         if total > self.context_length:
             raise ValueError(f"A text of {total} tokens does not fit context_length={self.context_length}: shorten it.")
 

@@ -75,9 +75,9 @@ def test_every_layer_of_the_first_edition_gives_what_it_gave_also_when_saved_aga
 def test_a_compiled_model_of_the_first_edition_trains_on_where_it_stopped(name, found, expected):
     check(found, name, [expected[f"{name}_before"]])
     np.testing.assert_allclose(found[f"{name}_loss"], expected[f"{name}_loss"], rtol=1e-5)
-    moved = np.abs(expected[f"{name}_after"] - expected[f"{name}_before"]).max()
-    assert moved > 1e-2
-    np.testing.assert_allclose(found[f"{name}_after"], expected[f"{name}_after"], atol=moved / 100)
+    moved, missed = (expected[f"{name}_after"] - one for one in (expected[f"{name}_before"], found[f"{name}_after"]))
+    # Muon makes rounding larger, so backends differ a little; a forgotten state goes another way.
+    assert np.linalg.norm(missed) < 0.03 * np.linalg.norm(moved) > 1e-3
 
 
 def test_a_safetensors_file_of_the_first_edition_gives_the_logits_it_gave(expected):
