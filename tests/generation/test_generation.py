@@ -127,6 +127,12 @@ def test_no_rounding_draws_what_has_no_probability():
     assert (tokens[::2] < 5).all()
 
 
+def test_the_largest_number_draws_the_last_token_with_a_probability():
+    logits = np.log([[0.1, 0.6, 0.3], [0.5, 0.5, 1e-30]]).astype("float32")
+    tokens, _, _ = Sampling().choose(logits, np.ones(2, "float32"), None, Sampling().start([], 3))
+    assert ops.convert_to_numpy(tokens).tolist() == [2, 1]
+
+
 def test_a_penalty_covers_the_prompt_and_what_was_written():
     model = Chain(np.tile([5.0, 4.0, 3.0, 2.0, 1.0, -1.0], (6, 1)))
     sampler = Sampling(top_k=1, repetition_penalty=1e4)

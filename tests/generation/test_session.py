@@ -1,5 +1,7 @@
 """Sessions: turns that go on behind each other give what the whole text gives, and nothing is read twice."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,9 @@ from test_generation import chain, random_chain, tiny_gpt, uncached
 
 from kerasllm import text
 from kerasllm.generation import Beam, Greedy, Sampling, Session, generate
+from kerasllm.generation.arguments import barred_ids
+from kerasllm.generation.decoding import forget
+from kerasllm.layers.cache import empty_cache
 from kerasllm.models import LSTMLanguageModel
 
 RANDOM = np.random.default_rng(0)
@@ -192,6 +197,18 @@ def test_what_was_cut_at_a_stop_string_is_forgotten(kind):
     assert [old + reply.ids for old, reply in zip(before, again, strict=True)] == [
         generate(model, one, 6) for one in before
     ]
+
+
+def test_a_cache_forgets_from_a_length_on():
+    positions = np.array([[0, 1, 2, 3], [-1, 0, 1, 2]], "int32")
+    cache = empty_cache(2, 1, 4, 2, "float32")._replace(positions=ops.convert_to_tensor(positions))
+    [left] = forget([cache], np.array([2, 1], "int32"))
+    assert ops.convert_to_numpy(left.positions).tolist() == [[0, 1, -1, -1], [-1, 0, -1, -1]]
+
+
+def test_holes_of_a_tokenizer_and_rows_behind_it_are_barred():
+    model, tokenizer = SimpleNamespace(vocabulary_size=6), SimpleNamespace(vocabulary_size=5, holes={2})
+    assert barred_ids(model, tokenizer).tolist() == [False, False, True, False, False, True]
 
 
 @pytest.mark.parametrize("sampler", [Greedy(), Sampling(1.5), Beam(2)], ids=["greedy", "sampling", "beam"])

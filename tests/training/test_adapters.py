@@ -106,6 +106,15 @@ def test_another_adapter_takes_the_place_of_the_first(tmp_path):
     np.testing.assert_allclose(outputs(first), outputs(second), atol=1e-6)
 
 
+def test_another_adapter_brings_its_own_alpha(tmp_path):
+    first = training.add_lora(make(), rank=2, alpha=6, layers=["query", "value"])
+    second = training.add_lora(make(), rank=2, alpha=2, layers=["query", "value"])
+    train(second, epochs=2)
+    training.save_adapter(second, tmp_path / "second.safetensors")
+    training.load_adapter(first, tmp_path / "second.safetensors")
+    np.testing.assert_allclose(outputs(first), outputs(second), atol=1e-6)
+
+
 def test_a_merged_model_computes_the_same_and_is_a_plain_one_again(tmp_path):
     model, weights = trained(), len(make().weights)
     adapted = outputs(model)
