@@ -5,9 +5,9 @@ from kerasllm.models.bag_of_embeddings import BagOfEmbeddings
 from kerasllm.models.bilstm import BiLSTM
 from kerasllm.models.gpt import GPT
 from kerasllm.models.gpt_presets import preset
-from kerasllm.models.gpt_settings import GPTSettings, gpt_settings
 from kerasllm.models.lstm_language_model import LSTMLanguageModel
 from kerasllm.models.neural_ngram import NeuralNGram
+from kerasllm.models.settings import GPTSettings, gpt_settings
 
 __all__ = [
     "GPT",

@@ -8,7 +8,7 @@ from kerasllm.layers import LearnedPositions, TransformerBlock, as_mask
 from kerasllm.layers.cache import next_positions, number_of
 from kerasllm.layers.composite import CompositeModel, copy_of
 from kerasllm.models.counting import flops_per_token, table_of_parts
-from kerasllm.models.gpt_settings import GPTSettings, gpt_settings
+from kerasllm.models.settings import GPTSettings, gpt_settings
 
 INPUTS = ("ids", "mask", "segment_ids", "positions")
 

@@ -6,7 +6,7 @@ from functools import partial
 import keras
 
 from kerasllm.layers import FeedForward, MixtureOfExperts, MultiHeadAttention, RotaryPositions
-from kerasllm.models.gpt_settings import GPTSettings, gpt_settings, starts
+from kerasllm.models.settings import GPTSettings, gpt_settings, starts
 
 # What nanoGPT and modded-nanogpt changed since GPT-2, in the size that nanoGPT publishes for a laptop.
 NANO = {"context_length": 64, "num_layers": 4, "num_heads": 4, "embedding_dim": 128, "use_bias": False}
