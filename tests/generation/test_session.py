@@ -17,7 +17,7 @@ from kerasllm.models import LSTMLanguageModel
 
 KINDS = {
     "learned": lambda: tiny_gpt(context_length=200, num_layers=1),
-    "rotary": lambda: tiny_gpt(context_length=200, positions="rotary", num_kv_heads=2),
+    "rotary": lambda: tiny_gpt(context_length=200, positions="rotary", num_layers=1, num_kv_heads=2),
     "ring": lambda: tiny_gpt(context_length=16, positions="rotary", num_layers=1),
     "window": lambda: tiny_gpt(context_length=40, positions="rotary", num_layers=1, window=6),
     "lstm": lambda: lstm(),
