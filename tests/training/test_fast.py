@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kerasllm import training
-from kerasllm.models import GPT
+from kerasllm.models import GPT, gpt_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,8 @@ SMALL = {"vocabulary_size": 9, "context_length": 8, "num_layers": 2, "num_heads"
 def trained(parts=None, optimizer=None, metrics=("accuracy",), rows=22, eager=False, **changes):
     """Losses, metrics and weights after two epochs of batches of 4, the last of 2 or 1."""
     keras.utils.set_random_seed(1)
-    model = GPT(**{**SMALL, **changes})
+    kwargs = {"dtype": changes.pop("dtype")} if "dtype" in changes else {}
+    model = GPT(gpt_settings(**{**SMALL, **changes}), **kwargs)
     optimizer = optimizer or training.classic(steps=12, learning_rate=0.01)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, metrics=list(metrics), jit_compile=False, run_eagerly=eager)

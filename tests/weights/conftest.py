@@ -31,7 +31,7 @@ class Parts:
 @pytest.fixture
 def small_gpt():
     keras.utils.set_random_seed(1)
-    return models.gpt("nano", **SIZES)
+    return models.GPT(models.preset("nano", **SIZES))
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def parts_of():
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "m.safetensors"
-    model = models.gpt("nano", **SIZES)
+    model = models.GPT(models.preset("nano", **SIZES))
     weights.save_safetensors(model, path)
     return path.read_bytes()
 

@@ -5,7 +5,7 @@ import json
 import keras
 import pytest
 
-from kerasllm import models, text, weights
+from kerasllm import models, tasks, text, weights
 
 TOKENIZER = text.train_characters(["a good film", "a bad film"], byte_fallback=False)
 
@@ -37,7 +37,9 @@ MODELS = {
     "gpt": None,
     "lstm": lambda: built(models.LSTMLanguageModel(9, 4, 8, depth=2)),
     "neural": lambda: built(models.NeuralNGram(9, 3, 4, 8)),
-    "classifier": lambda: models.bilstm(TOKENIZER, ["no", "yes"], 4, 4),
+    "classifier": lambda: tasks.TextClassifier(
+        models.BiLSTM(TOKENIZER.vocabulary_size, 2, 4, 4), TOKENIZER, ["no", "yes"]
+    ),
     "tower": lambda: built(Tower()),
 }
 HOSTILE = {
@@ -70,7 +72,13 @@ def stranger(parts_of):
     def write(path, model, **changes):
         weights.save_safetensors(model, path)
         parts = parts_of(path)
-        parts.facts["kerasllm.config"] = json.dumps(json.loads(parts.facts["kerasllm.config"]) | changes)
+        config = json.loads(parts.facts["kerasllm.config"])
+        for name, value in changes.items():
+            inside = config.get("settings", config)
+            if name == "hidden_dim" and "feed_forward" in inside:
+                inside = inside["feed_forward"][0]["config"]
+            (inside if name in inside else config)[name] = value
+        parts.facts["kerasllm.config"] = json.dumps(config)
         parts.write()
 
     return write
@@ -95,8 +103,10 @@ def test_layers_inside_the_settings_are_compared_too(parts_of, tmp_path, peak):
     weights.save_safetensors(MODELS["classifier"](), path)
     parts = parts_of(path)
     config = parts.facts["kerasllm.config"]
-    assert f'"input_dim": {TOKENIZER.vocabulary_size}' in config
-    parts.facts["kerasllm.config"] = config.replace(f'"input_dim": {TOKENIZER.vocabulary_size}', '"input_dim": 9000000')
+    assert f'"vocabulary_size": {TOKENIZER.vocabulary_size}' in config
+    parts.facts["kerasllm.config"] = config.replace(
+        f'"vocabulary_size": {TOKENIZER.vocabulary_size}', '"vocabulary_size": 9000000'
+    )
     parts.write()
     assert peak(lambda: refuse(path, "another shape of body/embedding/embeddings")) < 100e6
 
@@ -114,7 +124,7 @@ def test_nothing_of_a_refused_model_is_made_later(stranger, tmp_path, small_gpt,
 
 
 def test_a_large_seed_and_a_long_context_are_no_sizes(tmp_path):
-    model = built(models.GPT(9, context_length=10**7, num_layers=1, num_heads=1, embedding_dim=4, positions="rotary"))
+    model = built(models.GPT(models.gpt_settings(9, 10**7, 1, 1, 4, positions="rotary")))
     weights.save_safetensors(model, tmp_path / "m.safetensors")
     assert weights.load_safetensors(tmp_path / "m.safetensors").context_length == 10**7
     weights.save_safetensors(built(Seeded(seed=2**60)), tmp_path / "s.safetensors")
@@ -158,7 +168,7 @@ def test_no_code_of_the_file_runs(case, stranger, tmp_path, monkeypatch):
 
 def test_a_load_holds_one_copy(tmp_path, peak):
     path = tmp_path / "m.safetensors"
-    model = models.gpt("nano", vocabulary_size=500, num_layers=6, num_heads=4, embedding_dim=512)
+    model = models.GPT(models.preset("nano", vocabulary_size=500, num_layers=6, num_heads=4, embedding_dim=512))
     weights.save_safetensors(model, path)
     size = path.stat().st_size
     del model
