@@ -108,7 +108,7 @@ def test_layers_inside_the_settings_are_compared_too(parts_of, tmp_path, peak):
         f'"vocabulary_size": {TOKENIZER.vocabulary_size}', '"vocabulary_size": 9000000'
     )
     parts.write()
-    assert peak(lambda: refuse(path, "another shape of body/embedding/embeddings")) < 100e6
+    assert peak(lambda: refuse(path, r"another shape of \w+/embedding/embeddings")) < 100e6
 
 
 def test_nothing_of_a_refused_model_is_made_later(stranger, tmp_path, small_gpt, peak):
