@@ -99,7 +99,6 @@ DAMAGES = {
     "a dtype that Keras lacks": (facts(config='{"vocabulary_size": 9, "dtype": "float99"}'), "cannot be made"),
     "shapes that are no JSON": (facts(build="(None, None)"), "cannot be made"),
     "shapes that are a list": (facts(build="[null, null]"), "they are no dictionary"),
-    "a shape of words": (facts(build='{"colour": "red"}'), "has a weight too many"),
     "a class with a strange name": (facts(**{"class": "\x1b[2J" + "x" * 10**5}), "not registered here"),
 }
 

@@ -111,6 +111,16 @@ def test_layers_inside_the_settings_are_compared_too(parts_of, tmp_path, peak):
     assert peak(lambda: refuse(path, r"another shape of \w+/embedding/embeddings")) < 100e6
 
 
+def test_a_model_that_waits_for_shapes_is_refused_without_them(parts_of, tmp_path):
+    """A GPT knows its shapes and needs none; an LSTM without them has no weights to compare."""
+    path = tmp_path / "m.safetensors"
+    weights.save_safetensors(MODELS["lstm"](), path)
+    parts = parts_of(path)
+    parts.facts["kerasllm.build"] = '{"colour": "red"}'
+    parts.write()
+    refuse(path, "has a weight too many")
+
+
 def test_nothing_of_a_refused_model_is_made_later(stranger, tmp_path, small_gpt, peak):
     stranger(tmp_path / "m.safetensors", small_gpt, vocabulary_size=10**7)
     refuse(tmp_path / "m.safetensors", "another shape")
