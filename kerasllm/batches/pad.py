@@ -77,7 +77,7 @@ def padded(
 
     Raises:
         ValueError: if there is no text, not one label a text, a text longer than the largest bucket, a shuffled
-            feed without ``epochs``, or a batch larger than the texts there are (shuffled) or than a GiB.
+            feed without ``epochs``, or a batch larger than a GiB.
 
     Example:
         >>> feed = padded([[5, 6, 7], [8]], [1, 0], batch_size=2)

@@ -205,9 +205,9 @@ def checked_pad(name: str, value) -> int:
     return whole_number(name, value, least=0)
 
 
-def checked_batch(what: str, batch_size: int, rows: int, length: int, shuffle: bool) -> None:
-    """Refuse a batch that cannot be filled or held in memory."""
-    if shuffle and batch_size > rows:
+def checked_batch(what: str, batch_size: int, rows: int, length: int, full: bool) -> None:
+    """Refuse a batch that cannot be held in memory, or filled, where every batch has to be `full`."""
+    if full and batch_size > rows:
         raise ValueError(
             f"batch_size={batch_size} is more than the {rows} {what} there are, so some would come twice in a batch "
             f"or the batch is never full. Take batch_size={rows} or less."

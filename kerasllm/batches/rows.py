@@ -70,7 +70,7 @@ class RowBatches(Batches):
         self.shard = checked_shard(shard, self.batch_size)
         self.buckets = _buckets(buckets, np.asarray(lengths), max_length)
         self.lengths = np.append(lengths, 0).astype("int64")  # number -1 is an empty row
-        checked_batch(self.what, self.batch_size, self.count, self.buckets[-1], shuffle)
+        checked_batch(self.what, self.batch_size, self.count, self.buckets[-1], full=False)
         full, rest = divmod(self.count, self.batch_size)
         self.steps_per_epoch = full + bool(rest and not drop_remainder)
         if not self.steps_per_epoch:

@@ -177,7 +177,6 @@ HIDING = {"mask_id": 3, "vocabulary_size": 9}
         (lambda: paired([[1]], [[1]], start_id=1, end_id=2, pad_id=None, batch_size=1), "pad_id is None"),
         (lambda: packed([[1], []], context=4, batch_size=1), "no document has two ids"),
         (lambda: packed([[1, 2]], context=1, batch_size=1), "context must be a whole number from 2 up, not 1"),
-        (lambda: packed([[1, 2]], context=4, batch_size=2, shuffle=True, epochs=1), "more than the 1 windows"),
         (lambda: packed([[1, 2]], context=10**9, batch_size=1), "limit is 1 GiB"),
         (lambda: masked([[5]], mask_id=None, vocabulary_size=9, batch_size=1), "mask_id is None.*mask=True"),
         (lambda: masked([[9]], **HIDING, batch_size=1), "ids hold 9, but vocabulary_size=9"),
