@@ -263,12 +263,19 @@ def test_a_quantised_model_stays_close_and_gives_the_same_in_a_fresh_process(tmp
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.loaded.npy"), output, atol=1e-5, err_msg=name)
 
 
-@quantised
+def adaptable_parts(layer) -> list:
+    """Without tied heads: Keras's LoRA of a ReversibleEmbedding reaches the lookup alone."""
+    return [part for part in dense_parts(layer) if not isinstance(part, layers.ReversibleEmbedding)]
+
+
+ADAPTABLE = [case for case in QUANTISED if adaptable_parts(built(case))]
+
+
+@pytest.mark.parametrize("case", ADAPTABLE, ids=lambda case: case.name)
 def test_lora_trains_alone_and_a_file_holds_the_sum(case, tmp_path):
     layer = built(case)
-    adapted = [part for part in dense_parts(layer) if not isinstance(part, layers.ReversibleEmbedding)]
     layer.trainable = False
-    for part in adapted:
+    for part in adaptable_parts(layer):
         part.trainable = True
         part.enable_lora(2)
         if part.__dict__.get("bias") is not None or getattr(part, "bias", None) is not None:
