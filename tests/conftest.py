@@ -13,7 +13,24 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
 
 
+FEW = 40  # tests whose objects a collection may look at
+
+
 def pytest_collection_finish():
-    """What is loaded by now stays. Keras collects garbage for each kernel that it quantises, and looks at all of it."""
+    _settle()
+
+
+def pytest_runtest_setup(item):
+    _settle.tests += 1
+    if _settle.tests % FEW == 0:
+        _settle()
+
+
+def _settle():
+    """What is there by now stays. Keras collects garbage for each kernel that it quantises, and looks at all of it."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+_settle.tests = 0
