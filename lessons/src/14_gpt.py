@@ -32,6 +32,7 @@ from kerasllm import weights
 from kerasllm.batches import windows
 from kerasllm.course import claim, settings
 from kerasllm.data import load
+from kerasllm.evaluation import log_probability
 from kerasllm.generation import Sampling, generate
 from kerasllm.layers import MultiHeadAttention
 from kerasllm.models import GPT, LSTMLanguageModel, gpt_settings, preset
@@ -580,19 +581,9 @@ claim("measured time by predicted time", spent / predicted, "==", 1, tolerance=0
 # %%
 def costs(model, ids, before, tokenizer=tokenizer):
     """The bits of each token, predicted from at least `before` tokens: (tokens,)."""
-    context = model.context_length
-    stride, size, batch = context - before, context + 1, 8_192 // context
-    rows = -(-len(ids) // stride)
-    rows = -(-rows // batch) * batch  # equal batches: the model is compiled for one shape
-    newline = tokenizer.encode("\n")[0]
-    padded = np.concatenate([np.full(before + 1, newline), ids, np.zeros(rows * stride - len(ids), int)])
-    cut = np.lib.stride_tricks.sliding_window_view(padded, size)[::stride].astype("int32")
-    found = []
-    for part in np.split(cut, range(batch, rows, batch)):
-        logits = model.predict_on_batch(part[:, :-1])[:, before:]  # (batch, stride, V)
-        cost = keras.losses.sparse_categorical_crossentropy(part[:, before + 1 :], logits, from_logits=True)
-        found.append(ops.convert_to_numpy(cost) / math.log(2))  # (batch, stride), in bits
-    return np.concatenate(found).ravel()[: len(ids)]
+    stride = model.context_length - before  # tokens that a window moves on
+    found = log_probability(model, [tokenizer.encode("\n")], [ids], stride=stride, batch_size=128)
+    return -found.tokens[0] / math.log(2)
 
 
 # %%

@@ -26,6 +26,7 @@ from keras import ops
 from kerasllm import weights
 from kerasllm.course import claim, settings
 from kerasllm.data import load
+from kerasllm.evaluation import log_probability
 from kerasllm.generation import Beam, Greedy, Sampling, generate, stream
 from kerasllm.generation.compiling import compiled
 from kerasllm.models import GPT, gpt_settings
@@ -314,10 +315,7 @@ claim("tokens of our beam search that differ", np.sum(np.array(ours) != theirs),
 # %%
 def surprise(prompts, texts):
     """Bits of each token behind its prompt: (texts, tokens)."""
-    ids = np.array([prompt + text for prompt, text in zip(prompts, texts, strict=True)])
-    logp = log_softmax(logits_of(ids[:, :-1]))
-    cost = -np.take_along_axis(logp, ids[:, 1:, None], axis=-1)[..., 0] / math.log(2)
-    return cost[:, len(prompts[0]) - 1 :]
+    return -np.stack(log_probability(model, prompts, texts).tokens) / math.log(2)
 
 
 some = prompts[:BEAM_TEXTS]
