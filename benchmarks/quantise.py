@@ -4,7 +4,7 @@
 
 The GPT is the one that ships with the course; its loss is in bits a character on books of the King James Bible that it
 did not see. The encoder reads film snippets: two blocks of bidirectional attention, masked mean, a dense layer, trained
-here for two minutes; its loss is on the test texts. Nothing is trained or calibrated after quantisation: codes and
+here for half a minute; its loss is on the test texts. Nothing is trained or calibrated after quantisation: codes and
 scales are those that Keras makes of each matrix.
 
 A row says how a model was stored, its loss, accuracy where it has one, the bytes of its variables in memory, and how
@@ -27,7 +27,7 @@ from kerasllm.weights import pretrained
 
 MODES = ("float32", "int8", "int4")
 CHARACTERS = 100_000  # of the validation books
-LENGTH, WIDTH, HEADS, EPOCHS = 64, 128, 4, 4
+LENGTH, WIDTH, HEADS, EPOCHS = 64, 128, 4, 2
 REPEAT = 20
 
 
