@@ -12,7 +12,8 @@ import numpy as np
 
 from kerasllm.common import choice, write_whole
 from kerasllm.weights.gguf_blocks import KINDS, WRITTEN, Kind, ScaleError, encoded
-from kerasllm.weights.gguf_file import ARRAY, BOOL, CHUNK, MAGIC, MOST_AXES, NUMBERS, STRING
+from kerasllm.weights.gguf_file import CHUNK
+from kerasllm.weights.gguf_header import ARRAY, BOOL, MAGIC, MOST_AXES, NUMBERS, STRING
 from kerasllm.weights.tensors import shown
 
 MOST_NAME = 63  # bytes in the name of a tensor, and that of llama.cpp ends with a zero
@@ -162,7 +163,9 @@ def _kind_of(name: str, shape: tuple[int, ...], kind: str) -> Kind:
     if not isinstance(name, str) or not 0 < len(name.encode()) <= MOST_NAME:
         raise ValueError(f"The name of a tensor must be a text of 1 to {MOST_NAME} bytes, not {name!r:.100}.")
     if not 1 <= len(shape) <= MOST_AXES or 0 in shape:
-        raise ValueError(f"{name} has the shape {shape}; a GGUF file holds tensors of 1 to {MOST_AXES} axes, none empty.")
+        raise ValueError(
+            f"{name} has the shape {shape}; a GGUF file holds tensors of 1 to {MOST_AXES} axes, none empty."
+        )
     if len(shape) == 1 or name.endswith(_ALWAYS_F32):
         return KINDS["F32"]
     return KINDS["F16"] if shape[-1] % KINDS[kind].numbers else KINDS[kind]
