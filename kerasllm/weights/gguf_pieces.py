@@ -72,7 +72,7 @@ def check_charsmap(said: Said, charsmap: list[int]) -> bytes:
 
     Reference: darts.h and normalizer.cc of https://github.com/google/sentencepiece.
     """
-    if min(charsmap) < 0 or max(charsmap) > 255 or len(charsmap) < 4:
+    if len(charsmap) < 4 or min(charsmap) < 0 or max(charsmap) > 255:
         raise said.wrong("precompiled_charsmap", "is no list of bytes")
     content = bytes(charsmap)
     length = int.from_bytes(content[:4], "little")

@@ -234,14 +234,7 @@ def _merged_by_score(said: _Said) -> tokenizers.Tokenizer:
         fuse_unk=True,
         byte_fallback=has_bytes,
     )
-    backend = tokenizers.Tokenizer(model)
-    in_front = said.flag("add_space_prefix", True)
-    # SentencePiece writes a space as U+2581, and one in front of a text.
-    marks = [normalizers.Prepend("▁")] if in_front else []
-    backend.normalizer = normalizers.Sequence([*marks, normalizers.Replace(" ", "▁")])
-    ways = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    backend.decoder = decoders.Sequence([*ways, *([decoders.Strip(" ", 1, 0)] if in_front else [])])
-    return backend
+    return _with_spaces_as_pieces(model, said, [])
 
 
 def _unigram(said: _Said) -> tokenizers.Tokenizer:
@@ -253,19 +246,26 @@ def _unigram(said: _Said) -> tokenizers.Tokenizer:
     has_bytes = all(f"<0x{byte:02X}>" in said.vocabulary for byte in range(256))
     ordinary = [kind in (NORMAL, USER_DEFINED) for kind in said.types]
     model = models.Unigram(unigram_pieces(said, check_scores(said), ordinary), unk_id=unknown, byte_fallback=has_bytes)
-    backend = tokenizers.Tokenizer(model)
     steps = []
     charsmap = said.list_of("precompiled_charsmap", int)
     if charsmap:
         steps.append(normalizers.Precompiled(check_charsmap(said, charsmap)))
     if said.flag("remove_extra_whitespaces", False):
         steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
-    if steps:
-        backend.normalizer = normalizers.Sequence(steps)
-    scheme = "always" if said.flag("add_space_prefix", True) else "never"
-    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-    way = decoders.Metaspace(prepend_scheme=scheme)
-    backend.decoder = decoders.Sequence([decoders.ByteFallback(), way]) if has_bytes else way
+    return _with_spaces_as_pieces(model, said, steps)
+
+
+def _with_spaces_as_pieces(model: models.Model, said: _Said, steps: list) -> tokenizers.Tokenizer:
+    """SentencePiece's way with spaces: each is U+2581, and there is one in front of a text, unless the file says no.
+
+    There is no cutting into words: `Metaspace` of the library would leave the one in front out before a space.
+    """
+    in_front = said.flag("add_space_prefix", True)
+    backend = tokenizers.Tokenizer(model)
+    mark = [normalizers.Prepend("▁")] if in_front else []
+    backend.normalizer = normalizers.Sequence([*steps, *mark, normalizers.Replace(" ", "▁")])
+    ways = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    backend.decoder = decoders.Sequence([*ways, *([decoders.Strip(" ", 1, 0)] if in_front else [])])
     return backend
 
 

@@ -121,7 +121,7 @@ def test_numbers_so_small_that_their_scale_is_zero_become_zero():
 def test_what_a_kind_cannot_hold_is_refused_with_the_tensor(number, tmp_path):
     bad = np.ones((2, 32), "float32")
     bad[1, 3] = number
-    with pytest.raises(ValueError, match="ffn_up.weight holds"):
+    with pytest.raises(ValueError, match=r"ffn_up\.weight holds"):
         write_gguf(tmp_path / "x.gguf", {}, {"blk.0.ffn_up.weight": bad}, kind="Q8_0")
     assert not list(tmp_path.iterdir())
 

@@ -12,6 +12,7 @@ some texts.
 
 import io
 import json
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import numpy as np
 FOLDER = Path(__file__).parent
 HALVES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0]}  # where a block's float16 stand
 HALVES |= {"Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
-TEXTS = ["The capital of France is", "  two spaces, and\nlines", "naïve café 你好", "</s> is text", "x" * 9, ""]
+TEXTS = ["The capital of France is", "  two spaces, and\nlines", "naïve café ﬁne 你好", "</s> is text", "x" * 9, ""]
 LAYERS, VOCABULARY = 2, 40
 
 COMMON = {
@@ -31,7 +32,7 @@ COMMON = {
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 LLAMA3["original_max_position_embeddings"] = 8192
 CONFIGS = {
-    "llama": {"model_type": "llama", "tie_word_embeddings": False, "rope_scaling": LLAMA3, **COMMON},
+    "llama": {"model_type": "llama", "tie_word_embeddings": False, "rope_scaling": LLAMA3, **COMMON, "head_dim": 8},
     "qwen2": {"model_type": "qwen2", "tie_word_embeddings": True, **COMMON},
     "qwen3": {"model_type": "qwen3", "tie_word_embeddings": True, **COMMON, "head_dim": 8},
     "gemma3": {"model_type": "gemma3_text", "tie_word_embeddings": True, "sliding_window": 16, **COMMON},
@@ -64,7 +65,9 @@ def hugging_face(name):
     inside |= {"mlp.gate_proj.weight": (24, 16), "mlp.up_proj.weight": (24, 16), "mlp.down_proj.weight": (16, 24)}
     norms = ["input_layernorm", "post_attention_layernorm"]
     if name in ("llama", "qwen2"):  # of Llama only models with attention_bias have them; its rows are reordered too
-        inside |= {f"self_attn.{one}_proj.bias": (rows,) for one, rows in zip("qkv", (queries, keys, keys), strict=True)}
+        inside |= {
+            f"self_attn.{one}_proj.bias": (rows,) for one, rows in zip("qkv", (queries, keys, keys), strict=True)
+        }
     if name == "llama":
         inside["self_attn.o_proj.bias"] = (16,)
     if name in ("qwen3", "gemma3"):
@@ -81,7 +84,7 @@ def hugging_face(name):
 
 def converted(name, key, tensor):
     """A tensor of Hugging Face as llama.cpp's converter stores it."""
-    if name == "llama" and ".q_proj." in key or name == "llama" and ".k_proj." in key:
+    if name == "llama" and (".q_proj." in key or ".k_proj." in key):
         heads = 4 if ".q_proj." in key else 2
         halves = tensor.reshape(heads, 2, len(tensor) // heads // 2, *tensor.shape[1:])
         return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(tensor.shape)
@@ -195,9 +198,13 @@ def make_kinds():
 def make_pieces():
     import gguf
     import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
 
-    text = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
-    lines = [line for line in text.splitlines() if line.strip()]
+    text = (Path(__file__).parents[3] / "LICENSE").read_text("utf-8")
+    lines = [*(line for line in text.splitlines() if line.strip()), "a < b / c > d"]
+    # A small table of characters: the ligature of fi becomes two letters, é loses its accent.
+    rules = Path(tempfile.mkdtemp()) / "rules.tsv"
+    rules.write_text("FB01\t66 69\nE9\t65\n")
     found = {}
     for name, model_type, ggml in (("merges", "bpe", "llama"), ("unigram", "unigram", "t5")):
         file = io.BytesIO()
@@ -205,12 +212,13 @@ def make_pieces():
             sentence_iterator=iter(lines),
             model_writer=file,
             model_type=model_type,
-            vocab_size=700,
+            vocab_size=500,
             byte_fallback=model_type == "bpe",
             character_coverage=1.0,
-            normalization_rule_name="identity",
-            remove_extra_whitespaces=False,
             minloglevel=2,
+            **{"remove_extra_whitespaces": False, "normalization_rule_name": "identity"}
+            if name == "merges"
+            else {"normalization_rule_tsv": rules},
         )
         pieces = sentencepiece.SentencePieceProcessor(model_proto=file.getvalue())
         ids = range(pieces.get_piece_size())
@@ -225,6 +233,10 @@ def make_pieces():
         writer.add_bos_token_id(pieces.bos_id())
         writer.add_eos_token_id(pieces.eos_id())
         writer.add_unk_token_id(pieces.unk_id())
+        if name == "unigram":
+            model = sentencepiece_model_pb2.ModelProto.FromString(file.getvalue())
+            writer.add_precompiled_charsmap(model.normalizer_spec.precompiled_charsmap)
+            writer.add_remove_extra_whitespaces(model.normalizer_spec.remove_extra_whitespaces)
         finish(writer)
         found[name] = [[text, pieces.encode(text)] for text in TEXTS]
     (FOLDER / "pieces.json").write_text(json.dumps(found, ensure_ascii=False, indent=0) + "\n", "utf-8")
