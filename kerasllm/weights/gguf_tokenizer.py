@@ -113,8 +113,8 @@ def tokenizer_metadata(tokenizer: Tokenizer, pre: str) -> dict[str, Any]:
     Example:
         >>> from kerasllm import text
         >>> metadata = tokenizer_metadata(text.train_bpe(["hello hello hello"], 262), pre="gpt-2")
-        >>> metadata["tokenizer.ggml.merges"][0], metadata["tokenizer.ggml.padding_token_id"]
-        ('h e', 0)
+        >>> metadata["tokenizer.ggml.model"], metadata["tokenizer.ggml.padding_token_id"]
+        ('gpt2', 0)
     """
     content = json.loads(tokenizer.to_json())
     backend = tokenizers.Tokenizer.from_str(tokenizer.to_json())

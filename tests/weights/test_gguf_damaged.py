@@ -135,7 +135,7 @@ DAMAGES = {
 }
 
 
-def refused(path, message="", most=2000):
+def refused(path, message=None, most=2000):
     start = time.monotonic()
     with pytest.raises(ValueError, match=message) as caught:
         read_gguf(path)

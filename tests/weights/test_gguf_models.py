@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kerasllm.weights.gguf_architectures import ARCHITECTURES
-from kerasllm.weights.gguf_config import llama3_factors
+from kerasllm.weights.gguf_config import Settings, config_of, llama3_factors
 from kerasllm.weights.gguf_file import read_gguf
 from kerasllm.weights.gguf_models import gguf_view, hugging_face_view, rotary_rows
 from kerasllm.weights.gguf_writer import write_gguf
@@ -110,6 +110,23 @@ def _tensors(config):
 def _written(folder, metadata, tensors, kind="F32"):
     write_gguf(folder / "one.gguf", metadata, tensors, kind)
     return read_gguf(folder / "one.gguf")
+
+
+def test_what_llama_cpp_knows_of_gemma_without_the_file(tmp_path):
+    with read_gguf(DATA / "gemma3.gguf") as file:
+        config = hugging_face_view(file).config
+        large = file.metadata | {"gemma3.block_count": 62}
+    assert config["query_pre_attn_scalar"] == 8  # the width of a head
+    assert config["layer_types"] == ["sliding_attention"] * 2
+    assert config["rope_local_base_freq"] == 10_000
+    config = config_of(Settings("a file", large), 40, True, None)
+    assert config["query_pre_attn_scalar"] == 4  # width over heads, in the model of 27 billion alone
+    assert [block for block, kind in enumerate(config["layer_types"]) if kind == "full_attention"][:2] == [5, 11]
+    with _changed(tmp_path, "gemma3", gemma3__attention__sliding_window_pattern=[True, False]) as file:
+        assert hugging_face_view(file).config["layer_types"] == ["sliding_attention", "full_attention"]
+    with _changed(tmp_path, "gemma3", gemma3__attention__sliding_window_pattern=[True]) as file:
+        with pytest.raises(ValueError, match="does not fit 2 blocks"):
+            hugging_face_view(file)
 
 
 def test_turned_matrices_have_no_codes():

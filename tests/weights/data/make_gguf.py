@@ -22,6 +22,10 @@ FOLDER = Path(__file__).parent
 HALVES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0]}  # where a block's float16 stand
 HALVES |= {"Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
 TEXTS = ["The capital of France is", "  two spaces, and\nlines", "naïve café ﬁne 你好", "</s> is text", "x" * 9, ""]
+TEXTS += [
+    "Unless required by applicable law, software is distributed on conditions of any kind, either express or implied."
+]
+TEXTS += ["The translation of a contributor's inventions, notwithstanding redistribution, was reproduced elsewhere."]
 LAYERS, VOCABULARY = 2, 40
 
 COMMON = {
@@ -35,7 +39,7 @@ CONFIGS = {
     "llama": {"model_type": "llama", "tie_word_embeddings": False, "rope_scaling": LLAMA3, **COMMON, "head_dim": 8},
     "qwen2": {"model_type": "qwen2", "tie_word_embeddings": True, **COMMON},
     "qwen3": {"model_type": "qwen3", "tie_word_embeddings": True, **COMMON, "head_dim": 8},
-    "gemma3": {"model_type": "gemma3_text", "tie_word_embeddings": True, "sliding_window": 16, **COMMON},
+    "gemma3": {"model_type": "gemma3_text", "tie_word_embeddings": True, "sliding_window": 16, **COMMON, "head_dim": 8},
     "gpt2": {
         **{"model_type": "gpt2", "tie_word_embeddings": True, "vocab_size": VOCABULARY, "n_positions": 64},
         **{"n_embd": 16, "n_layer": LAYERS, "n_head": 4, "layer_norm_epsilon": 1e-5},
