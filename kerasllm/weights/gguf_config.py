@@ -64,9 +64,11 @@ class Settings:
     def real(self, key: str, default: float | None = None) -> float:
         """A number above 0, as the shortest decimal that has this float32: 1e-05, not 9.999999747378752e-06."""
         found = self.get(key, default)
-        if type(found) not in (int, float) or not 0 < found < math.inf:
+        with np.errstate(over="ignore"):
+            rounded = np.float32(found) if type(found) in (int, float) else np.float32(0)
+        if not 0 < rounded < math.inf:
             raise self.wrong(f"should have a number above 0 as {self.name}.{key}, not {shown(repr(found))}.")
-        return float(str(np.float32(found)))
+        return float(str(rounded))
 
 
 def config_of(settings: Settings, rows: int, tied: bool, frequencies: np.ndarray | None) -> dict[str, Any]:

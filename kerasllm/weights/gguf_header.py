@@ -17,7 +17,7 @@ from kerasllm.weights.tensors import shown
 
 VERSIONS = (2, 3)  # 3 differs from 2 only in that a file may be big endian
 MAGIC = b"GGUF"
-# The header of Gemma, with 262,144 tokens and 514,906 merges, the largest that is known, has 17 MB.
+# 262,144 tokens with scores, types and half a million merges, as much as any model has, take some 17 MB.
 MOST_HEADER = 40 << 20
 MOST_STRINGS = MOST_NUMBERS = 1 << 20
 MOST_ENTRIES = 1 << 16  # keys, and tensors
@@ -25,9 +25,7 @@ MOST_DEPTH = 4  # arrays in arrays; real files have one
 MOST_AXES = 4
 
 # The number of a type in the file, and NumPy's dtype.
-NUMBERS = {
-    **{0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 10: "<u8", 11: "<i8", 12: "<f8"},
-}
+NUMBERS = {0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 10: "<u8", 11: "<i8", 12: "<f8"}
 BOOL, STRING, ARRAY = 7, 8, 9
 
 
@@ -52,7 +50,7 @@ class Place(NamedTuple):
 
 
 class Header:
-    """Goes through the header once; `left` and the counts say what may still come."""
+    """Goes through the header once; the place in the file and the counts so far say what may still come."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path, self.file = path, file
@@ -67,6 +65,8 @@ class Header:
         """The next bytes, after a look at how many there are."""
         self.check(length, what)
         content = self.file.read(length)
+        if len(content) < length:
+            raise self.wrong(f"was changed while it was read: {what} is cut.")
         self.at += length
         return content
 
@@ -174,15 +174,17 @@ class Header:
         # The longest lists of a file: read without the general way of `text`, which takes three times as long.
         read, unpack, found = self.file.read, struct.Struct("<Q").unpack, []
         at, end = self.at, min(self.size, MOST_HEADER)
-        for place in range(count):
-            length = unpack(read(8))[0] if at + 8 <= end else end
-            at += 8 + length
-            if at > end:
-                raise self.wrong(f"is cut or damaged: text {place} of {what} goes beyond the end of the header.")
-            found.append(read(length))
-        self.at = at
         try:
+            for place in range(count):
+                length = unpack(read(8))[0] if at + 8 <= end else end
+                at += 8 + length
+                if at > end:
+                    raise self.wrong(f"is cut or damaged: text {place} of {what} goes beyond the end of the header.")
+                found.append(read(length))
+            self.at = at
             return [text.decode() for text in found]
+        except struct.error:
+            raise self.wrong(f"was changed while it was read: {what} is cut.") from None
         except UnicodeDecodeError as error:
             raise self.wrong(f"is damaged: {what} holds {shown(repr(error.object))}, which is no UTF-8.") from None
 

@@ -100,12 +100,13 @@ def tokenizer_of(file: GGUF) -> Tokenizer:
     return Tokenizer(backend, roles=_roles(said))
 
 
-def tokenizer_metadata(tokenizer: Tokenizer, pre: str) -> dict[str, Any]:
+def tokenizer_metadata(tokenizer: Tokenizer, pre: str, add_bos: bool = False) -> dict[str, Any]:
     """The metadata of a byte-level BPE tokenizer for `write_gguf`: what `tokenizer_of` reads.
 
     Args:
         tokenizer: of `kerasllm.text.train_bpe`, or one of GPT-2, Llama 3, Qwen 2 and the like.
         pre: the name that llama.cpp has for how it cuts a text into words; "gpt-2" for one of `train_bpe`.
+        add_bos: whether llama.cpp puts the token for the beginning in front of a text, as Llama's models want it.
 
     Raises:
         ValueError: if it is no byte-level BPE, or cuts texts in another way than `pre` says.
@@ -132,7 +133,7 @@ def tokenizer_metadata(tokenizer: Tokenizer, pre: str) -> dict[str, Any]:
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in content["model"]["merges"]]
     metadata = {"model": "gpt2", "pre": pre, "tokens": tokenizer.vocabulary, "token_type": types, "merges": merges}
     metadata |= {_ROLE_KEYS[role]: tokenizer.id_of(token) for role, token in tokenizer.roles.items()}
-    metadata |= {"add_bos_token": False}
+    metadata["add_bos_token"] = add_bos
     template = tokenizer.chat_template
     return {f"tokenizer.ggml.{key}": value for key, value in metadata.items()} | (
         {} if template is None else {"tokenizer.chat_template": template}
