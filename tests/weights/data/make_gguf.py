@@ -1,7 +1,7 @@
 """Makes the GGUF files beside it with the packages `gguf` and `sentencepiece`, which the tests do not need.
 
-    pip install --target /tmp/reference --no-deps gguf==0.19.0 sentencepiece
-    PYTHONPATH=/tmp/reference python tests/weights/data/make_gguf.py
+    pip install --target reference gguf==0.19.0 sentencepiece==0.2.3 protobuf
+    PYTHONPATH=reference python tests/weights/data/make_gguf.py
 
 kinds.gguf holds a tensor of each kind and a key of each type, kinds.npz the numbers that the package `gguf` finds in
 the tensors. The files called by an architecture hold a model of `hugging_face(...)`, stored as llama.cpp's converter
