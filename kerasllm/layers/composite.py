@@ -2,6 +2,7 @@
 
 import keras
 
+from kerasllm.common.collecting import short_collections
 from kerasllm.common.inside_keras import inner_layers
 
 
@@ -24,13 +25,14 @@ class Composite:
 
     def restore_parts(self):
         """Quantise the parts that the config named. Called when they are built."""
-        parts = dict(parts_of(self))
-        for place, how in self._quantized.items():
-            if place not in parts:
-                raise ValueError(f"The config says that the part {place} is quantised, but {self.name} has none.")
-            if parts[place].quantization_mode is None:
-                config = keras.saving.deserialize_keras_object(how["config"]) if how["config"] else None
-                parts[place].quantize(how["mode"], config=config)
+        parts = dict(parts_of(self)) if self._quantized else {}
+        with short_collections():
+            for place, how in self._quantized.items():
+                if place not in parts:
+                    raise ValueError(f"The config says that the part {place} is quantised, but {self.name} has none.")
+                if parts[place].quantization_mode is None:
+                    config = keras.saving.deserialize_keras_object(how["config"]) if how["config"] else None
+                    parts[place].quantize(how["mode"], config=config)
         self._quantized = {}
 
     def get_config(self):
@@ -46,6 +48,10 @@ class Composite:
 
 class CompositeModel(Composite, keras.Model):
     """A `Composite` that is a model: it may be compiled when it is stored."""
+
+    def quantize(self, *args, **kwargs):
+        with short_collections():
+            return super().quantize(*args, **kwargs)
 
     def get_compile_config(self):
         # A file holds merged kernels: there is no LoRA in it that the state of an optimizer could belong to.

@@ -1,5 +1,6 @@
 """Sessions: turns that go on behind each other give what the whole text gives, and nothing is read twice."""
 
+import functools
 from types import SimpleNamespace
 
 import keras
@@ -11,18 +12,39 @@ from test_generation import chain, random_chain, tiny_gpt, uncached
 from kerasllm import text
 from kerasllm.generation import Beam, Greedy, Sampling, Session, generate
 from kerasllm.generation.arguments import barred_ids
+from kerasllm.generation.compiling import compiled
 from kerasllm.generation.decoding import forget
 from kerasllm.layers.cache import empty_cache
 from kerasllm.models import LSTMLanguageModel
 
 KINDS = {
-    "learned": lambda: tiny_gpt(context_length=200, num_layers=1),
-    "rotary": lambda: tiny_gpt(context_length=200, positions="rotary", num_layers=1, num_kv_heads=2),
-    "ring": lambda: tiny_gpt(context_length=16, positions="rotary", num_layers=1),
-    "window": lambda: tiny_gpt(context_length=40, positions="rotary", num_layers=1, window=6),
-    "lstm": lambda: lstm(),
+    "learned": {"context_length": 200},
+    "rotary": {"context_length": 200, "positions": "rotary", "num_kv_heads": 2},
+    "ring": {"context_length": 16, "positions": "rotary"},
+    "window": {"context_length": 40, "positions": "rotary", "window": 6},
+    "lstm": None,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
+LONGEST = 128  # the texts of these tests are shorter
+
+
+@functools.cache  # so that loops which one test compiled serve the next
+def model_of(kind):
+    return lstm() if kind == "lstm" else tiny_gpt(num_layers=1, **KINDS[kind])
+
+
+def alone(model, texts, count, stops=()):
+    """Each text with `count` more greedy tokens: by calls on all of it, without a memory, padded behind its end."""
+    texts, ended = [list(ids) for ids in texts], [False] * len(texts)
+    whole = compiled(lambda model, ids: model(ids), model, "whole", xla=False)
+    for _ in range(count):
+        padded = np.array([ids + [0] * (LONGEST - len(ids)) for ids in texts], "int32")
+        best = ops.convert_to_numpy(whole(padded)).argmax(-1)  # (texts, LONGEST)
+        for row, ids in enumerate(texts):
+            token = int(best[row, len(ids) - 1])
+            ended[row] |= token in stops
+            ids += [] if ended[row] else [token]
+    return texts
 
 
 def lstm():
@@ -49,14 +71,13 @@ def turn(length):
 
 @every_kind
 def test_each_turn_is_written_as_if_the_whole_text_was_read_at_once(kind):
-    model, session = KINDS[kind](), Session(KINDS[kind](), rows=3)
-    session.model.set_weights(model.get_weights())
+    model, session = model_of(kind), Session(model_of(kind), rows=3)
     texts = [[], [], []]
     for lengths, count in (((5, 1, 12), 7), ((3, 9, 0), 4), ((0, 0, 0), 6), ((1, 17, 2), 9)):
         turns = [turn(length) for length in lengths]
         session.read(turns)
         texts = [before + new for before, new in zip(texts, turns, strict=True)]
-        expected = [generate(model, one, count) for one in texts]
+        expected = alone(model, texts, count)
         replies = session.write(count)
         assert [reply.ids for reply in replies] == [new[len(old) :] for new, old in zip(expected, texts, strict=True)]
         assert all(reply.ended == "length" and reply.text is None for reply in replies)
@@ -67,16 +88,15 @@ def test_each_turn_is_written_as_if_the_whole_text_was_read_at_once(kind):
 @pytest.mark.parametrize("order", ["a turn first", "written on first"])
 @every_kind
 def test_rows_that_ended_early_remember_nothing_of_the_others_steps(kind, order):
-    model, session = KINDS[kind](), Session(KINDS[kind](), rows=3)
-    session.model.set_weights(model.get_weights())
+    model, session = model_of(kind), Session(model_of(kind), rows=3)
     prompts = [turn(4), turn(6), turn(5)]
     session.read(prompts)
-    free = [generate(model, prompt, 12)[len(prompt) :] for prompt in prompts]
+    free = [ids[len(prompt) :] for prompt, ids in zip(prompts, alone(model, prompts, 12), strict=True)]
     tokens = sorted({id for ids in free for id in ids})
     stops = next([one] for one in tokens if _ends(free, [one]) > 1)  # the texts end at different places
     first = session.write(12, stop_tokens=stops)
-    for prompt, reply in zip(prompts, first, strict=True):
-        assert prompt + reply.ids == generate(model, prompt, 12, stop_tokens=stops)
+    found = [prompt + reply.ids for prompt, reply in zip(prompts, first, strict=True)]
+    assert found == alone(model, prompts, 12, stops)
     assert len({len(reply.ids) for reply in first}) > 1
     # Rows that met a stop token go on behind their last token, whether or not a turn comes between.
     for turns in ([turn(2), turn(7), turn(1)], None) if order == "a turn first" else (None, [turn(2), turn(7), []]):
@@ -84,14 +104,12 @@ def test_rows_that_ended_early_remember_nothing_of_the_others_steps(kind, order)
             session.read(turns)
         before = session.ids
         more = session.write(5)
-        assert [old + reply.ids for old, reply in zip(before, more, strict=True)] == [
-            generate(model, one, 5) for one in before
-        ]
+        assert [old + reply.ids for old, reply in zip(before, more, strict=True)] == alone(model, before, 5)
 
 
 @pytest.mark.parametrize("kind", ["learned", "rotary", "lstm"])
 def test_a_turn_costs_its_own_tokens_and_no_more(kind):
-    session = Session(KINDS[kind]())
+    session = Session(model_of(kind))
     total = 0
     for length, count in ((30, 8), (4, 8), (11, 20)):
         session.read(turn(length))
@@ -102,7 +120,7 @@ def test_a_turn_costs_its_own_tokens_and_no_more(kind):
 
 
 def test_a_cache_grows_without_reading_anew():
-    session = Session(KINDS["rotary"]())
+    session = Session(model_of("rotary"))
     for _ in range(6):
         session.read(turn(10))
         session.write(10)
@@ -122,8 +140,8 @@ def test_a_long_session_with_learned_positions_reads_the_last_half_of_a_full_con
 @pytest.mark.parametrize("sampler", [Greedy(), Sampling(0.7, top_k=5), Beam(3)], ids=["greedy", "sampling", "beam"])
 @pytest.mark.parametrize("kind", ["rotary", "lstm"])
 def test_log_probabilities_are_those_of_the_model_itself(kind, sampler):
-    session, model = Session(KINDS[kind](), rows=2), None
-    model = session.model
+    model = model_of(kind)
+    session = Session(model, rows=2)
     prompts = [turn(5), turn(9)]
     session.read(prompts)
     for prompt, reply in zip(prompts, session.write(7, sampler, seed=1, scored=True), strict=True):
@@ -138,14 +156,14 @@ def test_log_probabilities_are_those_of_the_model_itself(kind, sampler):
 
 
 def test_beams_leave_the_memory_of_the_best_text():
-    model = KINDS["rotary"]()
+    model = model_of("rotary")
     session, prompts = Session(model, rows=2), [turn(4), turn(7)]
     session.read(prompts)
     replies = session.write(6, Beam(3))
     texts = [prompt + reply.ids for prompt, reply in zip(prompts, replies, strict=True)]
     assert texts == generate(model, prompts, 6, Beam(3))
     more = session.write(5)
-    assert [text + reply.ids for text, reply in zip(texts, more, strict=True)] == [generate(model, t, 5) for t in texts]
+    assert [old + reply.ids for old, reply in zip(texts, more, strict=True)] == alone(model, texts, 5)
 
 
 # Texts -------------------------------------------------------------------------------------------
@@ -188,19 +206,17 @@ def test_a_stream_gives_out_nothing_of_a_stop_string(every):
 
 @every_kind
 def test_what_was_cut_at_a_stop_string_is_forgotten(kind):
-    model = KINDS[kind]()
+    model = model_of(kind)
     tokenizer = text.train_characters(["".join(map(chr, range(97, 97 + 38)))], byte_fallback=False)
     assert tokenizer.vocabulary_size == 40
     session = Session(model, tokenizer, rows=2)
     session.read(["abcde", "xyz"])
-    free = [generate(model, prompt, 20, tokenizer=tokenizer)[len(prompt) :] for prompt in ("abcde", "xyz")]
-    replies = session.write(20, stop_strings=[free[0][3:5]])
-    assert replies[0].text == free[0].split(free[0][3:5])[0]
+    free = tokenizer.decode(alone(model, session.ids, 20)[0])[len("abcde") :]
+    replies = session.write(20, stop_strings=[free[3:5]])
+    assert replies[0].text == free.split(free[3:5])[0]
     before = session.ids
     again = session.write(6)
-    assert [old + reply.ids for old, reply in zip(before, again, strict=True)] == [
-        generate(model, one, 6) for one in before
-    ]
+    assert [old + reply.ids for old, reply in zip(before, again, strict=True)] == alone(model, before, 6)
 
 
 def test_a_cache_forgets_from_a_length_on():
@@ -249,7 +265,7 @@ def test_what_makes_no_sense_is_refused():
 
 
 def test_a_session_survives_training_in_between():
-    model = KINDS["rotary"]()
+    model = tiny_gpt(num_layers=1, **KINDS["rotary"])
     session = Session(model)
     session.read([1, 2, 3])
     session.write(3)

@@ -181,9 +181,8 @@ def quantised(model, mode="int8"):
 
 
 @pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("dtype", [None, "mixed_bfloat16"])
-def test_a_quantised_model_stays_close_and_comes_back_from_its_file(name, dtype, tmp_path):
-    model = made(name, dtype)
+def test_a_quantised_model_in_half_precision_stays_close_and_comes_back_from_its_file(name, tmp_path):
+    model = made(name, "mixed_bfloat16")  # in float32 the battery does it
     before = model.predict_on_batch(READ).astype("float32")
     quantised(model)
     stored = {weight.dtype for weight in model.embed.weights + getattr(model, "logits", model.embed).weights}
@@ -197,7 +196,7 @@ def test_a_quantised_model_stays_close_and_comes_back_from_its_file(name, dtype,
     assert [weight.dtype for weight in again.weights] == [weight.dtype for weight in model.weights]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", ["bag", "lstm"])  # the battery adapts every model, and looks less closely
 def test_lora_trains_alone_and_its_effect_is_saved(name, tmp_path):
     model = made(name)
     before = model.predict_on_batch(READ)
