@@ -16,10 +16,15 @@ Files of llama.cpp hold a model with its settings and tokenizer. They are read p
 """
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
-from kerasllm.weights.gguf_file import GGUF, read_gguf
-from kerasllm.weights.gguf_models import gguf_view, hugging_face_view
-from kerasllm.weights.gguf_tokenizer import tokenizer_metadata, tokenizer_of
-from kerasllm.weights.gguf_writer import write_gguf
+from kerasllm.weights.gguf import (
+    GGUF,
+    gguf_view,
+    hugging_face_view,
+    read_gguf,
+    tokenizer_metadata,
+    tokenizer_of,
+    write_gguf,
+)
 from kerasllm.weights.safetensors_file import load_safetensors, read_metadata, save_safetensors
 from kerasllm.weights.shipped import folder_of, pretrained
 

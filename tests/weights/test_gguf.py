@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from kerasllm.weights.gguf_blocks import KINDS, ScaleError, decoded, encoded, parts_of
-from kerasllm.weights.gguf_file import CHUNK, read_gguf
-from kerasllm.weights.gguf_writer import write_gguf
+from kerasllm.weights.gguf.blocks import KINDS, ScaleError, decoded, encoded, parts_of
+from kerasllm.weights.gguf.file import CHUNK, read_gguf
+from kerasllm.weights.gguf.writer import write_gguf
 
 DATA = Path(__file__).parent / "data"
 WITH_PARTS = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasllm.weights.gguf_file import read_gguf
+from kerasllm.weights.gguf.file import read_gguf
 
 U32, STRING, ARRAY = 4, 8, 9
 

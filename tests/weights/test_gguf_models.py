@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasllm.weights.gguf_architectures import ARCHITECTURES
-from kerasllm.weights.gguf_config import Settings, config_of, llama3_factors
-from kerasllm.weights.gguf_file import read_gguf
-from kerasllm.weights.gguf_models import gguf_view, hugging_face_view, rotary_rows
-from kerasllm.weights.gguf_writer import write_gguf
+from kerasllm.weights.gguf.architectures import ARCHITECTURES
+from kerasllm.weights.gguf.config import Settings, config_of, llama3_factors
+from kerasllm.weights.gguf.file import read_gguf
+from kerasllm.weights.gguf.models import gguf_view, hugging_face_view, rotary_rows
+from kerasllm.weights.gguf.writer import write_gguf
 
 DATA = Path(__file__).parent / "data"
 SPEC = importlib.util.spec_from_file_location("make_gguf", DATA / "make_gguf.py")

@@ -8,10 +8,10 @@ import pytest
 
 from kerasllm import text
 from kerasllm.text import Tokenizer
-from kerasllm.weights.gguf_file import read_gguf
-from kerasllm.weights.gguf_pieces import check_charsmap
-from kerasllm.weights.gguf_tokenizer import PRE_TOKENIZERS, tokenizer_metadata, tokenizer_of
-from kerasllm.weights.gguf_writer import write_gguf
+from kerasllm.weights.gguf.file import read_gguf
+from kerasllm.weights.gguf.pieces import check_charsmap
+from kerasllm.weights.gguf.tokenizer import PRE_TOKENIZERS, tokenizer_metadata, tokenizer_of
+from kerasllm.weights.gguf.writer import write_gguf
 
 DATA = Path(__file__).parent / "data"
 PIECES = json.loads((DATA / "pieces.json").read_text("utf-8"))

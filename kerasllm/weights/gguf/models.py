@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kerasllm.common import whole_number
-from kerasllm.weights.gguf_architectures import ARCHITECTURES, Architecture
-from kerasllm.weights.gguf_blocks import Quantized
-from kerasllm.weights.gguf_config import Settings, config_of, metadata_of
-from kerasllm.weights.gguf_file import GGUF, GGUFTensor
+from kerasllm.weights.gguf.architectures import ARCHITECTURES, Architecture
+from kerasllm.weights.gguf.blocks import Quantized
+from kerasllm.weights.gguf.config import Settings, config_of, metadata_of
+from kerasllm.weights.gguf.file import GGUF, GGUFTensor
 from kerasllm.weights.tensors import shown
 
 ROPE_FACTORS = "rope_freqs.weight"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasllm.weights.gguf_architectures import ARCHITECTURES, Architecture
+from kerasllm.weights.gguf.architectures import ARCHITECTURES, Architecture
 from kerasllm.weights.tensors import shown
 
 # Settings that change what a model computes and that no model of these architectures has here.

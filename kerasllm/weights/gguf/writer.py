@@ -1,4 +1,4 @@
-"""Writing GGUF, the format of llama.cpp; `gguf_file` describes it and reads it."""
+"""Writing GGUF, the format of llama.cpp; `file` describes it and reads it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from kerasllm.common import choice, write_whole
-from kerasllm.weights.gguf_blocks import KINDS, WRITTEN, Kind, ScaleError, encoded
-from kerasllm.weights.gguf_file import CHUNK
-from kerasllm.weights.gguf_header import ARRAY, BOOL, MAGIC, MOST_AXES, NUMBERS, STRING
+from kerasllm.weights.gguf.blocks import KINDS, WRITTEN, Kind, ScaleError, encoded
+from kerasllm.weights.gguf.file import CHUNK
+from kerasllm.weights.gguf.header import ARRAY, BOOL, MAGIC, MOST_AXES, NUMBERS, STRING
 from kerasllm.weights.tensors import shown
 
 MOST_NAME = 63  # bytes in the name of a tensor, and that of llama.cpp ends with a zero
@@ -50,7 +50,7 @@ def write_gguf(
 
     Example:
         >>> import tempfile
-        >>> from kerasllm.weights.gguf_file import read_gguf
+        >>> from kerasllm.weights.gguf.file import read_gguf
         >>> path = tempfile.mkdtemp() + "/one.gguf"
         >>> write_gguf(path, {"general.name": "one"}, {"blk.0.ffn_up.weight": np.ones((2, 64))}, kind="Q8_0")
         >>> with read_gguf(path) as file:

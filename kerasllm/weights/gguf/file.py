@@ -6,7 +6,7 @@
     padding to a multiple of general.alignment
     the data: blocks of the tensors, each at such a multiple
 
-Everything is little endian. The file may be a stranger's: `gguf_header` compares each count and length with what is
+Everything is little endian. The file may be a stranger's: `header` compares each count and length with what is
 left of the file, and with what real files have, before anything is made of it.
 
 Reference: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasllm.weights.gguf_blocks import Quantized, ScaleError, decoded, has_parts, parts_of
-from kerasllm.weights.gguf_header import Header, Place
+from kerasllm.weights.gguf.blocks import Quantized, ScaleError, decoded, has_parts, parts_of
+from kerasllm.weights.gguf.header import Header, Place
 from kerasllm.weights.tensors import shown
 
 CHUNK = 1 << 20  # numbers that are decoded at a time
@@ -32,7 +32,7 @@ class GGUFTensor:
 
     Attributes:
         name: its name in the file.
-        kind: how its numbers are stored, a name of `gguf_blocks.KINDS` such as "Q4_1".
+        kind: how its numbers are stored, a name of `blocks.KINDS` such as "Q4_1".
         shape: the lengths of its axes in NumPy's order, a matrix as (out, in).
         dtype: "float32", what `read` returns.
         nbytes: how many bytes it has in the file.
@@ -172,7 +172,7 @@ def read_gguf(path: str | os.PathLike) -> GGUF:
 
     Example:
         >>> import tempfile
-        >>> from kerasllm.weights.gguf_writer import write_gguf
+        >>> from kerasllm.weights.gguf.writer import write_gguf
         >>> path = tempfile.mkdtemp() + "/one.gguf"
         >>> write_gguf(path, {"general.architecture": "llama"}, {"scale": np.array([1.0, 2.0], "float32")})
         >>> with read_gguf(path) as file:

@@ -18,8 +18,8 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from kerasllm.text import Tokenizer
 from kerasllm.text.roles import Roles
-from kerasllm.weights.gguf_file import GGUF
-from kerasllm.weights.gguf_pieces import check_charsmap, check_scores, merges_by_score, unigram_pieces
+from kerasllm.weights.gguf.file import GGUF
+from kerasllm.weights.gguf.pieces import check_charsmap, check_scores, merges_by_score, unigram_pieces
 from kerasllm.weights.tensors import shown
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from kerasllm.weights.gguf_blocks import BY_CODE, KINDS, OTHERS, Kind
+from kerasllm.weights.gguf.blocks import BY_CODE, KINDS, OTHERS, Kind
 from kerasllm.weights.tensors import shown
 
 VERSIONS = (2, 3)  # 3 differs from 2 only in that a file may be big endian
