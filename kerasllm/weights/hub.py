@@ -83,7 +83,8 @@ def from_hugging_face(
 def to_hugging_face(model: GPT, folder: str | os.PathLike, tokenizer: Tokenizer | None = None) -> None:
     """Write a model as a folder that transformers loads: config.json, model.safetensors, and the tokenizer's files.
 
-    Weights keep their dtype. Dropout is a setting of training: what the family has no key for is left out.
+    Weights keep their dtype. A bias that the family has and the model has not is written as zeros. Dropout is a setting
+    of training: what the family has no key for is left out.
 
     Args:
         model: a `GPT` of which some family is the same model: learned positions are GPT-2's, rotary ones with
@@ -182,23 +183,25 @@ def hugging_face_of(model: GPT) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     if not isinstance(model, GPT):
         raise TypeError(f"model must be a kerasllm.models.GPT, not {type(model).__name__}.")
-    reasons = {}
+    found, settings = {}, {}
     for family in FAMILIES.values():
         if family.model_type == "gemma3":  # of text alone there is gemma3_text
             continue
+        config = {"model_type": family.model_type, "architectures": [family.class_name]}
+        config |= family.write(model.settings)
         try:
-            config = {"model_type": family.model_type, "architectures": [family.class_name]}
-            config |= family.write(model.settings)
-            found = differences(model.settings, settings_of(family, Config("That config", config)))
+            settings[family.model_type] = settings_of(family, Config("The config", config)), config
         except ValueError as error:
-            found = [str(error)] * 100  # no config at all: the farthest
-        if not found:
-            return config, tensors_of(family, model)
-        reasons[family.model_type] = found
-    nearest = min(reasons, key=lambda name: len(reasons[name]))
+            found[family.model_type] = {"": str(error)}
+    for zeros in (False, True):  # the same model first, then one in which biases are zero
+        for name, (has, config) in settings.items():
+            found[name] = differences(model.settings, has, zeros)
+            if not found[name]:
+                return config, tensors_of(FAMILIES[name], model, has)
+    nearest = min(found, key=lambda name: ("" in found[name], len(found[name])))
     raise ValueError(
-        f"No family of {', '.join(reasons)} computes what this model does. The nearest is {nearest}; there it has "
-        f"other settings: {'; '.join(dict.fromkeys(reasons[nearest][:5]))}."
+        f"No family of {', '.join(found)} computes what this model does. The nearest is {nearest}, but for "
+        f"{'; '.join([*found[nearest].values()][:5])}."
     )
 
 

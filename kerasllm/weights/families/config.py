@@ -34,7 +34,7 @@ OFF: Mapping[str, tuple] = {
     "tie_encoder_decoder": (False,),
     "pruned_heads": ({},),
     "rope_interleaved": (False,),
-    "partial_rotary_factor": (1.0,),
+    "partial_rotary_factor": (1.0, 1),
     "use_mrope": (False,),
     "use_bidirectional_attention": (False,),
 }

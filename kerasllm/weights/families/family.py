@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import keras
@@ -76,7 +76,6 @@ class Family:
     prefixes: tuple[str, ...] = ("model.", "")
     no_weights: tuple[str, ...] = ()
     norm_shift: float = 0.0
-    more_names: tuple[str, ...] = field(default=())
 
     def entry(self, place: str, prefix: str) -> tuple[Any, str | None]:
         """What the table says of a weight of ours, and the beginning of their name; None where it knows none."""
@@ -95,7 +94,7 @@ def settings_of(family: Family, config: Config, tensors: int | None = None) -> G
         config: its config.json.
         tensors: how many the file has: a model of more blocks is refused before it is made.
     """
-    config.architecture([family.class_name, family.base_name, *family.more_names])
+    config.architecture([family.class_name, family.base_name])
     try:
         settings = family.read(config)
     except ValueError as error:  # of a layer, which does not know the file
@@ -293,16 +292,26 @@ def _check_equal(table: np.ndarray, head: np.ndarray, name: str) -> None:
 # The way back ---------------------------------------------------------------------------------------------------------
 
 
-def tensors_of(family: Family, model: GPT) -> dict[str, Tensor]:
+def tensors_of(family: Family, model: GPT, settings: GPTSettings) -> dict[str, Tensor]:
     """The weights of a model by their names, each read when it is asked for.
 
+    Args:
+        family: of the file.
+        model: a model.
+        settings: those of the family that compute the same. Biases that the model does not have are zero.
+
     Raises:
-        ValueError: if the model has a weight that is not one of its settings, or for which the table has no name.
+        ValueError: if the model has a weight that does not follow from its settings, or one of whole numbers.
     """
-    variables, wanted = named(model), weights_of(model.settings)
-    changed = sorted(variables.keys() ^ wanted.keys())
+    variables, own, wanted = named(model), weights_of(model.settings), weights_of(settings)
+    changed = sorted(variables.keys() ^ own.keys())
     if changed:
         raise ValueError(f"{changed[0]}: the model was changed since it was made. Take away LoRA and quantize.")
+    variables |= {
+        place: np.zeros(weight.shape, variables[EMBEDDING].dtype)
+        for place, weight in wanted.items()
+        if place not in variables and place.endswith(("/bias", "/beta"))
+    }
     sources = sources_of(family, family.prefixes[0], wanted)
     places: dict[str, list[str]] = {}
     for place, source in sources.items():
@@ -321,7 +330,9 @@ def _written(places, sources: Mapping[str, Source], variables) -> Iterator[tuple
 
 def _reader(name: str, source: Source, variables: list[keras.Variable], dtype: str) -> Callable[[], np.ndarray]:
     def read() -> np.ndarray:
-        arrays = [keras.ops.convert_to_numpy(one.value) for one in variables]
+        arrays = [
+            keras.ops.convert_to_numpy(one.value if isinstance(one, keras.Variable) else one) for one in variables
+        ]
         return source.theirs(arrays, name).astype(dtype, copy=False)
 
     return read

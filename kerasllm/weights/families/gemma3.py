@@ -13,7 +13,7 @@ from kerasllm.models import GPTSettings
 from kerasllm.weights.families import llama
 from kerasllm.weights.families.config import Config, rotary_config, rotary_of, scale_of, windows_of
 from kerasllm.weights.families.family import Family
-from kerasllm.weights.families.parts import MOST_LAYERS, decoder, decoder_config, gated
+from kerasllm.weights.families.parts import MOST_LAYERS, activation_name, decoder, decoder_config, gated
 
 BLOCK = llama.BLOCK | {
     "attention/query_norm/scale": "self_attn.q_norm.weight",
@@ -75,7 +75,8 @@ def write(settings: GPTSettings) -> dict:
     found = decoder_config(settings) | rotary_config(far.rotary)
     head_dim = found["head_dim"]
     scalar = head_dim if far.scale is None else far.scale**-2
-    found["hidden_activation"] = found.pop("hidden_act")
+    found["hidden_activation"] = activation_name(settings, "gelu_pytorch_tanh")
+    del found["hidden_act"]
     return found | {
         "attention_bias": far.use_bias,
         "attn_logit_softcapping": None,

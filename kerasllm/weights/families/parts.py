@@ -114,11 +114,10 @@ def decoder_config(settings: GPTSettings) -> dict[str, Any]:
 
 
 def activation_name(settings: GPTSettings, default: str = "silu") -> str:
-    """The name that others have for the activation of the feed-forward networks, or else `default`."""
+    """The name that others have for the activation of the feed-forward networks; `default` if it fits or none does."""
     found = _serialized(getattr(settings.feed_forward[0], "activation", None))
-    # The last name of several is the usual one of those that begin with gelu.
-    names = {_serialized(_activation(ours)): theirs for theirs, ours in ACTIVATIONS.items() if theirs != "swish"}
-    return names.get(found, default)
+    names = [theirs for theirs, ours in ACTIVATIONS.items() if _serialized(_activation(ours)) == found]
+    return default if default in names or not names else names[0]
 
 
 def _activation(name: str):
@@ -145,22 +144,22 @@ def window_config(settings: GPTSettings) -> dict[str, Any]:
     }
 
 
-def facts_of(settings: GPTSettings) -> dict[str, Any]:
+def facts_of(settings: GPTSettings) -> dict[tuple[str, int], Any]:
     """What a model of these settings computes, as plain values: equal facts are equal models.
 
     Initial values, dropout and names are left out; what a setting leaves open has the value that follows.
+
+    Returns:
+        From the name of a setting and the number of the block, 0 outside of them, to its value.
     """
     names = ("vocabulary_size", "embedding_dim", "num_layers", "context_length", "placement", "embedding_scale", "tied")
-    found = {name: getattr(settings, name) for name in names}
-    found |= _part("norm", settings.norm) | _part("positions", settings.positions)
+    whole = {name: getattr(settings, name) for name in names}
+    whole |= _part("norm", settings.norm) | _part("positions", settings.positions)
+    found = {(name, 0): value for name, value in whole.items()}
     for kind in ("attention", "feed_forward"):
-        parts = getattr(settings, kind)
-        found[f"{kind}"] = repeats = repeating([_of_block(kind, part, settings) for part in parts])
-        if repeats != len(parts) or settings.num_layers < repeats:
-            repeats = found[kind] = min(repeats, settings.num_layers)
-        for i, part in enumerate(parts[:repeats]):
-            block = f" of block {i + 1}" if repeats > 1 else ""
-            found |= {name + block: value for name, value in _of_block(kind, part, settings).items()}
+        parts = [_of_block(kind, part, settings) for part in getattr(settings, kind)]
+        for block in range(settings.num_layers):
+            found |= {(name, block + 1): value for name, value in parts[block % len(parts)].items()}
     return found
 
 
@@ -198,14 +197,25 @@ def _flat(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def differences(wanted: GPTSettings, had: GPTSettings) -> list[str]:
-    """The settings in which two models differ in what they compute, each with both values."""
+def differences(wanted: GPTSettings, had: GPTSettings, zeros: bool = False) -> dict[str, str]:
+    """The settings in which two models differ in what they compute, each with both values.
+
+    Args:
+        wanted: settings of one model.
+        had: settings of another one.
+        zeros: whether a bias that only the other one has is no difference, since it can be zero.
+    """
     ours, theirs = facts_of(wanted), facts_of(had)
-    return [
-        f"{name} = {ours.get(name)!r:.80} (that has {theirs.get(name)!r:.80})"
-        for name in [*ours, *(name for name in theirs if name not in ours)]
-        if not _equal(ours.get(name), theirs.get(name))
-    ]
+    found = {}
+    for name, block in [*ours, *(key for key in theirs if key not in ours)]:
+        one, other = ours.get((name, block)), theirs.get((name, block))
+        if not _equal(one, other) and not (zeros and name in BIASES and one is False) and name not in found:
+            where = f" in block {block}" if block else ""
+            found[name] = f"{name} = {one!r:.80}{where} (there {other!r:.80})"
+    return found
+
+
+BIASES = ("norm.center", "attention.use_bias", "attention.output_bias", "feed_forward.use_bias")
 
 
 def _equal(one: Any, other: Any) -> bool:
