@@ -133,6 +133,7 @@ class Source(NamedTuple):
     Args:
         names: of their tensors: one, or one an expert.
         shape: of each of them.
+        each: whether there is one tensor an expert.
         turned: whether theirs are (out, in).
         part: which third of their columns it is, if it is one.
         shift: what theirs lack.
@@ -140,6 +141,7 @@ class Source(NamedTuple):
 
     names: tuple[str, ...]
     shape: tuple[int, ...]
+    each: bool = False
     turned: bool = False
     part: int | None = None
     shift: float = 0.0
@@ -147,7 +149,7 @@ class Source(NamedTuple):
     def ours(self, arrays: list[np.ndarray]) -> np.ndarray:
         """Our numbers from theirs."""
         arrays = [array.T for array in arrays] if self.turned else arrays
-        array = arrays[0] if len(self.names) == 1 else np.stack(arrays)
+        array = np.stack(arrays) if self.each else arrays[0]
         if self.part is not None:
             size = self.shape[-1] // 3
             array = array[..., self.part * size : (self.part + 1) * size]
@@ -156,7 +158,7 @@ class Source(NamedTuple):
     def theirs(self, arrays: list[np.ndarray], name: str) -> np.ndarray:
         """The numbers of one of their tensors from ours: three matrices where it holds queries, keys and values."""
         array = arrays[0] if self.part is None else np.concatenate(arrays, axis=-1)
-        array = array if len(self.names) == 1 else array[self.names.index(name)]
+        array = array[self.names.index(name)] if self.each else array
         array = array.astype("float32") - np.float32(self.shift) if self.shift else array
         return array.T if self.turned else array
 
@@ -181,7 +183,7 @@ def _source(entry: Any, front: str, place: str, shape: tuple[int, ...], shift: f
         return Source((front + entry.name,), (*shape[:-1], 3 * shape[-1]), part=entry.part)
     if isinstance(entry, Each):
         names = tuple(front + entry.name.format(expert) for expert in range(shape[0]))
-        return Source(names, shape[:0:-1], turned=True)
+        return Source(names, shape[:0:-1], each=True, turned=True)
     if isinstance(entry, Straight):
         return Source((front + entry.name,), shape)
     if place.endswith("/kernel"):
@@ -210,6 +212,7 @@ def made_of(
     Raises:
         ValueError: if a tensor is missing, unknown, or of another shape or kind than the settings say.
     """
+    dtype = keras.config.dtype_policy() if dtype is None else dtype  # the thread of a rehearsal does not know it
     weights = weights_of(settings, dtype)
     prefix = _prefix(family, tensors)
     sources = sources_of(family, prefix, weights)

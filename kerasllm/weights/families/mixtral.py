@@ -17,12 +17,16 @@ BLOCK = {ours: theirs for ours, theirs in llama.BLOCK.items() if "mlp." not in t
     "feed_forward/project/kernel": Each("block_sparse_moe.experts.{}.w2.weight"),
     "feed_forward/expand/kernel": Each("block_sparse_moe.experts.{}.w3.weight"),
 }
+MOST_EXPERTS = 1 << 10
 
 
 def read(config: Config) -> GPTSettings:
     """The settings of a Mixtral."""
+    number = config.whole("num_local_experts", 8)
+    if number > MOST_EXPERTS:
+        raise config.refused("num_local_experts", f"the most is {MOST_EXPERTS:,}")
     experts = MixtureOfExperts(
-        config.whole("num_local_experts", 8),
+        number,
         config.whole("num_experts_per_tok", 2),
         config.whole("intermediate_size"),
         config.activation("hidden_act", "silu"),
