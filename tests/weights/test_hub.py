@@ -263,7 +263,6 @@ NO_FAMILY = {
     "two epsilons": (lambda: models.gpt_settings(**LLAMA, qk_norm=True), "attention.qk_norm.epsilon = 1e-06"),
     "no gate": (lambda: models.gpt_settings(**{**LLAMA, "gated": False}), "feed_forward.gated = False"),
     "another scale": (lambda: _attention(scale=0.2), r"attention\.scale = 0\.2 in block 1 \(there 0\.5"),
-    "a window": (lambda: _attention(window=3), r"attention\.window = 3 in block 1 \(there 16\)"),
     "norms after": (lambda: models.gpt_settings(**LLAMA).with_(placement="after"), "placement = 'after'"),
     "large embeddings": (lambda: models.gpt_settings(**LLAMA).with_(embedding_scale=2.0), "embedding_scale = 2.0"),
     "its own activation": (

@@ -133,7 +133,7 @@ def window_config(settings: GPTSettings) -> dict[str, Any]:
     windows = [settings.attention[i % len(settings.attention)].window for i in range(settings.num_layers)]
     found = [window for window in windows if window is not None]
     if not found:
-        return {"use_sliding_window": False}
+        return {"use_sliding_window": False, "sliding_window": None}
     first = windows.index(found[0])
     kinds = ["full_attention" if window is None else "sliding_attention" for window in windows]
     return {
