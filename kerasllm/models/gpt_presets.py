@@ -6,6 +6,7 @@ from functools import partial
 import keras
 
 from kerasllm.layers import FeedForward, MixtureOfExperts, MultiHeadAttention, RotaryPositions
+from kerasllm.layers.composite import copy_of, stored
 from kerasllm.models.settings import GPTSettings, gpt_settings, starts
 
 # What nanoGPT and modded-nanogpt changed since GPT-2, in the size that nanoGPT publishes for a laptop.
@@ -27,19 +28,13 @@ LLAMA = {"positions": "rotary", "norm": "rms_norm", "activation": "silu", "gated
 def _llama_3(**changes):
     """Llama 3.2 1B, whose slow rotary pairs are slowed down once more: it first learned from 8,192 tokens."""
     sizes = {"num_layers": 16, "num_heads": 32, "embedding_dim": 2048, "hidden_dim": 8192, "num_kv_heads": 8}
-    settings = gpt_settings(**{**LLAMA, **sizes, "vocabulary_size": 128256, "context_length": 131072, **changes})
-    rotary = RotaryPositions(500000.0, factor=32.0, original_context=8192, low_turns=1.0, high_turns=4.0)
-    small, smaller = starts(settings.num_layers)
-    attention = MultiHeadAttention(
-        changes.get("num_heads", 32),
-        num_kv_heads=changes.get("num_kv_heads", 8),
-        causal=True,
-        rotary=rotary,
-        use_bias=False,
-        kernel_initializer=small,
-        output_initializer=smaller,
+    sizes |= {"vocabulary_size": 128256, "context_length": 131072, "max_wavelength": 500000.0}
+    settings = gpt_settings(**{**LLAMA, **sizes, **changes})
+    attention = settings.attention[0]
+    slowed = attention.rotary and copy_of(
+        attention.rotary, factor=32.0, original_context=8192, low_turns=1.0, high_turns=4.0
     )
-    return settings.with_(attention=attention)
+    return settings.with_(attention=copy_of(attention, rotary=stored(slowed)))
 
 
 def _gemma_3(
@@ -97,10 +92,18 @@ def _mixtral(num_experts=8, experts_per_token=2, hidden_dim=14336, **changes):
     """Mixtral 8x7B: Llama's block with eight feed-forward networks, of which each token uses two."""
     sizes = {"num_layers": 32, "num_heads": 32, "embedding_dim": 4096, "num_kv_heads": 8, "max_wavelength": 1000000.0}
     sizes |= {"vocabulary_size": 32000, "context_length": 32768, "tied": False, "hidden_dim": hidden_dim}
+    if "gated" in changes:
+        raise TypeError("The experts of mixtral-8x7b are gated: it has no argument gated.")
     settings = gpt_settings(**{**LLAMA, **sizes, **changes})
     small, smaller = starts(settings.num_layers)
     experts = MixtureOfExperts(
-        num_experts, experts_per_token, hidden_dim, balance=0.02, kernel_initializer=small, output_initializer=smaller
+        num_experts,
+        experts_per_token,
+        hidden_dim,
+        changes.get("activation", "silu"),
+        balance=0.02,
+        kernel_initializer=small,
+        output_initializer=smaller,
     )
     return settings.with_(feed_forward=experts)
 

@@ -7,10 +7,50 @@
 
 Such a file holds numbers and text, no code: it is safe to open one of a stranger. ``model.save("gpt.keras")`` is the
 other way; it also holds the optimizer.
+
+Models that others published become a `kerasllm.models.GPT`, and a GPT of ours can be written for their programs:
+
+    model, tokenizer = weights.from_hugging_face("SmolLM2-135M-Instruct")     # a folder with config.json
+    model, tokenizer = weights.from_gguf("SmolLM2-135M-Instruct-Q8_0.gguf")   # a file of llama.cpp
+    weights.to_hugging_face(model, "mine", tokenizer)
+    weights.to_gguf(model, "mine.gguf", kind="Q8_0", tokenizer=tokenizer)
+
+Below that, files of llama.cpp are read piece by piece, and written:
+
+    with weights.read_gguf("model.gguf") as file:
+        config, tensors = weights.hugging_face_view(file)     # as a config.json and safetensors would have them
+        tokenizer = weights.tokenizer_of(file)
 """
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
+from kerasllm.weights.gguf import (
+    GGUF,
+    gguf_view,
+    hugging_face_view,
+    read_gguf,
+    tokenizer_metadata,
+    tokenizer_of,
+    write_gguf,
+)
+from kerasllm.weights.hub import from_gguf, from_hugging_face, to_gguf, to_hugging_face
 from kerasllm.weights.safetensors_file import load_safetensors, read_metadata, save_safetensors
 from kerasllm.weights.shipped import folder_of, pretrained
 
-__all__ = ["folder_of", "load_safetensors", "pretrained", "read_metadata", "save_safetensors"]
+__all__ = [
+    "GGUF",
+    "folder_of",
+    "from_gguf",
+    "from_hugging_face",
+    "gguf_view",
+    "hugging_face_view",
+    "load_safetensors",
+    "pretrained",
+    "read_gguf",
+    "read_metadata",
+    "save_safetensors",
+    "to_gguf",
+    "to_hugging_face",
+    "tokenizer_metadata",
+    "tokenizer_of",
+    "write_gguf",
+]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from kerasllm.common.inside_keras import set_initializer
+from kerasllm.common.inside_keras import forget_waiting_variables, set_initializer
 from kerasllm.layers.composite import parts_of
 
 LARGEST = 2**24  # no size of a known model is larger: contexts end at 10 million, vocabularies at 300,000
@@ -169,11 +169,15 @@ def make_with(
     Raises:
         ValueError: if it cannot be made.
     """
-    with keras.StatelessScope():  # Keras gives the variables their numbers at its end
-        model = make(cls, settings, build)
-        for name, variable in named(model).items():
-            if name in values:
-                set_initializer(variable, _initializer(values[name]))
+    try:
+        with keras.StatelessScope():  # Keras gives the variables their numbers at its end
+            model = make(cls, settings, build)
+            for name, variable in named(model).items():
+                if name in values:
+                    set_initializer(variable, _initializer(values[name]))
+    except BaseException:  # a value could not be brought
+        forget_waiting_variables()
+        raise
     return model
 
 

@@ -1,4 +1,4 @@
-"""The GPT: equal to KerasHub's GPT-2, its configurations, its costs."""
+"""The GPT: its configurations and its costs. What it computes: test_parity.py."""
 
 import keras
 import numpy as np
@@ -19,41 +19,6 @@ def gpt(**changes):
 
 def numbers(tensor):
     return ops.convert_to_numpy(tensor)
-
-
-def copy_from_kerashub(model, backbone):
-    """The weights of a KerasHub GPT-2 in a GPT."""
-    model.embed.set_weights([backbone.token_embedding.embeddings])
-    model.place.set_weights([backbone.get_layer("position_embedding").position_embeddings])
-    for ours, theirs in zip(model.blocks, backbone.transformer_layers, strict=True):
-        attention = theirs._self_attention_layer
-        for name in ("query", "key", "value"):
-            dense = getattr(attention, f"{name}_dense")
-            kernel = ops.reshape(dense.kernel, (model.settings.embedding_dim, -1))
-            getattr(ours.attention, name).set_weights([kernel, ops.reshape(dense.bias, (-1,))])
-        output = attention._output_dense
-        kernel = ops.reshape(output.kernel, (-1, model.settings.embedding_dim))
-        ours.attention.output_dense.set_weights([kernel, output.bias])
-        ours.attention_norm.set_weights(theirs._self_attention_layer_norm.get_weights())
-        ours.feed_forward_norm.set_weights(theirs._feedforward_layer_norm.get_weights())
-        ours.feed_forward.expand.set_weights(theirs._feedforward_intermediate_dense.get_weights())
-        ours.feed_forward.project.set_weights(theirs._feedforward_output_dense.get_weights())
-    model.final_norm.set_weights(backbone.layer_norm.get_weights())
-
-
-def test_logits_are_those_of_kerashub():
-    keras_hub = pytest.importorskip("keras_hub", exc_type=ImportError)  # it stands behind the newest Keras
-    backbone = keras_hub.models.GPT2Backbone(
-        50, num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=64, dropout=0.0, max_sequence_length=16
-    )
-    random = np.random.default_rng(1)
-    backbone.set_weights([random.normal(0, 0.3, w.shape) for w in backbone.weights])
-    model = gpt(activation="gelu_tanh")
-    copy_from_kerashub(model, backbone)
-    features = backbone({"token_ids": IDS, "padding_mask": np.ones_like(IDS)})
-    np.testing.assert_allclose(numbers(model(IDS, return_features=True)), numbers(features), atol=1e-5)
-    expected = backbone.token_embedding(features, reverse=True)
-    np.testing.assert_allclose(numbers(model(IDS)), numbers(expected), atol=1e-4)
 
 
 def test_embeddings_are_scaled_as_told():
@@ -122,6 +87,21 @@ def test_published_models_have_their_parts():
     windows = [block.attention.window for block in GPT(model).blocks]
     assert windows == [512] * 5 + [32768] + [512]
     assert preset("llama-3.2-1b").attention[0].rotary.factor == 32
+
+
+def test_llama_3_differs_from_other_presets_in_its_rotary_positions_alone():
+    changes = {"head_dim": 6, "dropout": 0.1, "window": 7, "max_wavelength": 100.0, "qk_norm": True}
+    attention = preset("llama-3.2-1b", **changes).attention[0]
+    assert (attention.head_dim, attention.dropout, attention.window) == (6, 0.1, 7)
+    assert attention.get_config()["qk_norm"] is not None
+    assert (attention.rotary.max_wavelength, attention.rotary.factor) == (100.0, 32.0)
+    assert preset("llama-3.2-1b").attention[0].rotary.max_wavelength == 500000.0
+
+
+def test_mixtral_hands_its_activation_to_the_experts():
+    assert preset("mixtral-8x7b", activation="gelu").feed_forward[0].activation is keras.activations.gelu
+    with pytest.raises(TypeError, match="has no argument gated"):
+        preset("mixtral-8x7b", gated=False)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow counts in its own graphs")

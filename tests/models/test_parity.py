@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from kerasllm.layers import FeedForward, LearnedPositions, MultiHeadAttention, RotaryPositions, TransformerBlock
+from kerasllm.layers import FeedForward, LearnedPositions, MultiHeadAttention, TransformerBlock
 from kerasllm.layers.composite import copy_of, stored
 from kerasllm.models import GPT, preset
 
-keras_hub = pytest.importorskip("keras_hub")
+keras_hub = pytest.importorskip("keras_hub", exc_type=ImportError)
 
 TIME = 11
 SIZES = {"vocabulary_size": 53, "num_layers": 5}
@@ -128,20 +128,21 @@ class Family:
 
 def llama_3(**sizes):
     """The preset with numbers so small that 11 tokens tell pairs that are kept, smoothed and slowed down apart."""
-    settings = preset("llama-3.2-1b", **sizes)
-    rotary = RotaryPositions(100.0, factor=8.0, original_context=32, low_turns=1.0, high_turns=4.0)
-    return settings.with_(attention=copy_of(settings.attention[0], rotary=stored(rotary)))
+    settings = preset("llama-3.2-1b", max_wavelength=100.0, **sizes)
+    attention = settings.attention[0]
+    rotary = copy_of(attention.rotary, factor=8.0, original_context=32)
+    return settings.with_(attention=copy_of(attention, rotary=stored(rotary)))
 
 
-def theirs(name, **arguments):
+def backbone_of(name, **arguments):
     """A backbone of KerasHub without dropout."""
-    arguments["vocabulary_size"] = SIZES["vocabulary_size"]
-    return getattr(keras_hub.models, f"{name}Backbone")(**{**arguments, "dropout": 0.0})
+    kind = getattr(keras_hub.models, f"{name}Backbone")
+    return kind(vocabulary_size=SIZES["vocabulary_size"], dropout=0.0, **arguments)
 
 
 def qwen_3(**arguments):
     """Theirs leaves the epsilon of normalised queries and keys at 1e-5; in the published model it is that of all."""
-    backbone = theirs("Qwen3", **arguments)
+    backbone = backbone_of("Qwen3", **arguments)
     for layer in backbone.transformer_layers:
         attention = layer._self_attention_layer
         for norm in (attention._query_dense_layer_norm, attention._key_dense_layer_norm):
@@ -158,14 +159,14 @@ OUR_THREE = {**OUR_GROUPED, "num_heads": 3, "num_kv_heads": 1}
 FAMILIES = {
     "gpt2": Family(
         lambda: GPT(preset("gpt2", **SIZES, context_length=16, num_heads=3, embedding_dim=24, hidden_dim=37)),
-        lambda: theirs("GPT2", **FIRST_SIZES),
+        lambda: backbone_of("GPT2", **FIRST_SIZES),
         FIRST,
         {**ENDS, "place.embeddings": "position_embedding.position_embeddings"},
         mask=RIGHT,  # theirs counts positions from the row's beginning, padded or not; ours from the text's
     ),
     "llama-3.2-1b": Family(
         lambda: GPT(llama_3(**OUR_THREE)),
-        lambda: theirs(
+        lambda: backbone_of(
             "Llama3",
             **THREE,
             rope_max_wavelength=100.0,
@@ -181,13 +182,15 @@ FAMILIES = {
     ),
     "smollm2-135m": Family(
         lambda: GPT(preset("smollm2-135m", **OUR_GROUPED)),
-        lambda: theirs("Llama", **GROUPED, rope_max_wavelength=1e5, layer_norm_epsilon=1e-5, tie_word_embeddings=True),
+        lambda: backbone_of(
+            "Llama", **GROUPED, rope_max_wavelength=1e5, layer_norm_epsilon=1e-5, tie_word_embeddings=True
+        ),
         LLAMA,
         ENDS,
     ),
     "qwen2.5-0.5b": Family(
         lambda: GPT(preset("qwen2.5-0.5b", **OUR_GROUPED)),
-        lambda: theirs("Qwen", **GROUPED, rope_max_wavelength=1e6),
+        lambda: backbone_of("Qwen", **GROUPED, rope_max_wavelength=1e6),
         LLAMA,
         ENDS,
     ),
@@ -199,7 +202,7 @@ FAMILIES = {
     ),
     "gemma-3-270m": Family(
         lambda: GPT(preset("gemma-3-270m", **OUR_GROUPED | {"head_dim": 10, "num_layers": 7, "window": 4})),
-        lambda: theirs(
+        lambda: backbone_of(
             "Gemma3",
             **GROUPED | {"num_layers": 7},
             image_size=None,
@@ -215,13 +218,15 @@ FAMILIES = {
     ),
     "mixtral-8x7b": Family(
         lambda: GPT(preset("mixtral-8x7b", **OUR_THREE, num_experts=5, experts_per_token=2)),
-        lambda: theirs("Mixtral", **THREE, num_experts=5, top_k=2, rope_max_wavelength=1e6, layer_norm_epsilon=1e-5),
+        lambda: backbone_of(
+            "Mixtral", **THREE, num_experts=5, top_k=2, rope_max_wavelength=1e6, layer_norm_epsilon=1e-5
+        ),
         MIXTRAL,
         ENDS | UNTIED,
     ),
     "bert": Family(
         lambda: Bert(**SIZES, num_heads=3, dim=24, hidden_dim=37),
-        lambda: theirs("Bert", **FIRST_SIZES),
+        lambda: backbone_of("Bert", **FIRST_SIZES),
         FIRST,
         {
             "embed.embeddings": "token_embedding.embeddings",

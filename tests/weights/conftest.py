@@ -2,11 +2,13 @@
 
 import json
 import struct
+from pathlib import Path
 
 import keras
 import pytest
 
 from kerasllm import models, weights
+from kerasllm.weights.tensors import Tensor, read_tensors, write_tensors
 
 SIZES = {"vocabulary_size": 9, "context_length": 8, "num_layers": 2, "num_heads": 2, "embedding_dim": 8}
 
@@ -74,3 +76,40 @@ def peak():
         return _status("VmHWM") - before
 
     return measure
+
+
+HUB = Path(__file__).parent / "data" / "hugging_face"
+
+
+def hub_tensors(folder):
+    """The arrays in all safetensors files of a folder, by name."""
+    found = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with read_tensors(file) as (tensors, _):
+            found |= {name: tensor.read() for name, tensor in tensors.items()}
+    return found
+
+
+def write_hub_tensors(path, arrays):
+    """Arrays as a safetensors file."""
+    write_tensors(
+        path, {name: Tensor(str(array.dtype), array.shape, lambda a=array: a) for name, array in arrays.items()}, {}
+    )
+
+
+@pytest.fixture
+def hub_folder(tmp_path):
+    """A function that writes a folder of data/hugging_face anew, with other settings (None takes away) or tensors."""
+
+    def write(name, change=None, path=None, **settings):
+        path = path or tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}"
+        path.mkdir()
+        config = json.loads((HUB / name / "config.json").read_text()) | settings
+        (path / "config.json").write_text(
+            json.dumps({key: value for key, value in config.items() if value is not None})
+        )
+        arrays = hub_tensors(HUB / name)
+        write_hub_tensors(path / "model.safetensors", arrays if change is None else change(arrays))
+        return path
+
+    return write
