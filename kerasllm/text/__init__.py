@@ -17,7 +17,8 @@
 Conversations follow the template that came with a tokenizer; a mask says what of it the assistant says:
 
     template = text.ChatTemplate(tokenizer)
-    ids, learned = template.encode_learned([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    ids, learned = template.encode_learned(turns)
 
 A tokenizer.json of others is read with what stands beside it: `Tokenizer.load(folder)` knows then which tokens begin
 and end a text or a turn, and what to pad with.

@@ -256,10 +256,9 @@ def check_turns(turns: Any, open_reply: bool = False) -> None:
         ValueError: if turns are out of order, or a role is unknown; the message names the place.
 
     Example:
-        >>> check_turns([{"role": "user", "content": "Hi"}, {"role": "user", "content": "Hello?"}])
+        >>> check_turns([{"role": "user", "content": "Hi"}, {"role": "robot", "content": "Hello"}])
         Traceback (most recent call last):
-        ValueError: Turn 1 is by the user and should be by the assistant: after a system turn, if there is one, user and
-        assistant speak in turns. Join the two turns of one speaker into one.
+        ValueError: Turn 1 has the role 'robot'. Use one of system, user, assistant.
     """
     if isinstance(turns, str | Mapping) or not isinstance(turns, Sequence):
         raise TypeError(f"A conversation is a list of turns, not {turns!r:.60}: [{{'role': 'user', 'content': 'Hi'}}].")

@@ -23,7 +23,7 @@ WRITTEN = {
     "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n{% endif -%}\n"
     "{% for turn in messages %}\n{{ ['<|im_start|>', turn.role, '\n'] | join ~ turn.content }}<|im_end|>{{ '\n' }}"
     "{%- endfor %}\n{{- '<|im_start|>assistant\n' if add_generation_prompt }}",
-    "Llama 3": "{{ bos_token }}{% for turn in messages %}{{ '<|start_header_id|>' + turn['role'] + '<|end_header_id|>' }}"
+    "Llama 3": "{{ bos_token }}{% for turn in messages %}{{ '<|start_header_id|>' + turn['role'] }}<|end_header_id|>"
     "{{ '\n\n' }}{% generation %}{{ turn['content'].strip() }}{% endgeneration %}{{ eos_token }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
     "Gemma 3": "{% set before = namespace(text='') %}{{ bos_token }}{% for turn in messages %}"
@@ -32,7 +32,6 @@ WRITTEN = {
     "{{ before.text + turn.content | trim }}<end_of_turn>{{ '\n' }}{% set before.text = '' %}{% endfor %}"
     "{% if add_generation_prompt %}<start_of_turn>model{{ '\n' }}{% endif %}",
 }
-PARTS = "{% for turn in messages %}{{ '[' + turn.role + ']' + turn.content + '</s>' }}{% endfor %}{{ '[assistant]' if add_generation_prompt }}"
 
 
 def loaded(form, folder, template=None):
@@ -328,15 +327,15 @@ def test_a_template_that_refuses_a_turn_names_it(tmp_path):
 
 
 def test_what_cannot_be_used_is_said_at_once(tmp_path):
-    with pytest.raises(ValueError, match="came without a chat template.*'ChatML'"):
+    with pytest.raises(ValueError, match=r"came without a chat template.*'ChatML'"):
         ChatTemplate(loaded("SmolLM2", tmp_path))
-    with pytest.raises(ValueError, match="There is no form 'chatml'. Use one of ChatML"):
+    with pytest.raises(ValueError, match=r"There is no form 'chatml'. Use one of ChatML"):
         ChatTemplate(loaded("SmolLM2", tmp_path), "chatml")
     with pytest.raises(ValueError, match=r"needs the special tokens <start_of_turn> <end_of_turn>, which"):
         ChatTemplate(loaded("SmolLM2", tmp_path), "Gemma 3")
     with pytest.raises(TypeError, match=r"tokenizer must be a kerasllm\.text\.Tokenizer"):
         ChatTemplate("tokenizer.json")
-    with pytest.raises(ValueError, match="is no Jinja template.*line 1"):
+    with pytest.raises(ValueError, match=r"is no Jinja template.*line 1"):
         with_template("{% for %}", tmp_path)
     with pytest.raises(ValueError, match="leaves out what is said"):
         with_template("{% for m in messages %}{{ m.role }}<|im_end|>{% endfor %}", tmp_path)

@@ -3,9 +3,9 @@
     python tests/text/data/make_chat.py TEMPLATES [tokenizer.json of SmolLM2]
 
 needs transformers and jinja2, and tests/text on PYTHONPATH. TEMPLATES is a folder with the templates as their makers
-publish them, named as in SOURCES; the files of TRL 1.16 (trl/chat_templates) are such copies. Templates under the Apache
-licence are kept in chat.json; of the others, under licences of their own, only ids and the SHA-256. Prints that table
-for kerasllm/text/chat_forms.py, after every form was compared with its template on every conversation.
+publish them, named as in SOURCES; the files of TRL 1.16 (trl/chat_templates) are such copies. Templates under the
+Apache licence are kept in chat.json; of the others, under licences of their own, only ids and the SHA-256. Prints that
+table for kerasllm/text/chat_forms.py, after every form was compared with its template on every conversation.
 """
 
 import hashlib
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import tokenizers
 import transformers
-
 from chat_cases import CONVERSATIONS, backend, config
 
 from kerasllm.text import Tokenizer
