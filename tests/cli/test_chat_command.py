@@ -97,12 +97,15 @@ def test_each_line_of_a_pipe_is_a_turn(talker, replies, piped, capsys):
     assert printed.err == ""
 
 
-def test_reset_forgets_and_quit_ends(talker, replies, piped, capsys):
-    first, second = replies("hello", "more")
-    assert first != second
-    piped("hello\n/reset\nhello\nmore\n/quit\nhello\n")
-    assert kerasllm("chat", talker, *GREEDY) == 0
-    assert capsys.readouterr().out == f"{first}\n{first}\n{second}\n"
+def test_reset_forgets_and_quit_ends(talker, piped, monkeypatch, capsys):
+    def counted(self, line, *arguments, **options):
+        yield f"{len(self.turns)} before {line}"
+        self.turns = [*self.turns, {"role": "user", "content": line}, {"role": "assistant", "content": "x"}]
+
+    monkeypatch.setattr(generation.Chat, "stream", counted)
+    piped("one\ntwo\n /reset \nthree\n/quitter\n/quit\nfour\n")
+    assert kerasllm("chat", talker, "--system", "B") == 0
+    assert capsys.readouterr().out == "1 before one\n3 before two\n1 before three\n3 before /quitter\n"
 
 
 def test_what_the_system_says_and_seeds_reach_the_model(talker, replies, piped, capsys):
