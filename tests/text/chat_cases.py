@@ -5,6 +5,8 @@ import json
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 
+from kerasllm.text import ChatTemplate, Tokenizer
+
 CORPUS = [
     "system user assistant model\n\nYou are a helpful AI assistant.\n\n\nHello! How are you today? 你好，世界。\n",
     "Cutting Knowledge Date: December 2023 Today Date: 26 Jul 2024\n\nWhat is the weather like? It is sunny.  \n",
@@ -81,3 +83,14 @@ def config(form, template):
         "unk_token": "<unk>" if form == "Gemma 3" else None,
         "chat_template": template,
     }
+
+
+def loaded(form, folder, template=None):
+    """The small tokenizer of a form, with a template beside it."""
+    backend(form).save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config(form, template)), "utf-8")
+    return Tokenizer.load(folder)
+
+
+def with_template(template, tmp_path, form="SmolLM2"):
+    return ChatTemplate(loaded(form, tmp_path, template))
