@@ -4,7 +4,7 @@ The rooms of this package, in the order in which text flows and in which to read
 before it:
 
     data         which data sets there are; fetch, verify and cache them; tables of one's own; plain texts
-    text         cleaning, and tokenizers: from text to ids and back
+    text         cleaning, tokenizers, chat templates: from text to ids and back
     batches      ids become padded, windowed or packed batches
     optimizers   the optimizer and the schedule that files of compiled models name
     layers       one idea a file: attention, positions, feed-forward, normalisation, recurrence, pooling
@@ -14,7 +14,7 @@ before it:
     tasks        network + tokenizer + labels: strings in, answers out
     training     recipes, schedules, resuming, runs in a folder
     weights      files of weights, and the models that come with the package
-    cli          the commands: kerasllm data, train, generate
+    cli          the commands: kerasllm data, train, generate, chat
 
 Below them all lies ``common`` (checks of arguments, files written whole); beside them ``course``, which only
 lessons use. A room is loaded when it is named, ``kerasllm.layers`` or ``from kerasllm import layers``; importing

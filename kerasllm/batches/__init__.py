@@ -7,6 +7,7 @@
 | `paired` | texts and what is written from them | inputs of source and target, labels, weights |
 | `masked` | texts | ids with some hidden, the original ids, weights of the hidden ones |
 | `prompted` | prompts and replies | inputs, targets, weights of the replies |
+| `conversations` | conversations and masks | inputs, targets, weights of what the assistant says |
 | `packed` | documents, several in a window | inputs, targets, weights |
 | `windows` | one long text | ids, targets; in order also weights, 0 behind the end |
 
@@ -45,6 +46,7 @@ ours has no epochs that it could lose count of. Importing this module does not l
 does.
 """
 
+from kerasllm.batches.converse import conversations
 from kerasllm.batches.mask import masked
 from kerasllm.batches.pack import packed
 from kerasllm.batches.pad import padded, tagged
@@ -55,6 +57,7 @@ from kerasllm.batches.token_file import read_tokens, write_tokens
 from kerasllm.batches.window import windows
 
 __all__ = [
+    "conversations",
     "masked",
     "packed",
     "padded",

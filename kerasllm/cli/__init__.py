@@ -4,6 +4,7 @@
     kerasllm train king-james --out runs/bible     # train a GPT on one, or on any text file
     kerasllm evaluate runs/bible other.txt         # bits per character of a text
     kerasllm generate runs/bible --prompt "In the beginning"
+    kerasllm chat SmolLM2-135M-Instruct.gguf       # a conversation, each line a turn
 
 ``python -m kerasllm`` is the same. Each command has ``--help``. What goes wrong is one line on stderr that names the
 fix, and exit code 2.

@@ -1,11 +1,11 @@
-"""``kerasllm generate``: text from a trained model."""
+"""``kerasllm generate``: text from a model that was trained here or elsewhere."""
 
 from __future__ import annotations
 
 import sys
 
 from kerasllm.cli.errors import UserError, told
-from kerasllm.cli.trained import load_run
+from kerasllm.cli.models import load_model
 
 PROMPT = 1 << 24  # most characters of a prompt: a model sees the last thousands of them
 
@@ -13,7 +13,7 @@ PROMPT = 1 << 24  # most characters of a prompt: a model sees the last thousands
 def write_text(options) -> None:
     """Continue a prompt, each piece printed as soon as it is there."""
     prompt = _prompt(options)
-    model, tokenizer = load_run(options.folder)
+    model, tokenizer = load_model(options.model)
     from kerasllm.generation import Greedy, Sampling, stream
 
     with told(ValueError):

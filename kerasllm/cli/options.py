@@ -10,7 +10,10 @@ from pathlib import Path
 import kerasllm
 from kerasllm.cli.errors import program
 
-COMMANDS = "data | train | evaluate | generate"
+COMMANDS = "data | train | evaluate | generate | chat"
+
+SHIPPED = ("king-james-gpt",)  # the models that come with the package
+MODEL = f"the folder that train --out wrote, a folder from Hugging Face, a *.gguf file, or {', '.join(SHIPPED)}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,10 +25,10 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """The parser of all commands."""
-    whole = Parser(prog=program(), description="Data, training, evaluation and generation of kerasllm.")
+    whole = Parser(prog=program(), description="Data, training, evaluation, generation and chat of kerasllm.")
     whole.add_argument("--version", action="version", version=f"kerasllm {kerasllm.__version__}")
     commands = whole.add_subparsers(required=True, metavar=COMMANDS)
-    for add in (_data, _train, _evaluate, _generate):
+    for add in (_data, _train, _evaluate, _generate, _chat):
         add(commands)
     return whole
 
@@ -90,8 +93,8 @@ def _evaluate(commands) -> None:
 
 
 def _generate(commands) -> None:
-    generate = commands.add_parser("generate", help="write text with a model that train made")
-    generate.add_argument("folder", metavar="DIR", type=Path, help="the folder that train --out wrote")
+    generate = commands.add_parser("generate", help="write text with a model")
+    generate.add_argument("model", metavar="MODEL", help=MODEL)
     prompt = generate.add_mutually_exclusive_group()
     prompt.add_argument("--prompt", default="\n", help="the text to continue, or - to read it from stdin (a line end)")
     prompt.add_argument(
@@ -105,6 +108,24 @@ def _generate(commands) -> None:
     option("--min-p", metavar="SHARE", type=share, default=0.0, help="only this share of the largest or more (0)")
     option("--seed", metavar="N", type=natural, help="the same seed writes the same text (another each time)")
     generate.set_defaults(command=_command("generate_command", "write_text"), stopped=_nothing)
+
+
+def _chat(commands) -> None:
+    chat = commands.add_parser(
+        "chat",
+        help="talk with a model that was trained on conversations",
+        description="Each line that you type, or that comes through a pipe, is a turn. /reset begins a new "
+        "conversation, /quit or Ctrl-D ends, Ctrl-C stops a reply and keeps what was said. When the conversation is "
+        "longer than the model's context, its oldest turns are forgotten.",
+    )
+    chat.add_argument("model", metavar="MODEL", help=MODEL)
+    option = chat.add_argument
+    option("--system", metavar="TEXT", help="what the system says first (what the model's template says)")
+    option("--temperature", metavar="T", type=natural_or_more, default=0.7, help="0 is greedy (0.7)")
+    option("--top-p", metavar="SHARE", type=positive, default=0.95, help="only the most probable that reach it (0.95)")
+    option("--max-new-tokens", metavar="N", type=whole_number, default=512, help="most tokens of a reply (512)")
+    option("--seed", metavar="N", type=natural, help="the same seed gives the same replies (others each time)")
+    chat.set_defaults(command=_command("chat_command", "converse"), stopped=_nothing)
 
 
 def _nothing(options) -> str:

@@ -12,6 +12,11 @@
 | `Sampling`                         | drawn: temperature, top-k, top-p, min-p, repetition penalty   |
 | `Beam`                             | the one that begins the most probable text that was found     |
 
+Texts in turns are a `Session`; a conversation with a model that was tuned for it, a `Chat`:
+
+    chat = Chat(model, tokenizer, system="You are a pirate.")
+    print(chat.say("Hi!").text)
+
 A GPT keeps keys and values of the tokens so far; any other model with a ``step`` like that of
 `kerasllm.models.LSTMLanguageModel` keeps its states.
 
@@ -30,8 +35,9 @@ and `mask` True on the prompts, which are `length` tokens long:
 """
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
+from kerasllm.generation.chat import Chat
 from kerasllm.generation.generating import generate, stream
 from kerasllm.generation.samplers import Beam, Greedy, Sampling
 from kerasllm.generation.session import Reply, Session
 
-__all__ = ["Beam", "Greedy", "Reply", "Sampling", "Session", "generate", "stream"]
+__all__ = ["Beam", "Chat", "Greedy", "Reply", "Sampling", "Session", "generate", "stream"]

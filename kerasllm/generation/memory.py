@@ -167,6 +167,18 @@ class Memory:
         if changed:
             self._keep([min(held, max(n - 1, 0)) for held, n in zip(self.held, shorter, strict=True)])
 
+    def become(self, ids):
+        """Let the ids of each row be these. What they share with those before, from the first on, stays held."""
+        shared = [_shared(old, new) for old, new in zip(self.ids, ids, strict=True)]
+        held = [min(held, n) for held, n in zip(self.held, shared, strict=True)]
+        self.ids = [list(new) for new in ids]
+        gone = [begin is not None and n < begin for begin, n in zip(self.begins, shared, strict=True)]
+        if any(gone):  # not even where the row begins is left
+            self.begins = [None if one else begin for begin, one in zip(self.begins, gone, strict=True)]
+            self._clear()
+        elif held != self.held:
+            self._keep(held)
+
     def _forget_last(self, rows):
         self._keep([held - one for held, one in zip(self.held, rows, strict=True)])
 
@@ -179,6 +191,11 @@ class Memory:
         length = np.array([n - begin for n, begin in zip(held, self.begins, strict=True)], "int32")
         self.holes += max(before - now for before, now in zip(self.held, held, strict=True))
         self.data, self.held = forget(self.data, length), list(held)
+
+
+def _shared(one, other):
+    """How many ids two texts have in common at their start."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _map(function, data):

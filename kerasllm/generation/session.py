@@ -121,6 +121,32 @@ class Session:
                 ids.append(first)
         self._memory.ids = [before + ids for before, ids in zip(self._memory.ids, new, strict=True)]
 
+    def rewrite(self, ids) -> None:
+        """Let each text be these ids, whatever it was. What it has in common with them at the start stays read.
+
+        Args:
+            ids: for each text all of its ids, one at least; with one text also the ids themselves.
+
+        Raises:
+            TypeError: if these are no ids.
+            ValueError: if their number is not that of the texts, a text is empty, or an id outside the vocabulary.
+
+        Example:
+            >>> from kerasllm.models import GPT, gpt_settings
+            >>> model = GPT(gpt_settings(vocabulary_size=50, num_layers=1, num_heads=2, embedding_dim=8))
+            >>> session = Session(model)
+            >>> session.read([1, 2, 3, 4])
+            >>> _ = session.write(1)
+            >>> session.rewrite([1, 2, 3, 4, 5, 6])
+            >>> _ = session.write(1)
+            >>> session.tokens_read
+            6
+        """
+        ids = [ids] if self.rows == 1 and _flat(ids) else list(ids)
+        if len(ids) != self.rows or not all(len(one) for one in ids):
+            raise ValueError(f"There are {self.rows} texts: give the ids of each, one at least.")
+        self._memory.become(ids_of(ids, self.model.vocabulary_size, None))
+
     def write(
         self, max_new_tokens=100, sampler=None, *, stop_tokens=None, stop_strings=(), seed=None, scored=False
     ) -> list[Reply]:

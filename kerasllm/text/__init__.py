@@ -14,20 +14,29 @@
 | `train_wordpiece`   | a frequent part of a word          | the words, spaces guessed |
 | `train_words`       | a word; a character in Chinese     | the words, spaces guessed |
 
+Conversations follow the template that came with a tokenizer; a mask says what of it the assistant says:
+
+    template = text.ChatTemplate(tokenizer)
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    ids, learned = template.encode_learned(turns)
+
 A tokenizer.json of others is read with what stands beside it: `Tokenizer.load(folder)` knows then which tokens begin
 and end a text or a turn, and what to pad with.
 
 Importing this module loads neither Keras nor TensorFlow.
 """
 
+from kerasllm.text.chat import ChatTemplate, check_turns
 from kerasllm.text.cleaning import clean, cleaning_report, is_blank
 from kerasllm.text.tokenizer import Tokenizer, check_tokenizer
 from kerasllm.text.trainers import train_bpe, train_characters
 from kerasllm.text.word_trainers import train_wordpiece, train_words
 
 __all__ = [
+    "ChatTemplate",
     "Tokenizer",
     "check_tokenizer",
+    "check_turns",
     "clean",
     "cleaning_report",
     "is_blank",

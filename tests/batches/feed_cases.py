@@ -23,6 +23,8 @@ def rows(count: int, seed: int, least: int = 1, most: int = 9) -> list[list[int]
 
 IDS, OTHERS = rows(22, 0), rows(22, 1)
 TAGS = [[number % 5 - 1 for number in row] for row in IDS]
+TALKS = rows(22, 2, least=2)
+LEARNED = [[place % 3 > 0 for place in range(len(row))] for row in TALKS]
 LABELS = np.arange(22) % 3
 TOKENS = (np.arange(22 * 9 + 3) ** 2 % 8 + 4).astype("uint16")
 
@@ -30,9 +32,10 @@ TOKENS = (np.arange(22 * 9 + 3) ** 2 % 8 + 4).astype("uint16")
 def cases() -> dict:
     """For each feed its function, its class and the arguments that it needs."""
     from kerasllm import batches
-    from kerasllm.batches import mask, pack, pad, pair, prompt
+    from kerasllm.batches import converse, mask, pack, pad, pair, prompt
 
     hiding = {"mask_id": 3, "vocabulary_size": SIZE, "special_ids": (1, 2)}
+    talks = {"ids": TALKS, "learned": LEARNED}
     return {
         "padded": (batches.padded, pad.Padded, {"ids": IDS, "labels": LABELS}),
         "padded on the left": (batches.padded, pad.Padded, {"ids": IDS, "labels": LABELS, "side": "left"}),
@@ -40,6 +43,8 @@ def cases() -> dict:
         "paired": (batches.paired, pair.Paired, {"sources": IDS, "targets": OTHERS, "start_id": 1, "end_id": 2}),
         "masked": (batches.masked, mask.Masked, {"ids": IDS, **hiding}),
         "prompted": (batches.prompted, prompt.Prompted, {"prompts": IDS, "replies": OTHERS, "max_length": 12}),
+        "conversations": (batches.conversations, converse.Conversations, talks),
+        "conversations, packed": (batches.conversations, converse.Conversations, {**talks, "context": 12}),
         "packed": (batches.packed, pack.Packed, {"documents": IDS + OTHERS, "context": 12}),
     }
 

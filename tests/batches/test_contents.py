@@ -4,9 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from feed_cases import IDS, OTHERS, SIZE, rows
+from feed_cases import IDS, LEARNED, OTHERS, SIZE, TALKS, rows
 
-from kerasllm.batches import masked, packed, paired, prompted, tagged
+from kerasllm.batches import conversations, masked, packed, paired, prompted, tagged
+from kerasllm.batches.converse import Conversations
 from kerasllm.batches.mask import Masked
 from kerasllm.batches.pack import Packed, fitted
 from kerasllm.batches.pair import Paired
@@ -161,6 +162,44 @@ def test_the_loss_is_on_the_reply_alone(side, max_length):
             assert real[0 if side == "right" else -1]
 
 
+# Conversations ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"max_length": 4}, {"context": 12}, {"context": 4}, {"buckets": 3}], ids=str)
+def test_each_conversation_is_learned_where_its_mask_says_and_only_there(options):
+    batches = Conversations(TALKS, LEARNED, batch_size=4, **options)
+    cut = (options.get("max_length") or options.get("context") or 99) + 1
+    found = []
+    for step in range(batches.last):
+        inputs, targets, weights = batches.batch(step)
+        for row in range(len(targets)):
+            segments = inputs["segment_ids"][row]
+            np.testing.assert_array_equal(inputs["mask"][row], segments > 0)
+            assert (weights[row][segments == 0] == 0).all()
+            assert (np.diff(segments[segments > 0]) >= 0).all()
+            for segment in range(1, segments.max() + 1):
+                here = segments == segment
+                assert inputs["positions"][row][here].tolist() == list(range(here.sum()))
+                whole = [*inputs["ids"][row][here].tolist(), int(targets[row][here][-1])]
+                assert targets[row][here].tolist() == whole[1:]
+                found.append((whole, [False, *(weights[row][here] > 0).tolist()]))
+    expected = [(ids[:cut], [False, *mask[1:cut]]) for ids, mask in zip(TALKS, LEARNED, strict=True)]
+    assert sorted(found) == sorted(expected)
+    assert ("context" in options) == (batches.count < len(TALKS)) or cut < 9
+
+
+def test_masks_of_a_template_go_into_a_feed():
+    from kerasllm import text
+
+    tokenizer = text.train_characters(["user assistant Hi!\n"], extra=["<|im_start|>", "<|im_end|>"])
+    template = text.ChatTemplate(tokenizer, "ChatML")
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi!"}]
+    ids, learned = zip(*map(template.encode_learned, [turns, turns]), strict=True)
+    inputs, targets, weights = only(conversations(ids, learned, context=80, batch_size=1, pad_id=tokenizer.pad_id))
+    assert tokenizer.decode(targets[weights > 0], skip_special=False) == "Hi!<|im_end|>" * 2
+    assert inputs["segment_ids"].max() == 2
+
+
 # Errors -------------------------------------------------------------------------------------------
 
 HIDING = {"mask_id": 3, "vocabulary_size": 9}
@@ -182,6 +221,21 @@ HIDING = {"mask_id": 3, "vocabulary_size": 9}
         (lambda: masked([[9]], **HIDING, batch_size=1), "ids hold 9, but vocabulary_size=9"),
         (lambda: masked([[5]], **HIDING, special_ids=range(9), batch_size=1), "All 9 tokens.*are special"),
         (lambda: masked([[5]], **HIDING, share=1.5, batch_size=1), "share must be from 0 to 1, not 1.5"),
+        (lambda: conversations([[1, 2]], [], batch_size=1), "1 conversations and 0 masks"),
+        (lambda: conversations([[1, 2]], [[1]], batch_size=1), "Conversation 0 has 2 ids and a mask of 1 int64"),
+        (lambda: conversations([[1, 2]], [[0, 7]], batch_size=1), "a mask of 2 int64. Give one bool an id"),
+        (
+            lambda: conversations([[1, 2]], [[1, 0]], batch_size=1),
+            "nothing to learn from conversation 0: it needs a re",
+        ),
+        (
+            lambda: conversations([[1, 2, 3]], [[0, 0, 1]], batch_size=1, max_length=1),
+            "0 in its first 1 ids: take more",
+        ),
+        (lambda: conversations([[1, 2]], [[0, 1]], batch_size=1, max_length=4, context=4), "Leave one of the two out"),
+        (lambda: conversations([[1, 2]], [[0, 1]], batch_size=1, buckets=2, context=4), "buckets is for rows"),
+        (lambda: conversations([], [], batch_size=1), "no text to make batches of"),
+        (lambda: conversations([], [], batch_size=1, context=4), "no text to make batches of"),
         (lambda: prompted([[1]], [], batch_size=1), "1 prompts and 0 replies"),
         (lambda: prompted([[]], [[1]], batch_size=1), "Prompt 0 is empty.*bos_id"),
         (lambda: prompted([[1]], [[]], batch_size=1), "Reply 0 is empty"),

@@ -65,6 +65,8 @@ def test_a_last_batch_is_filled_with_rows_that_weigh_nothing(name):
     """Five rows, two hosts: only padded, which has no weights, refuses."""
     function, _, arguments = cases()[name]
     arguments = {key: value[:5] if isinstance(value, list | np.ndarray) else value for key, value in arguments.items()}
+    if name == "conversations, packed":
+        arguments |= {"ids": [[4, 5, 6, 7, 8, 9, 10, 11]] * 5, "learned": [[False, True] * 4] * 5}
     if name == "packed":
         arguments["documents"] = [[4, 5, 6, 7, 8, 9, 10]] * 5  # none fits beside another
     make = functools.partial(function, **arguments, batch_size=4)
@@ -165,8 +167,10 @@ def test_without_tensorflow_training_is_the_same(name, on_jax):
 def test_training_goes_on_in_the_middle_and_sees_the_same_batches_on_every_backend(name, on_jax):
     found = trained(feeds(drop_remainder=True)[name])
     assert found["apart"] == 0
-    assert found["losses"][-1] < found["losses"][0] or name in ("paired", "prompted", "masked")
     assert found["fingerprint"] == on_jax[True][name]["fingerprint"]
+    # The loss is a mean over all places, those of weight 0 too: it differs with the batches more than by learning.
+    few = ("paired", "prompted", "masked", "conversations", "conversations, packed")
+    assert found["losses"][-1] < found["losses"][0] or name in few
 
 
 def test_an_evaluation_on_the_training_set_changes_nothing():

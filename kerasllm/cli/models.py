@@ -1,0 +1,55 @@
+"""The model and the tokenizer of a name, a folder or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kerasllm.cli.errors import UserError, told
+from kerasllm.cli.options import SHIPPED
+from kerasllm.cli.starting import load_keras, quiet
+from kerasllm.cli.trained import load_run
+
+
+def load_model(name_or_path: str):
+    """A language model and its tokenizer.
+
+    Args:
+        name_or_path: the folder of a run, as train writes it; a folder from Hugging Face, with config.json,
+            safetensors and tokenizer.json; a file of llama.cpp, ``*.gguf``; or the name of a model that comes with
+            the package. A path that exists is a path, whatever its name.
+
+    Returns:
+        A pair of a model and a `kerasllm.text.Tokenizer`.
+
+    Raises:
+        UserError: if there is nothing of the kind, or it cannot be read.
+    """
+    path = Path(name_or_path)
+    if path.is_dir():
+        return _read("from_hugging_face", path) if (path / "config.json").is_file() else load_run(path)
+    if path.is_file():
+        if path.suffix.lower() != ".gguf":
+            raise UserError(f"{path} is no *.gguf file: name one, or the folder in which a model lies")
+        return _read("from_gguf", path)
+    if name_or_path not in SHIPPED:
+        raise UserError(
+            f"there is no {path}: name the folder that train --out wrote, a folder from Hugging Face, a *.gguf "
+            f"file, or {', '.join(SHIPPED)}"
+        )
+    load_keras()
+    with quiet():
+        from kerasllm import weights
+
+        return weights.pretrained(name_or_path)
+
+
+def _read(reader: str, path: Path):
+    """What a function of `kerasllm.weights` reads."""
+    load_keras()
+    with quiet():
+        from kerasllm import weights
+
+        if not hasattr(weights, reader):
+            raise UserError(f"{path}: this version of kerasllm reads no such models: install a newer one")
+        with told(OSError, ValueError, TypeError, about=f"{path}: "):
+            return getattr(weights, reader)(path)

@@ -1,0 +1,300 @@
+"""Conversations as ids: a tokenizer's chat template, with a mask that is True at what the assistant says."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kerasllm.text.chat_forms import DATE, FORMS, Turn, known_form
+from kerasllm.text.chat_jinja import JinjaForm, TemplateError
+from kerasllm.text.chat_marks import Marks, free_marker
+from kerasllm.text.checks import check_text
+from kerasllm.text.tokenizer import Tokenizer, check_tokenizer
+
+SPEAKERS = ("system", "user", "assistant")
+_PROBE = ({"role": "user", "content": "xwzq"}, {"role": "assistant", "content": "qzwx"})
+
+
+class _UnseenError(ValueError):
+    """A template does not show where a reply begins."""
+
+
+class ChatTemplate:
+    """How a conversation becomes the ids that a model was trained on.
+
+    The ids are those of transformers' ``apply_chat_template`` for the same template. One thing differs, on purpose: a
+    special token that somebody spells out in a turn, such as ``<|im_end|>``, stays text here. There it ends the turn,
+    and who types it can speak as the system.
+
+    A template is a program in the language Jinja. Those of SmolLM2, Qwen 2.5, Llama 3 and Gemma 3 are known by the
+    SHA-256 of their text, and done in Python; any other one runs in Jinja's sandbox, which needs the extra ``chat``.
+
+    Args:
+        tokenizer: a `kerasllm.text.Tokenizer`; its ``chat_template`` is used.
+        form: in place of it, a form by its name: "ChatML", "SmolLM2", "Qwen 2.5", "Llama 3", "Llama 3.2" (and 3.1),
+            "Gemma 3". Its special tokens must be in the tokenizer.
+        date: the day that templates with a date say is today. When None, 26 Jul 2024: Llama's own, so that the same
+            conversation has the same ids every day.
+
+    Attributes:
+        form: the name of the form; "Jinja" for another template.
+        end_id: the id that ends a reply; None where a template ends it with ordinary text.
+
+    Raises:
+        TypeError: if the tokenizer is none, or `date` no date.
+        ValueError: if there is no template, no such form, a special token is missing, or the template cannot be read.
+        ImportError: if the template needs jinja2 and it is not installed.
+
+    Example:
+        >>> from kerasllm import text
+        >>> tokenizer = text.train_characters(["user assistant Hi!\\n"], extra=["<|im_start|>", "<|im_end|>"])
+        >>> template = ChatTemplate(tokenizer, "ChatML")
+        >>> turns = [{"role": "user", "content": "Hi!"}]
+        >>> template.text(turns, open_reply=True)
+        '<|im_start|>user\\nHi!<|im_end|>\\n<|im_start|>assistant\\n'
+        >>> ids, learned = template.encode_learned([*turns, {"role": "assistant", "content": "Hi"}])
+        >>> [tokenizer.token_of(id) for id, one in zip(ids, learned) if one]
+        ['H', 'i', '<|im_end|>']
+
+    Reference:
+        transformers 5.24, `utils/chat_template_utils.py`, for the names a template finds and how it is run.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, form: str | None = None, *, date: datetime.date | None = None) -> None:
+        self.tokenizer = check_tokenizer(tokenizer)
+        if date is not None and not isinstance(date, datetime.date):
+            raise TypeError(f"date must be a datetime.date, not {date!r}: datetime.date.today() for today.")
+        self._date, self._dated = date or DATE, date is not None
+        self._special = {token: tokenizer.id_of(token) for token in tokenizer.special_tokens}
+        self._marks = functools.lru_cache(4)(self._marks_with)
+        self._jinja = functools.lru_cache(4)(lambda marks: JinjaForm(tokenizer.chat_template, marks.mark))
+        self.form = self._form_of(form)
+        self.end_id: int | None = None
+        self.end_id = self._end_id()
+
+    def _form_of(self, form: str | None) -> str:
+        template = self.tokenizer.chat_template
+        if form is not None and form not in FORMS:
+            raise ValueError(f"There is no form {form!r}. Use one of {', '.join(FORMS)}.")
+        if form is None and template is None:
+            raise ValueError(
+                "This tokenizer came without a chat template: its model was not trained on conversations. Name the "
+                "form that it was trained on, or will be: ChatTemplate(tokenizer, 'ChatML')."
+            )
+        form = form or known_form(template)
+        missing = [token for token in FORMS[form].tokens if token not in self._special] if form else []
+        if missing:
+            raise ValueError(
+                f"The form {form!r} needs the special tokens {' '.join(missing)}, which this tokenizer does not have. "
+                "Train one with extra=[...], or take another form."
+            )
+        return form or "Jinja"
+
+    def _end_id(self) -> int | None:
+        """What ends a reply, found in a small conversation; refuse a template that cannot be used."""
+        marks = self._marks(free_marker(()))
+        whole = self._marked(_PROBE, False, marks)
+        if not all(turn["content"] in whole for turn in _PROBE):
+            raise ValueError(
+                "The chat template of this tokenizer leaves out what is said: it takes lists of texts and pictures. "
+                "Name a form: ChatTemplate(tokenizer, 'ChatML')."
+            )
+        spelled = marks.spelled(whole)
+        if spelled is not None:
+            raise ValueError(
+                f"The chat template of this tokenizer puts {spelled} together from pieces, so that it cannot be told "
+                "from the same text typed by a user. Name a form: ChatTemplate(tokenizer, 'ChatML')."
+            )
+        try:
+            [(start, end)] = self._replies(_PROBE, marks)
+        except _UnseenError:  # such a template still serves those who only encode
+            return None
+        ends = marks.twins_in(whole[:end], start)
+        return self._special[ends[-1][0]] if ends else None
+
+    # Conversations ---------------------------------------------------------------------------
+
+    def text(self, turns: Sequence[Turn], open_reply: bool = False) -> str:
+        """The text of a conversation, special tokens spelled out. For reading; for a model use `encode`.
+
+        Args:
+            turns: a dictionary with "role" and "content" for each turn: if wanted "system", then "user" and "assistant"
+                in turns.
+            open_reply: whether the beginning of a reply stands at the end, for a model to go on.
+
+        Raises:
+            TypeError: if a turn is no dictionary or its content no text.
+            ValueError: if turns are out of order, a role is unknown, or the template refuses them.
+        """
+        marks = self._marks_for(turns, open_reply)
+        return marks.plain(self._marked(turns, open_reply, marks))
+
+    def encode(self, turns: Sequence[Turn], open_reply: bool = False) -> list[int]:
+        """The ids of a conversation. See `text`."""
+        marks = self._marks_for(turns, open_reply)
+        return marks.encoded(self._marked(turns, open_reply, marks))[0]
+
+    def encode_learned(self, turns: Sequence[Turn]) -> tuple[list[int], list[bool]]:
+        """The ids of a conversation, and which of them a model is to learn: the replies and what ends them.
+
+        A token that begins in front of a reply is not learned, though the reply may begin inside it: a model that
+        writes finds it read already. What a template puts between the opened reply and what is said, such as the signs
+        around a thought, is learned, for the model has to write it.
+
+        Args:
+            turns: see `text`.
+
+        Returns:
+            The ids, and for each True within what the assistant says and at the token that ends it.
+
+        Raises:
+            TypeError, ValueError: see `text`; and if the template does not show where a reply begins.
+        """
+        marks = self._marks_for(turns, False)
+        ids, places = marks.encoded(self._marked(turns, False, marks))
+        learned = [False] * len(ids)
+        for start, end in self._replies(turns, marks):
+            for number, (first, _) in enumerate(places):
+                learned[number] |= start <= first < end
+        return ids, learned
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def _marks_with(self, marker: str) -> Marks:
+        return Marks(self.tokenizer.to_json(), self._special, marker)
+
+    def _marks_for(self, turns: Sequence[Turn], open_reply: bool) -> Marks:
+        check_turns(turns, open_reply)
+        return self._marks(free_marker(turn["content"] for turn in turns))
+
+    def _marked(self, turns: Sequence[Turn], open_reply: bool, marks: Marks) -> str:
+        """The text of a conversation with twins in place of the template's special tokens."""
+        if self.form != "Jinja":
+            bos = self.tokenizer.roles.get("bos", "")
+            return FORMS[self.form].text(turns, open_reply, bos, self._date, marks.mark)
+        try:
+            return self._run(turns, open_reply, marks)
+        except TemplateError as error:
+            place = next((n for n in range(1, len(turns)) if self._refuses(turns[:n], marks)), len(turns)) - 1
+            raise ValueError(
+                f"The chat template of this tokenizer refuses turn {place} ({turns[place]['role']}): {error}. Change "
+                "the turn, or name another form: ChatTemplate(tokenizer, 'ChatML')."
+            ) from None
+
+    def _run(self, turns: Sequence[Turn], open_reply: bool, marks: Marks) -> str:
+        roles = self.tokenizer.roles
+        names = {
+            "bos_token": "bos",
+            "eos_token": "eos",
+            "unk_token": "unknown",
+            "pad_token": "pad",
+            "mask_token": "mask",
+        }
+        tokens = {name: roles[role] for name, role in names.items() if role in roles}
+        return self._jinja(marks).text(turns, open_reply, tokens, self._date, self._dated)
+
+    def _refuses(self, turns: Sequence[Turn], marks: Marks) -> bool:
+        try:
+            self._run(turns, False, marks)
+        except TemplateError:
+            return True
+        return False
+
+    def _replies(self, turns: Sequence[Turn], marks: Marks) -> list[tuple[int, int]]:
+        """For each reply where it begins in the marked text, and where what ends it ends.
+
+        It begins where the text of the turns before it, with a reply opened, goes on as the whole does.
+        """
+        whole, found = self._marked(turns, False, marks), []
+        for place, turn in enumerate(turns):
+            if turn["role"] != "assistant":
+                continue
+            opened = self._marked(turns[:place], True, marks)
+            start = marks.shared(whole, opened)
+            if start < marks.shared(opened, self._marked(turns[:place], False, marks)):
+                raise _UnseenError(
+                    f"The chat template of this tokenizer changes what stands before turn {place} when more turns "
+                    "follow, so that nobody can tell where the reply begins. Name a form: "
+                    "ChatTemplate(tokenizer, 'ChatML')."
+                )
+            found.append((start, self._reply_end(turns, place, marks, whole, opened)))
+        return found
+
+    def _reply_end(self, turns: Sequence[Turn], place: int, marks: Marks, whole: str, opened: str) -> int:
+        """The place behind what ends a reply: behind the first special token after what is said.
+
+        What is said may be empty, or look like what stands around it. So a word takes its place, and the special tokens
+        up to the end are counted.
+        """
+        asked = [*turns[:place], _PROBE[1], *turns[place + 1 :]]
+        probed, alone = self._marked(asked, False, marks), self._marked(asked[: place + 1], False, marks)
+        counts = []
+        for text in (probed, alone):
+            start = marks.shared(text, opened)
+            twins = [end for _, _, end in marks.twins_in(text, start)]
+            said = text.find(_PROBE[1]["content"], start)
+            counts.append((sum(end <= said for end in twins), len(twins)))
+        (before, count), (before_alone, count_alone) = counts
+        twins = marks.twins_in(whole, marks.shared(whole, opened))
+        # Where no token follows the last reply, what follows an earlier one is not its end but the next turn.
+        if before < min(count, len(twins)) and before_alone < count_alone:
+            return twins[before][2]
+        return marks.shared(whole, self._marked(turns[: place + 1], False, marks))
+
+
+def check_turns(turns: Any, open_reply: bool = False) -> None:
+    """Raise for what is no conversation.
+
+    Args:
+        turns: what should be a list of dictionaries with "role" and "content".
+        open_reply: whether a reply is to follow.
+
+    Raises:
+        TypeError: if it is no list of dictionaries, or a content is no text.
+        ValueError: if turns are out of order, or a role is unknown; the message names the place.
+
+    Example:
+        >>> check_turns([{"role": "user", "content": "Hi"}, {"role": "robot", "content": "Hello"}])
+        Traceback (most recent call last):
+        ValueError: Turn 1 has the role 'robot'. Use one of system, user, assistant.
+    """
+    if isinstance(turns, str | Mapping) or not isinstance(turns, Sequence):
+        raise TypeError(f"A conversation is a list of turns, not {turns!r:.60}: [{{'role': 'user', 'content': 'Hi'}}].")
+    if not turns:
+        raise ValueError("The conversation has no turns. It begins with one of the system or of the user.")
+    for place, turn in enumerate(turns):
+        _check_turn(place, turn)
+    said = [turn["role"] for turn in turns]
+    first = int(said[0] == "system")
+    for place, role in enumerate(said[first:], first):
+        due = ("user", "assistant")[(place - first) % 2]
+        if role != due:
+            fix = "Put it first" if role == "system" else "Join the two turns of one speaker into one"
+            fix = "Begin with what the user says" if place == first and role == "assistant" else fix
+            raise ValueError(
+                f"Turn {place} is by the {role} and should be by the {due}: after a system turn, if there is one, user "
+                f"and assistant speak in turns. {fix}."
+            )
+    if open_reply and said[-1] != "user":
+        raise ValueError(f"A reply follows a turn of the user; turn {len(turns) - 1}, the last, is by the {said[-1]}.")
+
+
+def _check_turn(place: int, turn: Any) -> None:
+    if not isinstance(turn, Mapping):
+        raise TypeError(f"Turn {place} is {turn!r:.60}, not a dictionary {{'role': 'user', 'content': 'Hi'}}.")
+    for key in ("role", "content"):
+        if turn.get(key) is None:
+            raise ValueError(f"Turn {place} has no {key}. A turn is {{'role': 'user', 'content': 'Hi'}}.")
+    if turn["role"] not in SPEAKERS:
+        raise ValueError(f"Turn {place} has the role {turn['role']!r}. Use one of {', '.join(SPEAKERS)}.")
+    more = [key for key in turn if key not in ("role", "content")]
+    if more:
+        raise ValueError(
+            f"Turn {place} has more than role and content: {more[0]!r}. No form has a place for it: drop it."
+        )
+    try:
+        check_text(turn["content"], 0)
+    except (TypeError, ValueError) as error:
+        raise type(error)(str(error).replace("Text 0", f"The content of turn {place}", 1)) from None
