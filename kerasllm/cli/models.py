@@ -49,7 +49,5 @@ def _read(reader: str, path: Path):
     with quiet():
         from kerasllm import weights
 
-        if not hasattr(weights, reader):
-            raise UserError(f"{path}: this version of kerasllm reads no such models: install a newer one")
         with told(OSError, ValueError, TypeError, about=f"{path}: "):
             return getattr(weights, reader)(path)
