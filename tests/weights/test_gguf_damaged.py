@@ -139,7 +139,7 @@ def refused(path, message=None, most=2000):
     start = time.monotonic()
     with pytest.raises(ValueError, match=message) as caught:
         read_gguf(path)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 10  # under 1 on a quiet machine
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < most
     assert "\x1b" not in str(caught.value)
