@@ -220,6 +220,7 @@ FAMILIES = {
             "norm": "embeddings_layer_norm",
             "pooler": "pooled_dense",
         },
+        mask=RIGHT,  # as of GPT-2
     ),
 }
 
