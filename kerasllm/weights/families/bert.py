@@ -9,7 +9,6 @@ Reference: modeling_bert.py and modeling_roberta.py of https://github.com/huggin
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -215,6 +214,11 @@ def bert_of(
         head=settings.head or any(name in tensors for name in head.values()),
         pooler=prefix + TENSORS["pooler/kernel"] in tensors,
     )
+    if settings.head and head is HEADS["roberta"] and settings.activation != "gelu":
+        raise ValueError(
+            f"{where} has hidden_act = {config['hidden_act']!r}, and the head of a RoBERTa has gelu in any case: here "
+            "both are one setting."
+        )
     check_sizes(settings.get_config(), sum(int(np.prod(tensor.shape)) for tensor in tensors.values()))
     stored = {"settings": settings.get_config()} | ({} if dtype is None else {"dtype": dtype})
     (weights,) = rehearse(BERT, stored, None, tensors=len(tensors))
@@ -243,8 +247,12 @@ def names_of(places: Iterable[str], prefix: str = "", head: Mapping[str, str] = 
     return found
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+def read_json(path: Path, kind: type = dict) -> Any:
+    """The content of a JSON file.
+
+    Args:
+        path: the file.
+        kind: what it must hold: a dict or a list.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -254,10 +262,10 @@ def read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} does not exist. Bring all files of the model into one folder.")
     try:
         content = parse_settings(path.read_text("utf-8"))
-    except (ValueError, json.JSONDecodeError) as error:
+    except ValueError as error:
         raise ValueError(f"{path} is no JSON file ({error}). Bring it anew.") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not an object {{...}}. Bring it anew.")
+    if not isinstance(content, kind):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a {kind.__name__}. Bring it anew.")
     return content
 
 
