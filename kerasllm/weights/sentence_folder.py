@@ -11,6 +11,7 @@ Reference: base/model.py and modules/pooling.py of https://github.com/huggingfac
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -49,15 +50,9 @@ def from_sentence_transformers(
     """
     folder = Path(folder)
     pooling, normalize = _steps(folder)
+    prefix, limit = _prefix(folder, prompt), _limit(folder)
     network, tokenizer = load_bert(folder, ignore, dtype)
-    return SentenceEncoder(
-        network,
-        tokenizer,
-        pooling,
-        normalize,
-        prefix=_prefix(folder, prompt),
-        max_length=_max_length(folder, network.context_length),
-    )
+    return SentenceEncoder(network, tokenizer, pooling, normalize, prefix, int(min(limit, network.context_length)))
 
 
 def _steps(folder: Path) -> tuple[str, bool]:
@@ -90,17 +85,15 @@ def _pooling(path: Path) -> str:
     return POOLINGS[modes[0]]
 
 
-def _max_length(folder: Path, context: int) -> int:
-    """The shortest of what the network reads and what two files say."""
-    found = [context]
+def _limit(folder: Path) -> float:
+    """How many tokens the model should read at most: the first of two files that says it decides."""
     for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
         said = read_json(folder / name).get(key) if (folder / name).is_file() else None
         if said is not None:
             if not isinstance(said, int | float) or isinstance(said, bool) or not said >= 1:
                 raise ValueError(f"{folder / name} has {key} = {said!r}; a whole number from 1 up is needed.")
-            found.append(int(said))
-            break  # the first file decides
-    return min(found)
+            return said
+    return math.inf
 
 
 def _prefix(folder: Path, prompt: str | None) -> str:
