@@ -43,7 +43,7 @@ class SentenceEncoder(keras.Model):
         training: whether dropout is active.
 
     Returns:
-        Float32 tensor (batch, dim): a vector for each text.
+        Float32 tensor (batch, dim): a vector for each text; zeros for one without a token.
 
     Raises:
         ValueError: if `pooling` is unknown, `max_length` has no room for a token or is more than the network reads, or
@@ -97,7 +97,8 @@ class SentenceEncoder(keras.Model):
         mask = ops.not_equal(inputs, self.tokenizer.pad_id) if mask is None else as_mask(mask, inputs.shape)
         features = self.network(inputs, mask=mask, return_features=True, training=training)
         features = ops.cast(features, "float32")  # (batch, time, dim)
-        vectors = features[:, 0] if self.pool is None else self.pool(features, mask=mask)  # (batch, dim)
+        first = ops.where(mask[:, :1], features[:, 0], 0.0)  # as the others: zeros for a text without a token
+        vectors = first if self.pool is None else self.pool(features, mask=mask)  # (batch, dim)
         return ops.normalize(vectors) if self.normalize else vectors
 
     # What Keras calls with ids says what to do with texts.
