@@ -90,6 +90,16 @@ class BERTSettings:
         return asdict(self)
 
 
+class Bias(keras.layers.Layer):
+    """Adds a number to each logit: a layer, so that `BERT.head` may stand in a functional model and still train it."""
+
+    def build(self, input_shape):
+        self.bias = self.add_weight(name="bias", shape=(input_shape[-1],), initializer="zeros")
+
+    def call(self, inputs):
+        return inputs + self.bias
+
+
 @keras.saving.register_keras_serializable(package="kerasllm")
 class BERT(CompositeModel):
     """Gives each token a vector that depends on the whole text around it, or says which token belongs there.
@@ -173,6 +183,7 @@ class BERT(CompositeModel):
             activation = activation_of(settings.activation)
             self.head_dense = keras.layers.Dense(dim, activation, name="head_dense", **dense)
             self.head_norm = copy_of(norm, "head_norm", policy)
+            self.head_bias = Bias(dtype=policy, name="head_bias")
         self.build((None, None))
 
     def build(self, input_shape):
@@ -188,9 +199,7 @@ class BERT(CompositeModel):
         if self.settings.head:
             self.head_dense.build((None, None, dim))
             self.head_norm.build((None, None, dim))
-            self.head_bias = self.add_weight(
-                name="head_bias", shape=(self.settings.vocabulary_size,), initializer="zeros"
-            )
+            self.head_bias.build((None, None, self.settings.vocabulary_size))
         self.restore_parts()
 
     def call(
@@ -218,8 +227,7 @@ class BERT(CompositeModel):
             ValueError: if the model has no head.
         """
         self._need("head")
-        logits = self.embed(self.head_norm(self.head_dense(features)), reverse=True)
-        return logits + ops.cast(self.head_bias, logits.dtype)
+        return self.head_bias(self.embed(self.head_norm(self.head_dense(features)), reverse=True))
 
     def pooled(self, features):
         """One vector a text, float tensor (batch, embedding_dim), from the features of its first token.

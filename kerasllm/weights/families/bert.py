@@ -58,21 +58,21 @@ HEADS = {
         "head_dense/bias": "cls.predictions.transform.dense.bias",
         "head_norm/gamma": "cls.predictions.transform.LayerNorm.weight",
         "head_norm/beta": "cls.predictions.transform.LayerNorm.bias",
-        "head_bias": "cls.predictions.bias",
+        "head_bias/bias": "cls.predictions.bias",
     },
     "roberta": {
         "head_dense/kernel": "lm_head.dense.weight",
         "head_dense/bias": "lm_head.dense.bias",
         "head_norm/gamma": "lm_head.layer_norm.weight",
         "head_norm/beta": "lm_head.layer_norm.bias",
-        "head_bias": "lm_head.bias",
+        "head_bias/bias": "lm_head.bias",
     },
 }
 # Which of the two a model_type is. RoBERTa counts positions from pad_id + 1: the rows before are never looked at.
 MODEL_TYPES = {"bert": "bert", "roberta": "roberta", "xlm-roberta": "roberta", "camembert": "roberta"}
 # Stored second names of tensors that there are already, whole numbers that count up, and BERT's other head.
-COPIES = {"cls.predictions.decoder.weight": "embedding/embeddings", "cls.predictions.decoder.bias": "head_bias"}
-COPIES |= {"lm_head.decoder.weight": "embedding/embeddings", "lm_head.decoder.bias": "head_bias"}
+COPIES = {"cls.predictions.decoder.weight": "embedding/embeddings", "cls.predictions.decoder.bias": "head_bias/bias"}
+COPIES |= {"lm_head.decoder.weight": "embedding/embeddings", "lm_head.decoder.bias": "head_bias/bias"}
 PASSED_OVER = re.compile(r".*embeddings\.(position_ids|token_type_ids)|cls\.seq_relationship\.(weight|bias)")
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
 # Keys of a config.json that change nothing, and those that must be off, with the values that they may have.
