@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kerasllm.cli.errors import UserError, told
-from kerasllm.cli.options import SHIPPED
+from kerasllm.cli.options import NAMED
 from kerasllm.cli.starting import load_keras, quiet
 from kerasllm.cli.trained import load_run
 
@@ -15,8 +15,8 @@ def load_model(name_or_path: str):
 
     Args:
         name_or_path: the folder of a run, as train writes it; a folder from Hugging Face, with config.json,
-            safetensors and tokenizer.json; a file of llama.cpp, ``*.gguf``; or the name of a model that comes with
-            the package. A path that exists is a path, whatever its name.
+            safetensors and tokenizer.json; a file of llama.cpp, ``*.gguf``; or the name of a trained model, see
+            `kerasllm.weights.pretrained`. A path that exists is a path, whatever its name.
 
     Returns:
         A pair of a model and a `kerasllm.text.Tokenizer`.
@@ -31,10 +31,10 @@ def load_model(name_or_path: str):
         if path.suffix.lower() != ".gguf":
             raise UserError(f"{path} is no *.gguf file: name one, or the folder in which a model lies")
         return _read("from_gguf", path)
-    if name_or_path not in SHIPPED:
+    if name_or_path not in NAMED:
         raise UserError(
             f"there is no {path}: name the folder that train --out wrote, a folder from Hugging Face, a *.gguf "
-            f"file, or {', '.join(SHIPPED)}"
+            f"file, or {', '.join(NAMED)}"
         )
     load_keras()
     with quiet():

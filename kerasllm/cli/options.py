@@ -12,8 +12,8 @@ from kerasllm.cli.errors import program
 
 COMMANDS = "data | train | evaluate | generate | chat"
 
-SHIPPED = ("king-james-gpt",)  # the models that come with the package
-MODEL = f"the folder that train --out wrote, a folder from Hugging Face, a *.gguf file, or {', '.join(SHIPPED)}"
+NAMED = ("king-james-gpt", "smollm2-135m-instruct")  # the first comes with the package, the other is fetched once
+MODEL = f"the folder that train --out wrote, a folder from Hugging Face, a *.gguf file, or {', '.join(NAMED)}"
 
 
 class Parser(argparse.ArgumentParser):

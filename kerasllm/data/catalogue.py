@@ -1,4 +1,4 @@
-"""The catalogue: which sets exist, which archive each one comes from, and its card."""
+"""The catalogue: which data sets and trained models exist, which archive each one comes from, and its card."""
 
 from __future__ import annotations
 
@@ -70,6 +70,21 @@ class Dataset:
     members: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class TrainedModel:
+    """One trained model of the catalogue: files of one folder in an archive."""
+
+    name: str
+    task: str
+    language: str
+    licence: str
+    cite: str
+    parameters: int
+    archive: Archive
+    folder: str
+    members: tuple[str, ...]  # by their places in the folder
+
+
 def folder() -> Path:
     """The folder of the catalogue: inside an installed wheel, or ``datasets/`` of a checkout."""
     package = Path(__file__).resolve().parents[1]
@@ -80,11 +95,27 @@ def folder() -> Path:
 
 @cache
 def datasets() -> dict[str, Dataset]:
-    """All entries of the catalogue, by name."""
+    """All data sets of the catalogue, by name."""
+    table, archives = _read()
+    return {name: _dataset(name, values, archives) for name, values in table["sets"].items()}
+
+
+@cache
+def models() -> dict[str, TrainedModel]:
+    """All trained models of the catalogue, by name."""
+    table, archives = _read()
+    return {
+        name: TrainedModel(
+            name=name, **{**values, "archive": archives[values["archive"]], "members": tuple(values["members"])}
+        )
+        for name, values in table["models"].items()
+    }
+
+
+def _read() -> tuple[dict, dict[str, Archive]]:
     with open(folder() / "catalog.toml", "rb") as file:
         table = tomllib.load(file)
-    archives = {key: Archive(**values) for key, values in table["archives"].items()}
-    return {name: _dataset(name, values, archives) for name, values in table["sets"].items()}
+    return table, {key: Archive(**values) for key, values in table["archives"].items()}
 
 
 def _dataset(name: str, values: dict, archives: dict[str, Archive]) -> Dataset:
@@ -139,19 +170,20 @@ def catalog() -> pd.DataFrame:
 
 
 def card(name: str) -> str:
-    """The card of a data set: what it is, who made it, licence, splits, known flaws, what to cite.
+    """The card of a data set or a trained model: what it is, who made it, licence, known flaws, what to cite.
 
     Args:
-        name: a name from `catalog`.
+        name: a name from `catalog`, or of a model that `kerasllm.weights.pretrained` fetches.
 
     Returns:
         The card as Markdown text.
 
     Raises:
-        UnknownDatasetError: if no data set has this name.
+        UnknownDatasetError: if nothing has this name.
 
     Example:
         >>> print(card("king-james").splitlines()[0])
         # king-james
     """
-    return (folder() / f"{find(name).name}.md").read_text(encoding="utf-8")
+    path = folder() / (f"models/{name}.md" if name in models() else f"{find(name).name}.md")
+    return path.read_text(encoding="utf-8")

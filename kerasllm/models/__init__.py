@@ -2,6 +2,7 @@
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.models.bag_of_embeddings import BagOfEmbeddings
+from kerasllm.models.bert import BERT, BERTSettings
 from kerasllm.models.bilstm import BiLSTM
 from kerasllm.models.gpt import GPT
 from kerasllm.models.gpt_presets import preset
@@ -10,7 +11,9 @@ from kerasllm.models.neural_ngram import NeuralNGram
 from kerasllm.models.settings import GPTSettings, gpt_settings
 
 __all__ = [
+    "BERT",
     "GPT",
+    "BERTSettings",
     "BagOfEmbeddings",
     "BiLSTM",
     "GPTSettings",

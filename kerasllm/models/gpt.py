@@ -8,6 +8,7 @@ from kerasllm.layers import LearnedPositions, TransformerBlock, as_mask
 from kerasllm.layers.cache import next_positions, number_of
 from kerasllm.layers.composite import CompositeModel, copy_of
 from kerasllm.models.counting import flops_per_token, table_of_parts
+from kerasllm.models.inputs import positions_of, same_segment, unpacked
 from kerasllm.models.settings import GPTSettings, gpt_settings
 
 INPUTS = ("ids", "mask", "segment_ids", "positions")
@@ -140,7 +141,7 @@ class GPT(CompositeModel):
         """The ids, the position of each or None for 0, 1, 2, ..., and which pairs may look, beyond their positions."""
         if isinstance(inputs, dict):
             mask = None if isinstance(mask, dict) else mask  # Keras fills it in: a mask for each name, all of them None
-            inputs, mask, segment_ids, positions = _unpacked(inputs, mask, segment_ids, positions)
+            inputs, mask, segment_ids, positions = unpacked(inputs, INPUTS, mask, segment_ids, positions)
         if segment_ids is not None and cache is not None:
             raise ValueError("Segments and a cache exclude each other: a cache holds one text a row.")
         shape = tuple(inputs.shape)
@@ -148,12 +149,12 @@ class GPT(CompositeModel):
         if cache is not None and positions is None:
             start = next_positions(cache[0], 1)  # (batch, 1)
         if segment_ids is not None:
-            pairs = ops.equal(segment_ids[:, :, None], segment_ids[:, None, :])
+            pairs = same_segment(segment_ids)
         if mask is not None:
             mask = as_mask(mask, shape)
             positions = None if positions is None else ops.where(mask, positions, -1)
         if positions is None and not (mask is None and segment_ids is None and start is None):
-            positions = _positions(inputs, mask, segment_ids, start)
+            positions = positions_of(inputs, mask, segment_ids, start)
         self._check_length(shape[1], cache)
         return inputs, positions, pairs
 
@@ -218,34 +219,3 @@ class GPT(CompositeModel):
         base = {name: config[name] for name in ("name", "trainable", "dtype") if name in config}
         flags = {name: value for name, value in config.items() if name not in base}  # the first edition
         return cls(gpt_settings(**flags), **base)
-
-
-def _unpacked(inputs, *others):
-    unknown = sorted(set(inputs) - set(INPUTS))
-    if unknown or "ids" not in inputs or any(one is not None for one in others):
-        raise ValueError(
-            f"Inputs as a dictionary hold 'ids' and any of {', '.join(INPUTS[1:])}, and none of these is given beside "
-            f"it; found {sorted(inputs)}."
-        )
-    return [inputs.get(name) for name in INPUTS]
-
-
-def _positions(ids, mask, segment_ids, start):
-    """The position of each token in its text: int tensor (batch, time), -1 at padding."""
-    counted = ops.ones_like(ids) if mask is None else mask
-    counted = ops.cumsum(ops.cast(counted, "int32"), axis=1)  # real tokens up to here, itself included
-    positions = counted - 1 if start is None else counted - 1 + start
-    if segment_ids is not None:
-        begins = ops.not_equal(segment_ids[:, 1:], segment_ids[:, :-1])
-        begins = ops.concatenate([ops.ones_like(begins[:, :1]), begins], axis=1)
-        # How many real tokens stand before each segment: the counter at its first token, carried on to its last.
-        real = ops.cast(ops.ones_like(ids) if mask is None else mask, "int32")
-        before = ops.where(begins, counted - real, 0)
-        positions = positions - ops.max(ops.where(_up_to(before), before[:, None, :], 0), axis=-1)
-    return positions if mask is None else ops.where(mask, positions, -1)
-
-
-def _up_to(x):
-    time = ops.shape(x)[1]
-    steps = ops.arange(time)
-    return (steps[:, None] >= steps[None, :])[None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import keras
@@ -11,12 +11,11 @@ from keras import ops
 
 import kerasllm.models  # noqa: F401  registers the networks that a file may hold
 from kerasllm.common import whole_number
+from kerasllm.tasks.texts import batches_by_length, checked_texts, padded, refuse_texts
 from kerasllm.text import Tokenizer
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TOKENS_AT_ONCE = 2**16  # ids in a batch of `classify`, padding included; a longer text goes alone
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
@@ -86,19 +85,19 @@ class TextClassifier(keras.Model):
     # What Keras calls with ids says what to do with texts.
 
     def __call__(self, inputs, *args, **kwargs):
-        _refuse_texts("the call", inputs)
+        refuse_texts("the call", inputs, "classify")
         return super().__call__(inputs, *args, **kwargs)
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        _refuse_texts("fit", x)
+        refuse_texts("fit", x, "classify")
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        _refuse_texts("evaluate", x)
+        refuse_texts("evaluate", x, "classify")
         return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
-        _refuse_texts("predict", x)
+        refuse_texts("predict", x, "classify")
         return super().predict(x, *args, **kwargs)
 
     def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs):
@@ -119,8 +118,8 @@ class TextClassifier(keras.Model):
         Raises:
             TypeError: if `texts` is one string, or holds something that is not a string.
         """
-        ids = self._ids(_checked_texts(texts))
-        return self._padded(ids, max(map(len, ids), default=0) or 1)
+        ids = self._ids(checked_texts(texts, "classify"))
+        return padded(ids, max(map(len, ids), default=0) or 1, self.tokenizer.pad_id)
 
     def classify(self, texts: Sequence[str], batch_size: int = 64) -> pd.DataFrame:
         """From texts to labelled probabilities.
@@ -144,11 +143,11 @@ class TextClassifier(keras.Model):
         import pandas as pd
 
         index = texts.index if isinstance(texts, pd.Series) else None
-        texts = _checked_texts(texts)
+        texts = checked_texts(texts, "classify")
         ids = self._ids(texts)
         probabilities = np.zeros((len(ids), len(self.labels)), "float32")
-        for rows, time in _batches([len(one) for one in ids], whole_number("batch_size", batch_size)):
-            logits = self.predict_on_batch(self._padded([ids[row] for row in rows], time))
+        for rows, time in batches_by_length([len(one) for one in ids], whole_number("batch_size", batch_size)):
+            logits = self.predict_on_batch(padded([ids[row] for row in rows], time, self.tokenizer.pad_id))
             probabilities[rows] = ops.convert_to_numpy(ops.softmax(ops.cast(logits, "float32")))
         frame = pd.DataFrame({"text": texts}, index=index)
         frame["label"] = pd.Categorical.from_codes(probabilities.argmax(axis=1), self.labels)
@@ -157,12 +156,6 @@ class TextClassifier(keras.Model):
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         return [one[: self.max_length] for one in self.tokenizer.encode_batch(texts)]
-
-    def _padded(self, ids: list[list[int]], time: int) -> np.ndarray:
-        padded = np.full((len(ids), time), self.tokenizer.pad_id, "int32")
-        for row, one in zip(padded, ids, strict=True):
-            row[: len(one)] = one
-        return padded
 
     def get_config(self):
         return {
@@ -191,55 +184,6 @@ def _without_cudnn(network):
         for recurrent in (layer, getattr(layer, "forward_layer", None), getattr(layer, "backward_layer", None)):
             if hasattr(recurrent, "use_cudnn"):
                 recurrent.use_cudnn = False
-
-
-def _batches(lengths: list[int], batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """The rows of each batch and its length, in few different lengths: little padding, few compilations."""
-    order = np.argsort(lengths, kind="stable")
-    times = [_rounded(lengths[row]) for row in order]
-    start = 0
-    while start < len(order):
-        end = start + 1
-        while end < min(start + batch_size, len(order)) and (end + 1 - start) * times[end] <= TOKENS_AT_ONCE:
-            end += 1
-        yield order[start:end], times[end - 1]
-        start = end
-
-
-def _rounded(length: int) -> int:
-    """A length filled up to a multiple of 16, a long one to one of eight steps between powers of two."""
-    step = max(16, 1 << max(0, length.bit_length() - 4))
-    return step * max(1, -(-length // step))
-
-
-def _is_text(value) -> bool:
-    if isinstance(value, np.ndarray):
-        return value.dtype.kind in "US" or (value.dtype == object and value.size > 0 and _is_text(value.flat[0]))
-    return isinstance(value, str | bytes)
-
-
-def _refuse_texts(where: str, inputs):
-    """A clear word in place of what a backend says about strings."""
-    first = inputs
-    if hasattr(inputs, "to_numpy"):  # a column or a frame
-        first = inputs.to_numpy()
-    elif isinstance(inputs, list | tuple) and len(inputs):
-        first = inputs[0]
-    if _is_text(first):
-        raise TypeError(
-            f"{where} takes ids, not texts. For the answers: model.classify(texts). "
-            "For the ids: model.encode(texts), which go into fit, evaluate and predict."
-        )
-
-
-def _checked_texts(texts) -> list[str]:
-    if isinstance(texts, str):
-        raise TypeError("Give a list of texts, not one string: classify([text]).")
-    texts = list(texts)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"The text at position {i} is {type(text).__name__}, not a string: {text!r}.")
-    return texts
 
 
 def _checked_labels(labels) -> list[str]:

@@ -20,6 +20,13 @@ Below that, files of llama.cpp are read piece by piece, and written:
     with weights.read_gguf("model.gguf") as file:
         config, tensors = weights.hugging_face_view(file)     # as a config.json and safetensors would have them
         tokenizer = weights.tokenizer_of(file)
+
+Models that others trained come by their names, fetched once and verified, or from a folder that sentence-transformers
+wrote:
+
+    model, tokenizer = weights.pretrained("bert-tiny")
+    vectors = weights.sentence_encoder("minilm").embed(["A man is eating.", "Somebody has a meal."])
+    encoder = weights.from_sentence_transformers("folder")
 """
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
@@ -34,13 +41,15 @@ from kerasllm.weights.gguf import (
 )
 from kerasllm.weights.hub import from_gguf, from_hugging_face, to_gguf, to_hugging_face
 from kerasllm.weights.safetensors_file import load_safetensors, read_metadata, save_safetensors
-from kerasllm.weights.shipped import folder_of, pretrained
+from kerasllm.weights.sentence_folder import from_sentence_transformers
+from kerasllm.weights.shipped import folder_of, pretrained, sentence_encoder
 
 __all__ = [
     "GGUF",
     "folder_of",
     "from_gguf",
     "from_hugging_face",
+    "from_sentence_transformers",
     "gguf_view",
     "hugging_face_view",
     "load_safetensors",
@@ -48,6 +57,7 @@ __all__ = [
     "read_gguf",
     "read_metadata",
     "save_safetensors",
+    "sentence_encoder",
     "to_gguf",
     "to_hugging_face",
     "tokenizer_metadata",

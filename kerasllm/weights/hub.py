@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from kerasllm.common import choice, write_whole
-from kerasllm.models import GPT
+from kerasllm.models import BERT, GPT
 from kerasllm.text import Tokenizer, check_tokenizer
 from kerasllm.weights.families import FAMILIES
+from kerasllm.weights.families.bert import MODEL_TYPES, bert_of
 from kerasllm.weights.families.config import Config
 from kerasllm.weights.families.family import Family, made_of, settings_of, tensors_of
 from kerasllm.weights.families.parts import differences
@@ -34,10 +35,11 @@ _UNUSED = 5  # tokenizer.ggml.token_type of a row without a token
 
 def from_hugging_face(
     folder: str | os.PathLike, dtype: Any = None, ignore: Iterable[str] = ()
-) -> tuple[GPT, Tokenizer | None]:
+) -> tuple[GPT | BERT, Tokenizer | None]:
     """A language model that others published, and its tokenizer, from a folder as Hugging Face has it.
 
-    GPT-2, Llama 2 to 3.3, SmolLM 2, Qwen 2 to 3, Gemma 3 and Mixtral are settings of `kerasllm.models.GPT`. A
+    GPT-2, Llama 2 to 3.3, SmolLM 2, Qwen 2 to 3, Gemma 3 and Mixtral are settings of `kerasllm.models.GPT`; BERT,
+    RoBERTa and XLM-RoBERTa of `kerasllm.models.BERT`. A
     setting of config.json is honoured, or is known to change nothing, or is refused by name.
 
     Nothing but JSON and safetensors is opened, so a folder of a stranger runs no code. Beside the model one tensor is
@@ -51,7 +53,8 @@ def from_hugging_face(
         ignore: keys of config.json that are passed over, as if they were not there.
 
     Returns:
-        A pair of a `GPT`, not compiled, and a `kerasllm.text.Tokenizer`, which is None without a tokenizer.json.
+        A pair of a `GPT` or `BERT`, not compiled, and a `kerasllm.text.Tokenizer`, which is None without a
+        tokenizer.json.
 
     Raises:
         FileNotFoundError: if there is no such folder, or no config.json or safetensors in it.
@@ -72,10 +75,14 @@ def from_hugging_face(
     Reference: https://huggingface.co/docs/transformers, "PreTrainedConfig"; each file of `families` has its own.
     """
     with open_folder(folder) as found:
+        tokenizer = Tokenizer.load(found.path) if (found.path / "tokenizer.json").is_file() else None
+        if found.config.get("model_type") in MODEL_TYPES:
+            model = bert_of(found.config, found.tensors, found.path, ignore, dtype)
+            _check_vocabulary(found.path, model.vocabulary_size, tokenizer)
+            return model, tokenizer
         config = Config(found.path / CONFIG, found.config, ignore)
         family = _family(config)
         settings = settings_of(family, config, len(found.tensors))
-        tokenizer = Tokenizer.load(found.path) if (found.path / "tokenizer.json").is_file() else None
         _check_vocabulary(found.path, settings.vocabulary_size, tokenizer)
         return made_of(family, settings, found.path, found.tensors, dtype, found.files), tokenizer
 

@@ -1,8 +1,10 @@
-"""The models that ship with the course."""
+"""Trained models by name: those that ship with the course, and those that the catalogue brings."""
 
 from pathlib import Path
 
+from kerasllm.common import choice
 from kerasllm.text import Tokenizer
+from kerasllm.weights import fetched
 from kerasllm.weights.safetensors_file import load_safetensors
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -11,36 +13,81 @@ CHECKPOINTS = next((f for f in (PACKAGE / "_checkpoints", PACKAGE.parent / "chec
 NAMES = ("king-james-gpt",)
 
 
-def pretrained(name):
-    """A trained model and its tokenizer, from files inside this package: no network is used.
+def _shipped(name):
+    return lambda: (load_safetensors(folder_of(name) / "model.safetensors"), Tokenizer.load(folder_of(name)))
 
-    "king-james-gpt" is a GPT of 6 blocks, width 256 and a context of 256 tokens. It was trained on the training books
-    of ``kerasllm.data.load("king-james")`` alone. The settings and the log of its training lie beside it; the run was
-    cut off at the last step of the log, before its learning rate had fallen to 0.
+
+# What `pretrained` and `sentence_encoder` bring: from each name to a function without arguments.
+MODELS = {
+    **{name: _shipped(name) for name in NAMES},
+    "minilm": fetched.minilm,
+    "e5-small": fetched.e5_small,
+    "bert-tiny": fetched.bert_tiny,
+    "smollm2-135m-instruct": fetched.smollm2,
+}
+ENCODERS = {"minilm": fetched.minilm_encoder, "e5-small": fetched.e5_small_encoder}
+
+
+def pretrained(name):
+    """A trained model and its tokenizer.
+
+    "king-james-gpt" comes from files inside this package: no network is used. It is a GPT of 6 blocks, width 256 and
+    a context of 256 tokens. It was trained on the training books of ``kerasllm.data.load("king-james")`` alone. The
+    settings and the log of its training lie beside it; the run was cut off at the last step of the log, before its
+    learning rate had fallen to 0.
+
+    The others are fetched when they are first asked for, as ``kerasllm.data.load`` fetches its sets: by pip, into the
+    same cache, verified, never installed; then no network is needed. ``kerasllm.data.card(name)`` tells of each:
+    "minilm", a BERT of 6 layers for English sentences; "e5-small", a BERT of 12 layers for a hundred languages, with
+    numbers of 4 bits in the file; "bert-tiny", a BERT of 2 layers with its head, tuned for search;
+    "smollm2-135m-instruct", a GPT of 30 blocks that answers in turns, see `kerasllm.generation.Chat`.
 
     Args:
-        name: "king-james-gpt".
+        name: one of those.
 
     Returns:
-        A pair of a `kerasllm.models.GPT` and a `kerasllm.text.Tokenizer`.
+        A pair of a `kerasllm.models.GPT` or `kerasllm.models.BERT` and a `kerasllm.text.Tokenizer`.
 
     Raises:
         ValueError: if there is no such model.
+        FetchError, ChecksumError, CacheError: if it cannot be fetched; the message says what to do.
 
     Example:
         >>> model, tokenizer = pretrained("king-james-gpt")
         >>> model.vocabulary_size == tokenizer.vocabulary_size
         True
     """
-    folder = folder_of(name)
-    return load_safetensors(folder / "model.safetensors"), Tokenizer.load(folder)
+    if name not in MODELS:
+        raise ValueError(f"There is no model {name!r}. Use one of {', '.join(MODELS)}.")
+    return MODELS[name]()
+
+
+def sentence_encoder(name):
+    """A trained encoder of sentences: texts in, vectors out.
+
+    Args:
+        name: "minilm" for English, 384 numbers a text of up to 256 tokens; "e5-small" for a hundred languages, 384
+            numbers a text of up to 512 tokens. E5 wants "query: " in front of a text, which it gets here, and
+            "passage: " in front of those that are searched: ``encoder.embed(documents, prefix="passage: ")``. Both
+            are fetched once, see `pretrained`.
+
+    Returns:
+        A `kerasllm.tasks.SentenceEncoder`.
+
+    Raises:
+        ValueError: if there is no such encoder.
+        FetchError, ChecksumError, CacheError: if it cannot be fetched; the message says what to do.
+
+    Example: ``sentence_encoder("minilm").embed(["A man is eating.", "Somebody has a meal."])``.
+    """
+    return ENCODERS[choice("name", name, ENCODERS)]()
 
 
 def folder_of(name):
-    """The folder of a trained model: weights, tokenizer, card, settings and log.
+    """The folder of a trained model inside this package: weights, tokenizer, card, settings and log.
 
     Args:
-        name: see `pretrained`.
+        name: "king-james-gpt".
 
     Returns:
         A path.

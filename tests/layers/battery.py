@@ -40,7 +40,7 @@ class LayerCase:
         context_shape: shape of a second input, the argument ``context``; none when empty.
         context_mask: name of the argument that says which positions of the context are real.
         weightless: there is nothing to train in it.
-        unreached: how the names of those weights end that no gradient reaches.
+        unreached: how the names of those weights end that no gradient reaches; one ending, or several.
         output_dtype: what the output is under every policy; the compute dtype when None.
         reference: the output that another implementation gives with the layer's own weights.
         refused: constructor arguments that must raise ValueError, with a word of the message.
@@ -60,7 +60,7 @@ class LayerCase:
     context_shape: tuple[int, ...] = ()
     context_mask: str = ""
     weightless: bool = False
-    unreached: str | None = None
+    unreached: str | tuple[str, ...] | None = None
     output_dtype: str | None = None
     reference: Callable[..., Any] | None = None
     refused: list[tuple[dict[str, Any], str]] = field(default_factory=list)
@@ -231,6 +231,18 @@ def with_a_cache(model, inputs):
         one, cache = model(inputs[:, position : position + 1], cache=cache)
         logits.append(one)
     return ops.concatenate(logits, axis=1)
+
+
+def two_in_a_row(model, inputs):
+    """The features of a BERT, the first three tokens as a document of its own in the row of the others."""
+    parts = [model(part) for part in (inputs[:, :3], inputs[:, 3:])]
+    packed = model(inputs, segment_ids=np.array([[0, 0, 0, 1, 1, 1]] * len(inputs)))
+    np.testing.assert_allclose(ops.convert_to_numpy(packed), np.concatenate(parts, axis=1), atol=1e-5)
+    return model({"ids": inputs, "mask": np.ones(inputs.shape, bool), "type_ids": np.zeros_like(inputs)})
+
+
+def bert(*arguments, **named):
+    return lambda **kwargs: models.BERT(models.BERTSettings(*arguments, **named), **kwargs)
 
 
 def gpt(*arguments, **named):
@@ -616,6 +628,36 @@ CASES = [
         causal=True,
         masked=True,
         reference=with_a_cache,
+        quantised=True,
+    ),
+    LayerCase(
+        "bert",
+        bert(30, 8, 2, 2, context_length=7, dropout=0.2),
+        (2, 6),
+        vocabulary=30,
+        masked=True,
+        unreached="key/bias",
+        reference=two_in_a_row,
+        refused=[
+            ({"vocabulary_size": 0}, "vocabulary_size"),
+            ({"vocabulary_size": 9, "num_layers": True}, "num_layers"),
+            ({"vocabulary_size": 9, "num_heads": 5}, "num_heads=5"),
+            ({"vocabulary_size": 9, "pad_id": 9}, "pad_id"),
+            ({"vocabulary_size": 9, "epsilon": 0}, "epsilon"),
+            ({"vocabulary_size": 9, "type_vocabulary_size": -1}, "type_vocabulary_size"),
+            ({"vocabulary_size": 9, "activation": lambda x: x}, "could not be saved"),
+        ],
+        refuses=lambda **given: models.BERT(models.BERTSettings(**given)),
+        quantised=True,
+    ),
+    LayerCase(
+        "bert_masked_language_model",
+        bert(30, 6, 1, 3, 14, 6, 1, epsilon=1e-5, activation="gelu_tanh", pad_id=None, head=True, pooler=True),
+        (2, 6),
+        vocabulary=30,
+        masked=True,
+        unreached=("key/bias", "pooler/kernel", "pooler/bias"),
+        reference=lambda model, inputs: model.head(model(inputs, return_features=True)),
         quantised=True,
     ),
     LayerCase(

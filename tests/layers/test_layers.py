@@ -314,7 +314,7 @@ def test_bad_arguments_are_refused_with_their_value(layer, given, word):
 
 
 DROPPING = ["neural_ngram", "lstm_language_model", "bag_of_embeddings", "bilstm"]
-DROPPING += ["feed_forward_all_arguments", "attention_all_arguments", "block_all_arguments"]
+DROPPING += ["bert", "feed_forward_all_arguments", "attention_all_arguments", "block_all_arguments"]
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.name in DROPPING], ids=lambda case: case.name)

@@ -8,43 +8,17 @@ import keras
 import numpy as np
 import pytest
 
-from kerasllm.layers import FeedForward, LearnedPositions, MultiHeadAttention, TransformerBlock
 from kerasllm.layers.composite import copy_of, stored
-from kerasllm.models import GPT, preset
+from kerasllm.models import BERT, GPT, BERTSettings, preset
 
 keras_hub = pytest.importorskip("keras_hub", exc_type=ImportError)
 
 TIME = 11
 SIZES = {"vocabulary_size": 53, "num_layers": 5}
 IDS = np.random.default_rng(0).integers(0, 53, (3, TIME)).astype("int32")
-SEGMENTS = (np.arange(TIME) > [[4], [2], [6]]).astype("int32")
+TYPES = (np.arange(TIME) > [[4], [2], [6]]).astype("int32")
 RIGHT = np.arange(TIME) < [[TIME], [7], [2]]  # rows with padding on the right
 BOTH = np.array([*RIGHT[:2], np.arange(TIME) >= 4])  # and one with padding on the left
-
-
-class Bert(keras.Model):
-    """An encoder of kerasllm's layers: post-norm, every token sees every other, learned positions and segments."""
-
-    def __init__(self, vocabulary_size, num_layers, num_heads, dim, hidden_dim):
-        super().__init__()
-        norm = keras.layers.LayerNormalization(epsilon=1e-12)
-        self.embed = keras.layers.Embedding(vocabulary_size, dim)
-        self.place = LearnedPositions(16)
-        self.segments = keras.layers.Embedding(2, dim)
-        self.norm = copy_of(norm, "norm")
-        self.blocks = [
-            TransformerBlock(
-                MultiHeadAttention(num_heads), FeedForward(hidden_dim, activation="gelu_tanh"), norm, placement="after"
-            )
-            for _ in range(num_layers)
-        ]
-        self.pool = keras.layers.Dense(dim, activation="tanh")
-
-    def call(self, inputs):
-        x = self.norm(self.place(self.embed(inputs["ids"])) + self.segments(inputs["segment_ids"]))
-        for block in self.blocks:
-            x = block(x, mask=inputs["mask"])
-        return x, self.pool(x[:, 0])
 
 
 # Where our parts stand in their blocks and backbones. Both keep rotary pairs in halves, and kernels (in, out) or (in,
@@ -225,16 +199,28 @@ FAMILIES = {
         ENDS | UNTIED,
     ),
     "bert": Family(
-        lambda: Bert(**SIZES, num_heads=3, dim=24, hidden_dim=37),
+        lambda: BERT(
+            BERTSettings(
+                **SIZES,
+                context_length=16,
+                num_heads=3,
+                embedding_dim=24,
+                hidden_dim=37,
+                activation="gelu_tanh",
+                pad_id=None,
+                pooler=True,
+            )
+        ),
         lambda: backbone_of("Bert", **FIRST_SIZES),
         FIRST,
         {
             "embed.embeddings": "token_embedding.embeddings",
             "place.embeddings": "position_embedding.position_embeddings",
-            "segments": "segment_embedding",
+            "types": "segment_embedding",
             "norm": "embeddings_layer_norm",
-            "pool": "pooled_dense",
+            "pooler": "pooled_dense",
         },
+        mask=RIGHT,  # as of GPT-2
     ),
 }
 
@@ -275,18 +261,16 @@ def pair(name):
 def run_ours(name, model):
     """What a family computes at the real tokens: logits; of BERT vectors, and those of the first tokens."""
     mask = FAMILIES[name].mask
-    outputs = model.predict_on_batch(
-        {"ids": IDS, "mask": mask, **({"segment_ids": SEGMENTS} if name == "bert" else {})}
-    )
-    outputs = outputs if name == "bert" else [outputs]
-    return [array(outputs[0])[mask], *map(array, outputs[1:])]
+    inputs = {"ids": IDS, "mask": mask, **({"type_ids": TYPES} if name == "bert" else {})}
+    outputs = model.predict_on_batch(inputs)
+    return [array(outputs)[mask], *([array(model.pooled(outputs))] if name == "bert" else [])]
 
 
 def run_theirs(name, backbone):
     mask = FAMILIES[name].mask
     inputs = {"token_ids": IDS, "padding_mask": mask.astype("int32")}
     if name == "bert":
-        outputs = backbone({**inputs, "segment_ids": SEGMENTS})
+        outputs = backbone({**inputs, "segment_ids": TYPES})
         return [array(outputs["sequence_output"])[mask], array(outputs["pooled_output"])]
     return [array(backbone.token_embedding(backbone(inputs), reverse=True))[mask]]
 

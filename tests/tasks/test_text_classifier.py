@@ -85,9 +85,9 @@ def test_one_very_long_text_does_not_pad_the_others_to_its_length(monkeypatch):
 
 def test_many_long_texts_come_in_batches_of_bounded_size():
     lengths = [5_000] * 100 + [3] * 1_000
-    found = list(tasks.text_classifier._batches(lengths, 512))
+    found = list(tasks.texts.batches_by_length(lengths, 512))
     assert sorted(row for rows, _ in found for row in rows) == list(range(1_100))
-    assert max(len(rows) * time for rows, time in found) <= tasks.text_classifier.TOKENS_AT_ONCE
+    assert max(len(rows) * time for rows, time in found) <= tasks.texts.TOKENS_AT_ONCE
     assert all(time >= max(lengths[row] for row in rows) for rows, time in found)
     assert len(found) == 11  # 2 of short texts, the first long ones among them, and 9 of 12 long ones
 
