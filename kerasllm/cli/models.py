@@ -38,9 +38,10 @@ def load_model(name_or_path: str):
         )
     load_keras()
     with quiet():
-        from kerasllm import weights
+        from kerasllm import data, weights
 
-        return weights.pretrained(name_or_path)
+        with told(data.DataError):
+            return weights.pretrained(name_or_path)
 
 
 def _read(reader: str, path: Path):
@@ -50,4 +51,9 @@ def _read(reader: str, path: Path):
         from kerasllm import weights
 
         with told(OSError, ValueError, TypeError, about=f"{path}: "):
-            return getattr(weights, reader)(path)
+            model, tokenizer = getattr(weights, reader)(path)
+    if not hasattr(model, "make_cache"):
+        raise UserError(f"{path} holds a {type(model).__name__}, which reads and cannot write: name a language model")
+    if tokenizer is None:
+        raise UserError(f"{path} has no tokenizer that can be read: put tokenizer.json beside config.json")
+    return model, tokenizer

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from command_line import fails, kerasllm
 from kerasllm import generation, models, text, weights
 from kerasllm.cli import options, trained
 from kerasllm.cli.models import load_model
+from kerasllm.data import FetchError
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = (
@@ -189,15 +191,15 @@ def test_a_process_talks_through_pipes(talker, replies):
 
 
 def test_a_model_is_a_folder_a_file_or_a_name(trained, tmp_path, monkeypatch):
-    seen = []
+    seen, model = [], SimpleNamespace(make_cache=None)
     for name in ("from_hugging_face", "from_gguf", "pretrained"):
-        monkeypatch.setattr(weights, name, lambda what, name=name: seen.append((name, what)) or name, raising=False)
+        monkeypatch.setattr(weights, name, lambda what, name=name: seen.append((name, what)) or (model, name))
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub" / "config.json").write_text("{}")
     (tmp_path / "model.GGUF").touch()
-    assert load_model(str(tmp_path / "hub")) == "from_hugging_face"
-    assert load_model(str(tmp_path / "model.GGUF")) == "from_gguf"
-    assert load_model("king-james-gpt") == "pretrained"
+    assert load_model(str(tmp_path / "hub")) == (model, "from_hugging_face")
+    assert load_model(str(tmp_path / "model.GGUF")) == (model, "from_gguf")
+    assert load_model("king-james-gpt") == (model, "pretrained")
     assert seen == [
         ("from_hugging_face", tmp_path / "hub"),
         ("from_gguf", tmp_path / "model.GGUF"),
@@ -219,6 +221,21 @@ def test_generate_takes_what_chat_takes(trained, tmp_path, monkeypatch, capsys):
         assert kerasllm("generate", model, "--prompt", "the fox", "--tokens", 3, "--temperature", 0) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first == second
+
+
+@pytest.mark.parametrize("command", ["generate", "chat"])
+def test_a_folder_that_cannot_write_is_one_line(command, tmp_path, monkeypatch, capsys):
+    data = ROOT / "tests" / "weights" / "data"
+    assert "holds a BERT, which reads and cannot write" in fails(capsys, command, data / "bert")
+    folder = data / "hugging_face" / "llama"
+    shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns("tokenizer*"))
+    assert "has no tokenizer that can be read" in fails(capsys, command, tmp_path / "model")
+
+    def unreachable(name):
+        raise FetchError("no network")
+
+    monkeypatch.setattr(weights, "pretrained", unreachable)
+    assert "no network" in fails(capsys, command, "smollm2-135m-instruct")
 
 
 @pytest.mark.parametrize("command", ["generate", "chat"])

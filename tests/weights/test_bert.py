@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kerasllm import models, tasks
+from kerasllm.weights import from_hugging_face
 from kerasllm.weights.families.bert import bert_of, load_bert, settings_of
 from kerasllm.weights.rehearsal import named
 from kerasllm.weights.sentence_folder import from_sentence_transformers
@@ -39,6 +40,21 @@ def test_features_and_logits_are_those_of_the_original_library(name, loaded):
     logits = array(model(inputs))[..., ::7]
     assert np.abs(logits[mask]).max() > 0.5
     np.testing.assert_allclose(logits[mask], reference["logits"][mask], atol=1e-4, rtol=0)
+
+
+@every_model
+def test_a_folder_is_read_by_the_door_of_all_families(name, loaded, folder):
+    model, tokenizer, _ = loaded[name]
+    again, its_tokenizer = from_hugging_face(DATA / name)
+    assert isinstance(again, models.BERT)
+    assert its_tokenizer.to_json() == tokenizer.to_json()
+    for place, weight in named(model).items():
+        np.testing.assert_array_equal(array(named(again)[place]), array(weight), err_msg=place)
+    (folder / "tokenizer.json").unlink()
+    assert from_hugging_face(folder)[1] is None
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "is_decoder": True}))
+    with pytest.raises(ValueError, match="is_decoder"):
+        from_hugging_face(folder)
 
 
 @every_model
