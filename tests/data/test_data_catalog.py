@@ -10,7 +10,7 @@ import pytest
 
 from kerasllm import data
 from kerasllm.data.catalogue import datasets, folder
-from kerasllm.data.loaders import _LOADERS
+from kerasllm.data.loaders.registry import LOADERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +70,7 @@ def test_an_unknown_name_gets_a_suggestion(wrong, near):
 @pytest.mark.parametrize("name", list(datasets()))
 def test_every_entry_has_a_loader_and_a_card_that_agrees(name):
     entry, text = datasets()[name], data.card(name)
-    assert name in _LOADERS
+    assert name in LOADERS
     assert text.startswith(f"# {name}\n")
     headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert {"What it is", "Known flaws", "Cite"} <= set(headings)
@@ -89,7 +89,7 @@ def test_every_entry_has_a_loader_and_a_card_that_agrees(name):
 
 
 def test_there_is_no_card_without_an_entry_and_no_loader_either():
-    assert {path.stem for path in folder().glob("*.md")} == set(datasets()) == set(_LOADERS)
+    assert {path.stem for path in folder().glob("*.md")} == set(datasets()) == set(LOADERS)
 
 
 def test_importing_is_quiet():

@@ -11,7 +11,7 @@ from kerasllm import data
 from kerasllm.data.archives import read_members
 from kerasllm.data.catalogue import datasets
 from kerasllm.data.fetching import fetch
-from kerasllm.data.loaders import BOOKS, TEST_BOOKS, VALIDATION_BOOKS
+from kerasllm.data.loaders.bibles import BOOKS, TEST_BOOKS, VALIDATION_BOOKS
 from kerasllm.data.splits import clean, fold, split_of
 
 ALL = [pytest.param(name, marks=pytest.mark.network if one.archive else ()) for name, one in datasets().items()]

@@ -1,0 +1,43 @@
+"""From archives to clean tables: one function for each data set, in one file for each kind."""
+
+from __future__ import annotations
+
+from kerasllm.common.extras import needed
+from kerasllm.data.catalogue import find
+from kerasllm.data.loaders import bibles, bundled, tagged, texts, words
+from kerasllm.data.loaders.registry import LOADERS
+
+pd = needed("pandas", "data")
+
+__all__ = ["bibles", "bundled", "load", "tagged", "texts", "words"]
+
+
+def load(name: str) -> pd.DataFrame:
+    """Load a data set as a clean table. The first load fetches its archive (see `catalog` for sizes).
+
+    Args:
+        name: a name from `catalog`.
+
+    Returns:
+        For texts a frame with the columns text, label, split (king-james: also chapter and verse);
+        for tables the feature columns, then label and split. ``label`` is a Categorical with
+        readable names, ``split`` is "train", "validation" or "test". The splits are fixed, and no
+        text is in two of them. The order of the rows is always the same. ``attrs`` says how many rows
+        were read and dropped.
+
+        peoples-daily has no label, but words and tags, both separated by spaces; in parallel-bible
+        the label is the language.
+
+        For word vectors a frame of float32 with one row a word: ``frame.index`` holds the words,
+        ``frame.to_numpy()`` the matrix, and ``frame.index.get_indexer(words)`` the row of each word,
+        -1 for unknown ones. For tests of words the columns are word_1, word_2, score (similarity) or
+        a, b, c, d, category (analogies), then split, which is always "test".
+
+    Raises:
+        UnknownDatasetError: if no data set has this name.
+        DataError: if the data cannot be brought, verified or read; the message says what to do.
+    """
+    dataset = find(name)
+    frame = LOADERS[dataset.name](dataset)
+    frame.attrs["name"] = dataset.name
+    return frame
