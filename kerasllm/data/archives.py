@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import re
 import stat
@@ -48,6 +49,22 @@ def read_members(path: Path, names: Iterable[str]) -> dict[str, bytes]:
     missing = [name for name in names if name not in found]
     if missing:
         raise ArchiveError(f"{path.name} does not hold {missing[0]!r}. The catalogue and the archive do not agree.")
+    return found
+
+
+def member_names(path: Path, pattern: str) -> list[str]:
+    """The members of a wheel or zip file whose names fit a pattern such as ``"*/translations/en.json"``, sorted.
+
+    Raises:
+        ArchiveError: if the file is damaged, or no name fits.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = sorted(fnmatch.filter(archive.namelist(), pattern))
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ArchiveError(f"{path} cannot be read ({error}). Delete it; the next load fetches it again.") from error
+    if not found:
+        raise ArchiveError(f"{path.name} holds no {pattern!r}. The catalogue and the archive do not agree.")
     return found
 
 

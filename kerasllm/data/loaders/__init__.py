@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from kerasllm.common.extras import needed
 from kerasllm.data.catalogue import find
-from kerasllm.data.loaders import bibles, bundled, tagged, texts, words
+from kerasllm.data.loaders import bibles, bundled, commands, pairs, questions, replies, tagged, texts, words
 from kerasllm.data.loaders.registry import LOADERS
 
 pd = needed("pandas", "data")
 
-__all__ = ["bibles", "bundled", "load", "tagged", "texts", "words"]
+__all__ = ["bibles", "bundled", "commands", "load", "pairs", "questions", "replies", "tagged", "texts", "words"]
 
 
 def load(name: str) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 
@@ -44,3 +45,14 @@ def _analogies(dataset: Dataset) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["a", "b", "c", "d", "category"]).assign(split="test")
     frame["category"] = pd.Categorical(frame["category"], frame["category"].unique())
     return whole(frame)
+
+
+@loads("wordllama")
+def _wordllama(dataset: Dataset) -> pd.DataFrame:
+    from safetensors.numpy import load
+
+    vectors, tokenizer = members(dataset)
+    matrix = load(vectors)["embedding.weight"].astype("float32")
+    pieces = json.loads(tokenizer)["model"]["vocab"]
+    words = pd.Index(sorted(pieces, key=pieces.get), name="word")
+    return whole(pd.DataFrame(matrix, index=words))
