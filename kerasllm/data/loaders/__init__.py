@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from kerasllm.common.extras import needed
 from kerasllm.data.catalogue import find
-from kerasllm.data.loaders import bibles, bundled, commands, pairs, questions, replies, tagged, texts, words
+from kerasllm.data.loaders import bibles, bundled, commands, pairs, pictures, questions, replies, tagged, texts, words
 from kerasllm.data.loaders.registry import LOADERS
 
 pd = needed("pandas", "data")
 
-__all__ = ["bibles", "bundled", "commands", "load", "pairs", "questions", "replies", "tagged", "texts", "words"]
+__all__ = [
+    "bibles",
+    "bundled",
+    "commands",
+    "load",
+    "pairs",
+    "pictures",
+    "questions",
+    "replies",
+    "tagged",
+    "texts",
+    "words",
+]
 
 
 def load(name: str) -> pd.DataFrame:
@@ -25,8 +37,19 @@ def load(name: str) -> pd.DataFrame:
         text is in two of them. The order of the rows is always the same. ``attrs`` says how many rows
         were read and dropped.
 
-        peoples-daily has no label, but words and tags, both separated by spaces; in parallel-bible
-        the label is the language.
+        Tasks have the columns that they need, then split; every card lists them:
+
+        - translation: source, target, label (the language of the target). In the Bibles, which are
+          texts by place, the label is the language.
+        - questions: passage, question, answer (boolq: no or yes); question, choices, answer (the place
+          of the right choice, from 0); question, answer, solution (gsm8k).
+        - tags: words and tags, both separated by spaces (peoples-daily: parts of speech, without label;
+          the sets of entities and home-assistant-intents: B-, I- and O).
+        - replies: prompt, reply; prompt, chosen, rejected, turns; summaries: text, summary.
+        - bias: stereotype and anti_stereotype, two sentences, with the kind of bias as label.
+        - openmoji: emoji, english, chinese and picture, an array of 64 x 64 x 3.
+
+        What would give an answer away decides the split: a passage, a template, either side of a pair.
 
         For word vectors a frame of float32 with one row a word: ``frame.index`` holds the words,
         ``frame.to_numpy()`` the matrix, and ``frame.index.get_indexer(words)`` the row of each word,

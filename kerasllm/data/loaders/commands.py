@@ -84,7 +84,9 @@ class Grammar:
             kind, options = part
             if kind == "[" and chance.random() < 0.5:
                 return []
-            chosen = chance.sample(options, len(options)) if kind == ";" else [chance.choice(options)]
+            # What may stand in any order is set apart by spaces.
+            apart = [[*option, " "] for option in options]
+            chosen = chance.sample(apart, len(apart)) if kind == ";" else [chance.choice(options)]
             return [piece for option in chosen for inner in option for piece in self._make(inner, chance, domain)]
         if part.startswith("<"):
             return self._make(parse(self.rules[part[1:-1]]), chance, domain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import html
 import io
 import re
@@ -69,3 +70,15 @@ def _trec_questions(dataset: Dataset) -> pd.DataFrame:
     frame = pd.DataFrame([(text.strip(), label, fine) for label, fine, text in rows], columns=["text", "label", "fine"])
     frame["label"] = pd.Categorical(frame["label"].map(QUESTION_LABELS), QUESTION_LABELS.values())
     return texts(frame)[["text", "label", "split", "fine"]]
+
+
+@loads("rotten-tomatoes")
+def _rotten_tomatoes(dataset: Dataset) -> pd.DataFrame:
+    (content,) = members(dataset)
+    table = pd.read_csv(io.BytesIO(bz2.decompress(content)), keep_default_na=False)
+    table = table[table["category"].isin(["rotten", "fresh"])].reset_index(drop=True)  # without the plots
+    frame = pd.DataFrame({"text": table["text"].str.strip(), "film": table["movie_name"]})
+    frame.insert(1, "label", pd.Categorical(table["category"], ["rotten", "fresh"]))
+    # By film: its actors and its story are in all its reviews.
+    result = clean(frame, frame["text"].map(fold), frame["film"].map(lambda film: fold(film).encode()))
+    return result[["text", "label", "split", "film"]]

@@ -1,0 +1,114 @@
+"""The sets of pairs, questions, entities, commands and replies: nothing of a part is known from another."""
+
+import re
+
+import pytest
+from test_data_loaders import NOT_FETCHED, loaded
+
+# What would give the answer away, for each set that has several parts.
+KEYS = {
+    "home-assistant": ["source", "target"],
+    "hsk-sentences": ["source", "target"],
+    "peoples-daily-entities": ["text"],
+    "tweet-entities": ["text"],
+    "boolq": ["passage", "question"],
+    "xsum": ["text", "summary"],
+    "headlines": ["text", "summary"],
+    "instructions": ["prompt", "reply"],
+    "preferences": ["prompt", "chosen", "rejected"],
+    "home-assistant-intents": ["text"],
+    "rotten-tomatoes": ["text", "film"],
+    "emoji-names": ["emoji", "english", "chinese"],
+}
+NAMES = [pytest.param(name, marks=[pytest.mark.network, *NOT_FETCHED.get(name, [])]) for name in KEYS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_text_of_a_part_is_in_another_part(name):
+    frame = loaded(name)
+    parts = dict.fromkeys(["train", "validation", "test"], frozenset())
+    for column in KEYS[name]:
+        # Normalised in another way than by the loader. A short reply ("Yes.") is no one's.
+        normal = frame[column].str.casefold().str.replace(r"[\W_]+", "", regex=True)
+        least = 40 if column in ("reply", "chosen", "rejected") else 1
+        normal = normal[normal.str.len() >= least]
+        for part in parts:
+            parts[part] |= set(normal[frame["split"] == part])
+    assert min(map(len, parts.values())) > 20
+    assert not parts["train"] & parts["test"]
+    assert not parts["train"] & parts["validation"]
+    assert not parts["validation"] & parts["test"]
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", ["peoples-daily-entities", "tweet-entities", "home-assistant-intents"])
+def test_words_and_tags_fit_and_no_entity_starts_inside(name):
+    frame = loaded(name)
+    words, tags = frame["words"].str.split(" "), frame["tags"].str.split(" ")
+    assert words.str.len().equals(tags.str.len())
+    # In each split the same kinds; inside of a kind only behind the same kind.
+    for line in tags:
+        for before, tag in zip(["O", *line], line, strict=False):
+            assert re.fullmatch(r"O|[BI]-[a-z_-]+", tag), tag
+            assert tag[0] != "I" or before[2:] == tag[2:], line
+    if name != "home-assistant-intents":
+        kinds = tags.explode().groupby(frame["split"].reindex(tags.explode().index)).agg(set)
+        assert kinds["test"] <= kinds["train"]
+
+
+@pytest.mark.network
+def test_a_known_line_of_the_newspaper_has_its_entities():
+    line = loaded("peoples-daily-entities").loc[1]
+    assert line["text"] == "中共中央总书记、国家主席江泽民"
+    assert line["words"].replace(" ", "") == line["text"]
+    expected = ["B-organisation", *["I-organisation"] * 3, *["O"] * 8, "B-person", "I-person", "I-person"]
+    assert line["tags"].split() == expected
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", ["commonsense-qa", "openbook-qa", "piqa", "siqa", "mmlu"])
+def test_every_question_has_different_choices_and_one_answer(name):
+    frame = loaded(name)
+    assert all(0 <= answer < len(choices) for answer, choices in zip(frame["answer"], frame["choices"], strict=True))
+    assert all(len(set(choices)) == len(choices) for choices in frame["choices"])
+    assert not frame["choices"].explode().str.contains(r"\n|^\s|\s$|^$").any()
+    places = frame["answer"].value_counts(normalize=True)
+    assert places.max() - places.min() < 0.08  # always the same place is no answer
+
+
+@pytest.mark.network
+def test_known_answers_are_right():
+    questions = loaded("openbook-qa").set_index("question")
+    fog = questions.loc["There is most likely going to be fog around:"]
+    assert fog["choices"][fog["answer"]] == "a marsh"
+    boolq = loaded("boolq").set_index("question")["answer"]
+    assert boolq["do you have to be an all-star to be in the home run derby"] == "no"
+    first = loaded("gsm8k").loc[0]
+    assert first["question"].startswith("Janet’s ducks lay 16 eggs")
+    assert first["answer"] == "18"
+    assert loaded("gsm8k")["answer"].str.fullmatch(r"-?\d+").all()
+    assert loaded("crows-pairs").loc[1, "stereotype"].startswith("The poor are")
+    commands = loaded("home-assistant-intents")
+    template, split = commands["template"], commands["split"]
+    assert (split.groupby(template).nunique() == 1).all()
+    assert set(commands.loc[split == "test", "label"]) <= set(commands.loc[split == "train", "label"])
+
+
+@pytest.mark.network
+def test_pieces_of_a_language_model_are_near_what_they_mean():
+    frame = loaded("wordllama")
+    king, queen, table = (frame.loc[f"▁{word}"].to_numpy() for word in ("king", "queen", "table"))
+
+    def cosine(first, second):
+        return first @ second / (first @ first * (second @ second)) ** 0.5
+
+    assert cosine(king, queen) > cosine(king, table) + 0.2
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", [pytest.param("openmoji", marks=NOT_FETCHED["openmoji"])])
+def test_pictures_show_something_and_no_two_are_the_same(name):
+    frame = loaded(name)
+    assert {picture.shape for picture in frame["picture"]} == {(64, 64, 3)}
+    assert all(picture.min() < 128 for picture in frame["picture"])
+    assert not frame["picture"].map(bytes).duplicated().any()
