@@ -161,10 +161,8 @@ def test_passages_and_questions_stay_together_and_rows_without_answer_go(toy):
         return {"passage": passage, "question": question, "idx": 0, **label}
 
     rows = [row(f"Passage {n}", f"question {n}?", label=n % 2 == 0) for n in range(30)]
-    rows += [
-        row("passage 7", "is it new", label=True),
-        *(row(f"Other {n}", f"Question {n}", label=True) for n in range(10, 30)),
-    ]
+    rows += [row(f"Other {n}", f"Question {n}", label=True) for n in range(10, 30)]
+    rows += [row("passage 7", "is it new", label=True)]
     rows += [row("Passage 3", "Question 3", label=False), row("Passage 4", "question 4", label=False), row("x", "y")]
     frame = toy("boolq", texts=[lines(*rows)])
     assert list(frame.columns) == ["passage", "question", "answer", "split"]
