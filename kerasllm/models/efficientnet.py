@@ -1,4 +1,4 @@
-"""EfficientNet: a stack of inverted residuals whose depth and width were balanced by search. Images in, features out."""
+"""EfficientNet: a stack of inverted residuals, whose depth and width were found by search. Images in, features out."""
 
 from __future__ import annotations
 
@@ -109,6 +109,7 @@ class EfficientNet(CompositeModel):
 
     EfficientNet-Lite0 is what the settings are by default. It has its weights as soon as it is made.
     `kerasllm.batches.ImageInput` makes its inputs of images, `kerasllm.weights.pretrained` brings trained weights.
+    KerasHub's ``EfficientNetBackbone`` has the Lite models too, with weights of its own; this one needs Keras alone.
 
     Args:
         settings: `EfficientNetSettings`; those of EfficientNet-Lite0 when None.
@@ -123,7 +124,7 @@ class EfficientNet(CompositeModel):
 
     Returns:
         Float tensor (batch, num_classes): logits. With `return_features`, or without a head, the features: float tensor
-        (batch, height / 32, width / 32, features_dim), 7 by 7 for an image of 224 by 224.
+        (batch, height / 32, width / 32, features_dim), rounded up: 7 by 7 for an image of 224 by 224.
 
     Raises:
         TypeError: if `settings` are none.
@@ -154,9 +155,7 @@ class EfficientNet(CompositeModel):
         shared = {"epsilon": epsilon, "kernel_initializer": normal, "dtype": policy}
         kinds = [(one, one.strides if i == 0 else 1) for one in settings.stages for i in range(one.blocks)]
         self.blocks = [
-            InvertedResidual(
-                one.channels, one.expansion, one.kernel_size, strides, name=f"block_{number}", **shared
-            )
+            InvertedResidual(one.channels, one.expansion, one.kernel_size, strides, name=f"block_{number}", **shared)
             for number, (one, strides) in enumerate(kinds, 1)
         ]
         self.top = convolution("top", settings.features_dim, 1, 1, normal, policy)
@@ -189,7 +188,7 @@ class EfficientNet(CompositeModel):
         return x if return_features or self.settings.num_classes is None else self.head(x, training)
 
     def pooled(self, features):
-        """One vector an image, float tensor (batch, features_dim): the mean of its features (batch, height, width, ...)."""
+        """One vector an image, float tensor (batch, features_dim): the mean of its features over height and width."""
         return ops.mean(features, axis=(1, 2))
 
     def head(self, features, training=None):

@@ -15,6 +15,7 @@ Reference: torch/serialization.py of PyTorch, ``_save`` and ``_legacy_save``.
 from __future__ import annotations
 
 import io
+import math
 import os
 import struct
 import zipfile
@@ -30,7 +31,7 @@ from kerasllm.weights.tensors import Tensor, shown
 from kerasllm.weights.torch_pickle import MOST_BYTES, Cut, Storage, follow
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # of the older form
-MOST_AXES = 8
+MOST_AXES, MOST_NUMBERS = 8, 2**48  # of a tensor
 MOST_LISTED = 2 << 20  # bytes that the list of a zip's members may have
 
 
@@ -115,7 +116,9 @@ def _from_zip(file: BinaryIO) -> tuple[object, dict[str, int]]:
         member = members.get(f"{folder}data/{key}")
         if member is None or member.file_size != _bytes(storage):
             found = "is missing" if member is None else f"has {member.file_size:,} bytes"
-            raise ValueError(f"has tensors of a storage {shown(key)!r} of {shown(str(_bytes(storage)))} bytes; it {found}")
+            raise ValueError(
+                f"has tensors of a storage {shown(key)!r} of {shown(str(_bytes(storage)))} bytes; it {found}"
+            )
         starts[key] = _start(file, member)
     return state, starts
 
@@ -139,7 +142,9 @@ class _Short:
 def _start(file: BinaryIO, member: zipfile.ZipInfo) -> int:
     """Where the bytes of a member begin; they are stored as they are."""
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 or member.compress_size != member.file_size:
-        raise ValueError(f"has the member {shown(member.filename)!r} compressed or encrypted: PyTorch stores it as it is")
+        raise ValueError(
+            f"has the member {shown(member.filename)!r} compressed or encrypted: PyTorch stores it as it is"
+        )
     file.seek(member.header_offset)
     mark, lengths = struct.unpack("<4s22x4s", file.read(30))
     start = member.header_offset + 30 + sum(struct.unpack("<HH", lengths))
@@ -177,10 +182,14 @@ def _tensors(path, file: BinaryIO, state: object, starts: dict[str, int]) -> dic
 
 def _tensor(path, file: BinaryIO, name: str, cut: Cut, start: int) -> Tensor:
     shape, dtype = cut.shape, np.dtype(cut.storage.dtype)
-    if len(shape) > MOST_AXES or any(not 0 <= length < 2**40 for length in shape):
+    if (
+        len(shape) > MOST_AXES
+        or min(shape, default=0) < 0
+        or math.prod(max(1, length) for length in shape) > MOST_NUMBERS
+    ):
         raise ValueError(f"has {shown(name)!r} of the shape {shown(str(shape))}")
-    order, count = _order(shape, cut.strides), int(np.prod(shape, dtype=object))
-    if not 0 <= cut.offset <= cut.storage.numbers - count or (count == 0 and max(shape) > cut.storage.numbers):
+    order, count = _order(shape, cut.strides), math.prod(shape)
+    if not 0 <= cut.offset <= cut.storage.numbers - count:
         raise ValueError(
             f"has {shown(name)!r} of the shape {shape} from number {shown(str(cut.offset))} of a storage of "
             f"{cut.storage.numbers:,}"
@@ -196,7 +205,7 @@ def _tensor(path, file: BinaryIO, name: str, cut: Cut, start: int) -> Tensor:
         file.seek(start + cut.offset * dtype.itemsize)
         if file.readinto(numbers) < numbers.size:
             raise ValueError(f"{path} ends in the middle of {shown(name)}: it was changed meanwhile. Bring it anew.")
-        numbers = numbers.astype(bool) if dtype == bool else numbers.view(dtype)
+        numbers = numbers.astype(bool) if dtype.kind == "b" else numbers.view(dtype)
         return numbers.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
 
     return Tensor(cut.storage.dtype, shape, read)

@@ -13,8 +13,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from kerasllm.models import EfficientNet, EfficientNetSettings
 from kerasllm.weights.rehearsal import make_with, rehearse
 from kerasllm.weights.tensors import Tensor, shown
@@ -63,8 +61,8 @@ def efficientnet_of(
             raise ValueError(f"{where} {what} the tensor {shown(found[0])}{more}.")
     for place, weight in weights.items():
         tensor, axes = tensors[names[place]], axes_of(place)
-        shape = tuple(np.transpose(np.empty(tensor.shape, "V0"), axes).shape) if len(tensor.shape) == len(axes) else None
-        if shape != weight.shape or "float" not in tensor.dtype:
+        fits = len(tensor.shape) == len(axes) and tuple(tensor.shape[axis] for axis in axes) == weight.shape
+        if not fits or "float" not in tensor.dtype:
             raise ValueError(
                 f"{where} has {names[place]} of the shape {tuple(tensor.shape)} in {tensor.dtype}; {place} is "
                 f"{weight.shape} in floats."
