@@ -60,7 +60,7 @@ def read_torch(path: str | os.PathLike) -> Iterator[dict[str, Tensor]]:
     with open(path, "rb") as file:
         try:
             state, starts = (_from_zip if file.peek(4)[:4] == b"PK\x03\x04" else _from_pickles)(file)
-            tensors = _tensors(path, file, state, starts)
+            tensors = {name: _tensor(path, file, name, cut, starts[cut.storage.key]) for name, cut in state.items()}
         except (ValueError, OverflowError, struct.error, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} {shown(str(error), 400)}. Bring it anew.") from None
         yield tensors
@@ -69,7 +69,7 @@ def read_torch(path: str | os.PathLike) -> Iterator[dict[str, Tensor]]:
 # The two forms: what the pickle made, and where the numbers of each storage begin -----------------------------------
 
 
-def _from_pickles(file: BinaryIO) -> tuple[object, dict[str, int]]:
+def _from_pickles(file: BinaryIO) -> tuple[dict[str, Cut], dict[str, int]]:
     head, storages = io.BytesIO(file.read(MOST_BYTES)), {}
     if not head.getvalue().startswith(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."):
         raise ValueError(f"is no file of PyTorch that can be read: it begins with {head.getvalue()[:4]!r}")
@@ -77,7 +77,7 @@ def _from_pickles(file: BinaryIO) -> tuple[object, dict[str, int]]:
     version, facts = follow(head, {}), follow(head, {})
     if version != VERSION or type(facts) is not dict or facts.get("little_endian") is not True:
         raise ValueError(f"is not of version {VERSION} and little endian")
-    state, keys = follow(head, storages, legacy=True), follow(head, {})
+    state, keys = _state(head, storages, legacy=True), follow(head, {})
     if type(keys) is not list or len(keys) != len(storages) or not all(type(key) is str for key in keys):
         raise ValueError("has a list of storages that is none, or not of those that its tensors name")
     if set(keys) != set(storages):
@@ -97,7 +97,7 @@ def _from_pickles(file: BinaryIO) -> tuple[object, dict[str, int]]:
     return state, starts
 
 
-def _from_zip(file: BinaryIO) -> tuple[object, dict[str, int]]:
+def _from_zip(file: BinaryIO) -> tuple[dict[str, Cut], dict[str, int]]:
     with zipfile.ZipFile(_Short(file)) as archive:
         members = {}
         for one in archive.infolist():
@@ -110,7 +110,7 @@ def _from_zip(file: BinaryIO) -> tuple[object, dict[str, int]]:
     if folder + "byteorder" in members and _content(file, members[folder + "byteorder"], 10) != b"little":
         raise ValueError("is not little endian")
     storages = {}
-    state = follow(io.BytesIO(_content(file, members[pickles[0]], MOST_BYTES)), storages)
+    state = _state(io.BytesIO(_content(file, members[pickles[0]], MOST_BYTES)), storages)
     starts = {}
     for key, storage in storages.items():
         member = members.get(f"{folder}data/{key}")
@@ -121,6 +121,19 @@ def _from_zip(file: BinaryIO) -> tuple[object, dict[str, int]]:
             )
         starts[key] = _start(file, member)
     return state, starts
+
+
+def _state(content: io.BytesIO, storages: dict[str, Storage], legacy: bool = False) -> dict[str, Cut]:
+    """What the pickle of tensors makes, if it is a dictionary of them alone."""
+    state = follow(content, storages, legacy)
+    if type(state) is not dict:
+        raise ValueError(f"holds a {type(state).__name__}, not a dictionary of tensors: store model.state_dict()")
+    for name, cut in state.items():
+        if type(cut) is not Cut:
+            raise ValueError(
+                f"holds a {type(cut).__name__} under {shown(name)!r}, not a tensor: store model.state_dict() alone"
+            )
+    return state
 
 
 class _Short:
@@ -145,6 +158,8 @@ def _start(file: BinaryIO, member: zipfile.ZipInfo) -> int:
         raise ValueError(
             f"has the member {shown(member.filename)!r} compressed or encrypted: PyTorch stores it as it is"
         )
+    if member.header_offset < 0:
+        raise ValueError(f"is cut or damaged before the member {shown(member.filename)!r}")
     file.seek(member.header_offset)
     mark, lengths = struct.unpack("<4s22x4s", file.read(30))
     start = member.header_offset + 30 + sum(struct.unpack("<HH", lengths))
@@ -165,19 +180,6 @@ def _bytes(storage: Storage) -> int:
 
 
 # The tensors ---------------------------------------------------------------------------------------------------------
-
-
-def _tensors(path, file: BinaryIO, state: object, starts: dict[str, int]) -> dict[str, Tensor]:
-    if type(state) is not dict:
-        raise ValueError(f"holds a {type(state).__name__}, not a dictionary of tensors: store model.state_dict()")
-    found = {}
-    for name, cut in state.items():
-        if type(cut) is not Cut:
-            raise ValueError(
-                f"holds a {type(cut).__name__} under {shown(name)!r}, not a tensor: store model.state_dict() alone"
-            )
-        found[name] = _tensor(path, file, name, cut, starts[cut.storage.key])
-    return found
 
 
 def _tensor(path, file: BinaryIO, name: str, cut: Cut, start: int) -> Tensor:
