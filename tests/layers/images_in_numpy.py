@@ -41,12 +41,10 @@ def inverted_residual(layer, inputs):
 
 
 def efficientnet(model, inputs):
-    """The whole network; with a head its logits, else its features."""
+    """The logits of the whole network."""
     x = relu6(normalised(convolved(inputs.astype("float64"), model.stem), model.stem_norm))
     for block in model.blocks:
         x = inverted_residual(block, x)
     x = relu6(normalised(convolved(x, model.top), model.top_norm))
-    if model.settings.num_classes is None:
-        return x
     kernel, bias = map(ops.convert_to_numpy, model.logits.weights)
     return x.mean(axis=(1, 2)) @ kernel + bias

@@ -339,6 +339,8 @@ def test_the_battery_passes_on_jax():
     alike = "fresh_process or round_trip or initializer or bad_arguments or every_case or (parity and block)"
     # One model stands for the others where Keras's own LoRA and policies do the work.
     alike += " or ((lora or mixed) and not gpt_modern)"
+    # Convolutions compile slowly too: a block's, and of the network what is compiled once.
+    alike += " or (efficientnet and (gradient or dropout or may_see)) or (inverted and may_see)"
     files = [Path(__file__), Path(__file__).with_name("test_attention.py")]
     options = ["-q", "-p", "no:cacheprovider", "-k", f"({chosen}) and not ({alike}) and (test_layers or compiled)"]
     run = subprocess.run(

@@ -18,8 +18,11 @@ def test_features_pooled_and_logits_belong_to_each_other():
     pooled = model.pooled(features)
     np.testing.assert_allclose(np.array(pooled), np.array(features).mean(axis=(1, 2)), rtol=1e-5)
     np.testing.assert_allclose(np.array(model.head(features)), np.array(model(inputs)), rtol=1e-5)
+    headless = EfficientNet(SMALL.with_(num_classes=None))
+    headless.set_weights(model.get_weights()[:-2])
+    np.testing.assert_allclose(np.array(headless(inputs)), np.array(features), rtol=1e-5)
     with pytest.raises(ValueError, match="has no head"):
-        EfficientNet(SMALL.with_(num_classes=None)).head(features)
+        headless.head(features)
     with pytest.raises(TypeError, match="settings must be EfficientNetSettings"):
         EfficientNet(5)
 
