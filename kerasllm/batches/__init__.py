@@ -11,7 +11,8 @@
 | `packed` | documents, several in a window | inputs, targets, weights |
 | `windows` | one long text | ids, targets; in order also weights, 0 behind the end |
 
-`write_tokens` and `read_tokens` keep the ids of a corpus in a file that `windows` reads piece by piece.
+`ImageInput` makes an array for a network of images. `write_tokens` and `read_tokens` keep the ids of a corpus in a file
+that `windows` reads piece by piece.
 
     from kerasllm import batches
 
@@ -47,6 +48,7 @@ does.
 """
 
 from kerasllm.batches.converse import conversations
+from kerasllm.batches.images import ImageInput
 from kerasllm.batches.mask import masked
 from kerasllm.batches.pack import packed
 from kerasllm.batches.pad import padded, tagged
@@ -57,6 +59,7 @@ from kerasllm.batches.token_file import read_tokens, write_tokens
 from kerasllm.batches.window import windows
 
 __all__ = [
+    "ImageInput",
     "conversations",
     "masked",
     "packed",

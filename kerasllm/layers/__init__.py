@@ -8,6 +8,7 @@ import kerasllm.optimizers  # noqa: F401  (the file of a compiled model names it
 from kerasllm.layers.attention import MultiHeadAttention, allowed_pairs
 from kerasllm.layers.cache import Cache, ContextCache
 from kerasllm.layers.feed_forward import FeedForward
+from kerasllm.layers.inverted_residual import InvertedResidual
 from kerasllm.layers.lstm import LSTMCell
 from kerasllm.layers.masks import as_mask
 from kerasllm.layers.mixture import MixtureOfExperts
@@ -20,6 +21,7 @@ __all__ = [
     "Cache",
     "ContextCache",
     "FeedForward",
+    "InvertedResidual",
     "LSTMCell",
     "LearnedPositions",
     "MaskedMax",

@@ -1,9 +1,10 @@
-"""Models, one a file: layers wired together, ids in, numbers out. They run on every Keras backend."""
+"""Models, one a file: layers wired together, ids or images in, numbers out. They run on every Keras backend."""
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.models.bag_of_embeddings import BagOfEmbeddings
 from kerasllm.models.bert import BERT, BERTSettings
 from kerasllm.models.bilstm import BiLSTM
+from kerasllm.models.efficientnet import EfficientNet, EfficientNetSettings, Stage
 from kerasllm.models.gpt import GPT
 from kerasllm.models.gpt_presets import preset
 from kerasllm.models.lstm_language_model import LSTMLanguageModel
@@ -16,9 +17,12 @@ __all__ = [
     "BERTSettings",
     "BagOfEmbeddings",
     "BiLSTM",
+    "EfficientNet",
+    "EfficientNetSettings",
     "GPTSettings",
     "LSTMLanguageModel",
     "NeuralNGram",
+    "Stage",
     "gpt_settings",
     "preset",
 ]

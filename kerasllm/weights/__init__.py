@@ -27,6 +27,13 @@ wrote:
     model, tokenizer = weights.pretrained("bert-tiny")
     vectors = weights.sentence_encoder("minilm").embed(["A man is eating.", "Somebody has a meal."])
     encoder = weights.from_sentence_transformers("folder")
+    model, images = weights.pretrained("efficientnet-lite0")
+    features = model(images([photograph]), return_features=True)              # (1, 7, 7, 1280)
+
+A file of PyTorch is a program, and that of a stranger can do harm where it is opened. `read_torch` reads tensors alone:
+
+    with weights.read_torch("model.pth") as tensors:
+        tensors["fc.weight"].read()                           # a NumPy array
 """
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
@@ -43,6 +50,7 @@ from kerasllm.weights.hub import from_gguf, from_hugging_face, to_gguf, to_huggi
 from kerasllm.weights.safetensors_file import load_safetensors, read_metadata, save_safetensors
 from kerasllm.weights.sentence_folder import from_sentence_transformers
 from kerasllm.weights.shipped import folder_of, pretrained, sentence_encoder
+from kerasllm.weights.torch_file import read_torch
 
 __all__ = [
     "GGUF",
@@ -56,6 +64,7 @@ __all__ = [
     "pretrained",
     "read_gguf",
     "read_metadata",
+    "read_torch",
     "save_safetensors",
     "sentence_encoder",
     "to_gguf",

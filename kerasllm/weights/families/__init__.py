@@ -1,5 +1,5 @@
 """Families of models of others: one table of names a file. Read on in this order: config, family, parts; llama, qwen2,
-qwen3, gemma3, gpt2, mixtral; bert."""
+qwen3, gemma3, gpt2, mixtral; bert; efficientnet."""
 
 from kerasllm.weights.families.gemma3 import GEMMA3, GEMMA3_WITH_PICTURES
 from kerasllm.weights.families.gpt2 import GPT2
