@@ -3,7 +3,7 @@
     python benchmarks/lora_smollm2.py                     # the table of benchmarks/README.md
     python benchmarks/lora_smollm2.py --only step         # a step on 8 x 256 tokens alone: its time and memory
 
-The data are 999 instructions with replies (alpaca_en_demo.json of LlamaFactory). The first hundred of a fixed order are
+The data are 999 instructions with replies (alpaca_en_demo.json of LlamaFactory). The first of a fixed order are
 held out; the others are packed into rows, and only replies weigh in the loss. In the shuffled arm every prompt has the
 reply of another one: what helps there is the manner of the replies, not what they answer.
 
@@ -38,7 +38,7 @@ ARCHIVE = Archive(
 )
 MEMBER = "llamafactory-0.9.5/data/alpaca_en_demo.json"
 RANK, LAYERS = 8, ["query", "key", "value", "output"]
-HELD_OUT, LONGEST = 100, 256
+LONGEST = 256
 RATE, SEED = 1e-3, 0
 
 
@@ -120,11 +120,11 @@ def state():
     return f"Load of the machine {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, Keras on {keras.backend.backend()}."
 
 
-def arms(rows, context, steps):
+def arms(rows, context, steps, held_out):
     """Train from the same start on true and on shuffled replies; print the table."""
     model, template = adapted()
     pairs = instructions()
-    held, told = encoded(template, pairs[:HELD_OUT]), pairs[HELD_OUT:]
+    held, told = encoded(template, pairs[:held_out]), pairs[held_out:]
     compiled(model, steps)
     variables = [*model.trainable_variables, *model.optimizer.variables]
     start = [keras.ops.convert_to_numpy(one) for one in variables]
@@ -198,6 +198,7 @@ def main():
     parser.add_argument("--rows", type=int, default=4, help="rows of a step of the arms")
     parser.add_argument("--context", type=int, default=256, help="tokens of a row")
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--held-out", type=int, default=100, help="conversations that are not trained on")
     parser.add_argument("folder", nargs="?", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.only == "load":
@@ -205,11 +206,10 @@ def main():
     elif given.only == "step":
         step()
     elif given.only == "arms":
-        arms(given.rows, given.context, given.steps)
+        arms(given.rows, given.context, given.steps, given.held_out)
     else:  # memory is that of a process: one for each part
-        arguments = ["--rows", given.rows, "--context", given.context, "--steps", given.steps]
         for part in ("step", "arms"):
-            subprocess.run([sys.executable, __file__, "--only", part, *map(str, arguments)], check=True)
+            subprocess.run([sys.executable, __file__, "--only", part, *sys.argv[1:]], check=True)
 
 
 if __name__ == "__main__":
