@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from kerasllm.batches.pack import fitted
-from kerasllm.batches.pad import spec_of_inputs
-from kerasllm.batches.pipeline import Spec, checked_pad, dataset
-from kerasllm.batches.rows import Order, RowBatches, checked_rows
+from kerasllm.batches.pack import Windows, fitted
+from kerasllm.batches.pipeline import checked_pad, dataset
+from kerasllm.batches.rows import Order, checked_rows
 from kerasllm.common import whole_number
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def conversations(
     return dataset(Conversations(ids, learned, max_length=max_length, context=context, pad_id=pad_id, **order))
 
 
-class Conversations(RowBatches):
+class Conversations(Windows):
     """The batches of `conversations` as NumPy arrays: a function of the batch's number.
 
     Attributes:
@@ -103,28 +102,9 @@ class Conversations(RowBatches):
         super().__init__(lengths, max_length, **order)
         self.windows.append([])
 
-    def batch(self, step: int):
-        chosen, bucket = self.chosen(step)
-        shape = (len(chosen) // self.shard[1], self.buckets[bucket])
-        ids, targets = np.full((2, *shape), self.pad_id, "int32")
-        segments, positions = np.zeros((2, *shape), "int32")
-        weights = np.zeros(shape, "float32")
-        for row, window in enumerate(self.own(chosen)):
-            start = 0
-            for segment, number in enumerate(self.windows[window], 1):
-                text, length = self.ids[number], len(self.ids[number]) - 1
-                here = slice(start, start + length)
-                ids[row, here], targets[row, here] = text[:-1], text[1:]
-                segments[row, here], positions[row, here] = segment, np.arange(length)
-                weights[row, here] = self.learned[number][1:]
-                start += length
-        inputs = {"ids": ids, "mask": segments > 0, "segment_ids": segments, "positions": positions}
-        return inputs, targets, weights
-
-    @property
-    def spec(self):
-        shape = (self.batch_rows, self.time)
-        return spec_of_inputs(self), Spec(shape, "int32"), Spec(shape, "float32")
+    def piece(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        text = self.ids[number]
+        return text[:-1], text[1:], self.learned[number][1:]
 
 
 def _most(max_length: int | None, context: int | None, buckets) -> int | None:

@@ -66,7 +66,44 @@ def packed(
     return dataset(Packed(documents, context=context, pad_id=pad_id, **order))
 
 
-class Packed(RowBatches):
+class Windows(RowBatches):
+    """Rows of several pieces that do not see each other: what `Packed` and `Conversations` are.
+
+    Attributes:
+        windows: for each row the numbers of its pieces.
+    """
+
+    pad_id: int
+    windows: list[list[int]]
+
+    def piece(self, number: int):
+        """Of a piece its inputs, its targets, which may be fewer, and what each target weighs."""
+        raise NotImplementedError
+
+    def batch(self, step: int):
+        chosen, bucket = self.chosen(step)
+        shape = (len(chosen) // self.shard[1], self.buckets[bucket])
+        ids, targets = np.full((2, *shape), self.pad_id, "int32")
+        segments, positions = np.zeros((2, *shape), "int32")
+        weights = np.zeros(shape, "float32")
+        for row, window in enumerate(self.own(chosen)):
+            start = 0
+            for segment, number in enumerate(self.windows[window], 1):
+                text, following, learned = self.piece(number)
+                here, before = slice(start, start + len(text)), slice(start, start + len(following))
+                ids[row, here], segments[row, here], positions[row, here] = text, segment, np.arange(len(text))
+                targets[row, before], weights[row, before] = following, learned
+                start = here.stop
+        inputs = {"ids": ids, "mask": segments > 0, "segment_ids": segments, "positions": positions}
+        return inputs, targets, weights
+
+    @property
+    def spec(self):
+        shape = (self.batch_rows, self.time)
+        return spec_of_inputs(self), Spec(shape, "int32"), Spec(shape, "float32")
+
+
+class Packed(Windows):
     """The batches of `packed` as NumPy arrays: a function of the batch's number.
 
     Attributes:
@@ -95,32 +132,10 @@ class Packed(RowBatches):
         super().__init__([context] * len(self.windows), **order)
         self.windows.append([])
 
-    def batch(self, step: int):
-        chosen, _ = self.chosen(step)
-        shape = (len(chosen) // self.shard[1], self.time)
-        ids, targets = np.full((2, *shape), self.pad_id, "int32")
-        segments, positions = np.zeros((2, *shape), "int32")
-        weights = np.zeros(shape, "float32")
-        for row, window in enumerate(self.own(chosen)):
-            place = 0
-            for number, piece in enumerate(self.windows[window], 1):
-                document, start, stop = self.pieces[piece]
-                text = self.documents[document]
-                following = text[start + 1 : stop + 1]
-                here, learned = slice(place, place + stop - start), slice(place, place + len(following))
-                ids[row, here] = text[start:stop]
-                segments[row, here] = number
-                positions[row, here] = np.arange(stop - start)
-                targets[row, learned] = following
-                weights[row, learned] = 1
-                place = here.stop
-        inputs = {"ids": ids, "mask": segments > 0, "segment_ids": segments, "positions": positions}
-        return inputs, targets, weights
-
-    @property
-    def spec(self):
-        shape = (self.batch_rows, self.time)
-        return spec_of_inputs(self), Spec(shape, "int32"), Spec(shape, "float32")
+    def piece(self, number: int) -> tuple[np.ndarray, np.ndarray, int]:
+        document, start, stop = self.pieces[number]
+        text = self.documents[document]
+        return text[start:stop], text[start + 1 : stop + 1], 1
 
 
 def fitted(lengths: np.ndarray, room: int) -> list[list[int]]:

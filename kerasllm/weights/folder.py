@@ -134,16 +134,20 @@ def _check_index(file: Path, index: dict[str, str], files: dict[str, Path]) -> N
             raise ValueError(f"{found} has the tensor {shown(key)}, of which {file.name} does not know.")
 
 
-def read_json(file: Path, most: int) -> dict[str, Any]:
-    """The object in a JSON file.
+def read_json(file: Path, most: int = MOST_CONFIG, kind: type = dict) -> Any:
+    """The object or the list in a JSON file.
 
     Args:
         file: its path.
         most: how many bytes it may have.
+        kind: what it must hold: a dict or a list.
 
     Raises:
-        ValueError: if it is larger, no JSON, says a key twice, or holds something else than an object.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is larger, no JSON, says a key twice, or holds something else.
     """
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist. Bring all files of the model into one folder.")
     size = file.stat().st_size
     if size > most:
         raise ValueError(f"{file} has {size:,} bytes; such a file has at most {most:,}.")
@@ -151,8 +155,9 @@ def read_json(file: Path, most: int) -> dict[str, Any]:
         content = json.loads(file.read_bytes().decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no JSON file, or not a whole one ({error}). Bring it anew.") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} holds a {type(content).__name__}, not an object {{...}}.")
+    if not isinstance(content, kind):
+        wanted = "an object {...}" if kind is dict else "a list [...]"
+        raise ValueError(f"{file} holds a {type(content).__name__}, not {wanted}.")
     return content
 
 

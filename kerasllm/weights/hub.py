@@ -1,4 +1,4 @@
-"""Models of others as GPTs and back: folders of Hugging Face, and GGUF files of llama.cpp.
+"""Models of others as GPTs and BERTs, and back: folders of Hugging Face, and GGUF files of llama.cpp.
 
     model, tokenizer = from_hugging_face("SmolLM2-135M-Instruct")     config.json, model.safetensors, tokenizer.json
     model, tokenizer = from_gguf("SmolLM2-135M-Instruct-Q4_1.gguf")
@@ -17,8 +17,7 @@ from typing import Any
 from kerasllm.common import choice, write_whole
 from kerasllm.models import BERT, GPT
 from kerasllm.text import Tokenizer, check_tokenizer
-from kerasllm.weights.families import FAMILIES
-from kerasllm.weights.families.bert import MODEL_TYPES, bert_of
+from kerasllm.weights.families import FAMILIES, bert
 from kerasllm.weights.families.config import Config
 from kerasllm.weights.families.family import Family, made_of, settings_of, tensors_of
 from kerasllm.weights.families.parts import differences
@@ -30,6 +29,7 @@ from kerasllm.weights.tensors import Tensor, shown, write_tensors
 
 _TOKENS = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "pad": "pad_token", "mask": "mask_token"}
 _TOKENS["end_of_turn"] = "eot_token"
+_ENDS = {"bos": "cls_token", "eos": "sep_token"}
 _UNUSED = 5  # tokenizer.ggml.token_type of a row without a token
 
 
@@ -38,9 +38,9 @@ def from_hugging_face(
 ) -> tuple[GPT | BERT, Tokenizer | None]:
     """A language model that others published, and its tokenizer, from a folder as Hugging Face has it.
 
-    GPT-2, Llama 2 to 3.3, SmolLM 2, Qwen 2 to 3, Gemma 3 and Mixtral are settings of `kerasllm.models.GPT`; BERT,
-    RoBERTa and XLM-RoBERTa of `kerasllm.models.BERT`. A
-    setting of config.json is honoured, or is known to change nothing, or is refused by name.
+    GPT-2, Llama 2 to 3.3, SmolLM 2, Mistral, Qwen 2 to 3, Gemma 3, Mixtral and Qwen 3 with experts are settings of
+    `kerasllm.models.GPT`; BERT, RoBERTa and XLM-RoBERTa of `kerasllm.models.BERT`. A setting of config.json is
+    honoured, or is known to change nothing, or is refused by name.
 
     Nothing but JSON and safetensors is opened, so a folder of a stranger runs no code. Beside the model one tensor is
     in memory at a time.
@@ -76,8 +76,8 @@ def from_hugging_face(
     """
     with open_folder(folder) as found:
         tokenizer = Tokenizer.load(found.path) if (found.path / "tokenizer.json").is_file() else None
-        if found.config.get("model_type") in MODEL_TYPES:
-            model = bert_of(found.config, found.tensors, found.path, ignore, dtype)
+        if found.config.get("model_type") in bert.MODEL_TYPES:
+            model = bert.bert_of(found.config, found.tensors, found.path, ignore, dtype)
             _check_vocabulary(found.path, model.vocabulary_size, tokenizer)
             return model, tokenizer
         config = Config(found.path / CONFIG, found.config, ignore)
@@ -87,7 +87,7 @@ def from_hugging_face(
         return made_of(family, settings, found.path, found.tensors, dtype, found.files), tokenizer
 
 
-def to_hugging_face(model: GPT, folder: str | os.PathLike, tokenizer: Tokenizer | None = None) -> None:
+def to_hugging_face(model: GPT | BERT, folder: str | os.PathLike, tokenizer: Tokenizer | None = None) -> None:
     """Write a model as a folder that transformers loads: config.json, model.safetensors, and the tokenizer's files.
 
     Weights keep their dtype. A bias that the family has and the model has not is written as zeros. Dropout is a setting
@@ -95,27 +95,30 @@ def to_hugging_face(model: GPT, folder: str | os.PathLike, tokenizer: Tokenizer 
 
     Args:
         model: a `GPT` of which some family is the same model: learned positions are GPT-2's, rotary ones with
-            root-mean-square norms and a gate those of Llama, Qwen, Gemma and Mixtral.
+            root-mean-square norms and a gate those of Llama, Mistral, Qwen, Gemma and Mixtral. Or a `BERT`: with one
+            type of tokens and 1 as its padding it is written as a RoBERTa.
         folder: it is made if it is not there; files of these names in it are replaced.
         tokenizer: of the model; none is written when None.
 
     Raises:
-        TypeError: if `model` is no `GPT`.
+        TypeError: if `model` is no `GPT` or `BERT`.
         ValueError: if no family computes the same: the message names the settings in which the nearest one differs.
         OSError: if a file cannot be written.
 
     Example: see `from_hugging_face`.
     """
-    config, tensors = hugging_face_of(model)
+    config, tensors = bert.hugging_face_of(model) if isinstance(model, BERT) else hugging_face_of(model)
     folder = Path(folder)
-    config |= _ids(tokenizer) | {"torch_dtype": tensors[next(iter(tensors))].dtype}
+    config = _ids(tokenizer) | config | {"torch_dtype": tensors[next(iter(tensors))].dtype}
     _check_vocabulary(folder, model.vocabulary_size, tokenizer)
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / ONE, tensors, {"format": "pt"})  # transformers asks for this
     if tokenizer is not None:
         tokenizer.save(folder / "tokenizer.json")
         _write_json(folder / "tokenizer_config.json", _tokenizer_config(model, tokenizer))
-        _write_json(folder / "generation_config.json", {**_ids(tokenizer), "eos_token_id": list(tokenizer.stop_ids)})
+        if isinstance(model, GPT):
+            stops = {"eos_token_id": list(tokenizer.stop_ids)}
+            _write_json(folder / "generation_config.json", _ids(tokenizer) | stops)
     _write_json(folder / CONFIG, config)
 
 
@@ -236,10 +239,12 @@ def _ids(tokenizer: Tokenizer | None) -> dict[str, int | None]:
     return {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id, "pad_token_id": pad}
 
 
-def _tokenizer_config(model: GPT, tokenizer: Tokenizer) -> dict[str, Any]:
+def _tokenizer_config(model: GPT | BERT, tokenizer: Tokenizer) -> dict[str, Any]:
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.context_length}
     config |= {"clean_up_tokenization_spaces": False}
     config |= {_TOKENS[role]: token for role, token in tokenizer.roles.items()}
+    if isinstance(model, BERT):  # the two ends of a text by the names of BERT
+        config |= {_ENDS[role]: token for role, token in tokenizer.roles.items() if role in _ENDS}
     return config | ({} if tokenizer.chat_template is None else {"chat_template": tokenizer.chat_template})
 
 

@@ -17,8 +17,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from kerasllm.models import BERT
 from kerasllm.tasks import SentenceEncoder
-from kerasllm.weights.families.bert import load_bert, read_json
+from kerasllm.weights.folder import read_json
+from kerasllm.weights.hub import from_hugging_face
 from kerasllm.weights.tensors import shown
 
 POOLINGS = {"mean": "mean", "max": "max", "cls": "first"}
@@ -51,14 +53,20 @@ def from_sentence_transformers(
     folder = Path(folder)
     pooling, normalize = _steps(folder)
     prefix, limit = _prefix(folder, prompt), _limit(folder)
-    network, tokenizer = load_bert(folder, ignore, dtype)
+    network, tokenizer = from_hugging_face(folder, dtype, ignore)
+    if not isinstance(network, BERT):
+        raise ValueError(f"{folder} has a {type(network).__name__} as its network; those that are read are BERTs.")
+    if tokenizer is None:
+        raise FileNotFoundError(
+            f"{folder / 'tokenizer.json'} does not exist. Bring all files of the model into one folder."
+        )
     return SentenceEncoder(network, tokenizer, pooling, normalize, prefix, int(min(limit, network.context_length)))
 
 
 def _steps(folder: Path) -> tuple[str, bool]:
     """How the model pools, and whether it normalises."""
     path = folder / "modules.json"
-    steps = read_json(path, list)
+    steps = read_json(path, kind=list)
     if not all(isinstance(one, dict) and isinstance(one.get("path"), str) for one in steps):
         raise ValueError(f"{path} is no list of steps with a path each. Bring it anew.")
     kinds = [str(one.get("type")).rpartition(".")[2] for one in steps]

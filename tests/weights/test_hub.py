@@ -90,6 +90,10 @@ MISTAKES = {
     "windows one block later": ("qwen2", None, {"layer_types": ["full_attention"] * 2 + ["sliding_attention"]}),
     "another window of Mixtral": ("mixtral", None, {"sliding_window": 7}),
     "one expert a token": ("mixtral", None, {"num_experts_per_tok": 1}),
+    "another window of Mistral": ("mistral", None, {"sliding_window": 6}),
+    "the window that is taken where Mistral's file has none": ("mistral", None, {"sliding_window": None}),
+    "weights of experts that are divided by their sum": ("qwen3_moe", None, {"norm_topk_prob": True}),
+    "two experts a token": ("qwen3_moe", None, {"num_experts_per_tok": 2}),
     "another scale of scores": ("gemma3", None, {"query_pre_attn_scalar": 8}),
     "the exact activation": ("gemma3", None, {"hidden_activation": "gelu"}),
     "another activation": ("llama", None, {"hidden_act": "gelu"}),
@@ -169,6 +173,17 @@ SAME = {
         {"rope_parameters": None, "rope_theta": 50.0, "rope_scaling": {"type": "linear", "factor": 3.0}},
     ),
     "windows by max_window_layers": ("qwen2", None, {"layer_types": None}),
+    "experts as files of the hub name them": (
+        "qwen3_moe",
+        None,
+        {
+            "num_local_experts": None,
+            "num_experts": 5,
+            "max_window_layers": 28,
+            "rope_theta": 50.0,
+            "rope_parameters": None,
+        },
+    ),
     "bases of Gemma as transformers 4 writes them": (
         "gemma3",
         None,
@@ -283,7 +298,9 @@ def test_a_model_that_no_family_can_express_is_refused_by_the_settings_name(case
     settings, message = NO_FAMILY[case]
     with pytest.raises(ValueError, match=message) as caught:
         weights.to_hugging_face(models.GPT(settings()), tmp_path / "out")
-    assert "No family of llama, qwen2, qwen3, gemma3_text, gpt2, mixtral computes" in str(caught.value)
+    assert "No family of llama, qwen2, qwen3, mistral, gemma3_text, gpt2, mixtral, qwen3_moe computes" in str(
+        caught.value
+    )
     assert not (tmp_path / "out").exists()
 
 

@@ -9,19 +9,17 @@ Reference: modeling_bert.py and modeling_roberta.py of https://github.com/huggin
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from kerasllm.common import whole_number
 from kerasllm.models import BERT, BERTSettings
-from kerasllm.text import Tokenizer
-from kerasllm.weights.rehearsal import check_sizes, make_with, parse_settings, rehearse
-from kerasllm.weights.tensors import read_tensors, shown
+from kerasllm.weights.rehearsal import check_sizes, make_with, named, rehearse
+from kerasllm.weights.tensors import Tensor, shown
 
 # The table. In front of their names stands "bert.", "roberta." or nothing, but for the head's.
 TENSORS = {
@@ -163,34 +161,6 @@ def first_position(config: Mapping[str, Any]) -> int:
     return 0 if kind == "bert" else config.get("pad_token_id", _PAD[kind]) + 1
 
 
-def load_bert(folder: str | os.PathLike, ignore: Iterable[str] = (), dtype: Any = None) -> tuple[BERT, Tokenizer]:
-    """The model and the tokenizer in a folder as transformers writes it.
-
-    Args:
-        folder: it holds config.json, model.safetensors, tokenizer.json and what belongs to them.
-        ignore: keys of config.json that are passed over, though they are not known here.
-        dtype: dtype policy of the model.
-
-    Returns:
-        A pair of a `kerasllm.models.BERT` and a `kerasllm.text.Tokenizer`.
-
-    Raises:
-        FileNotFoundError: if one of the three files is missing.
-        ValueError: if a file is damaged, the config asks for something else than a BERT, or the weights do not fit it.
-    """
-    folder = Path(folder)
-    config = read_json(folder / "config.json")
-    with read_tensors(folder / "model.safetensors") as (tensors, _):
-        model = bert_of(config, tensors, folder / "model.safetensors", ignore, dtype)
-    tokenizer = Tokenizer.load(folder / "tokenizer.json")
-    if tokenizer.vocabulary_size > model.vocabulary_size:
-        raise ValueError(
-            f"{folder} has a tokenizer of {tokenizer.vocabulary_size:,} tokens and a model with embeddings of "
-            f"{model.vocabulary_size:,}: they do not belong to each other."
-        )
-    return model, tokenizer
-
-
 def bert_of(
     config: Mapping[str, Any], tensors: Mapping[str, Any], where: Any, ignore: Iterable[str] = (), dtype: Any = None
 ) -> BERT:
@@ -245,28 +215,6 @@ def names_of(places: Iterable[str], prefix: str = "", head: Mapping[str, str] = 
         else:
             found[place] = head[place] if place in head else prefix + TENSORS[place]
     return found
-
-
-def read_json(path: Path, kind: type = dict) -> Any:
-    """The content of a JSON file.
-
-    Args:
-        path: the file.
-        kind: what it must hold: a dict or a list.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it holds anything else.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist. Bring all files of the model into one folder.")
-    try:
-        content = parse_settings(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON file ({error}). Bring it anew.") from None
-    if not isinstance(content, kind):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not a {kind.__name__}. Bring it anew.")
-    return content
 
 
 def _whole(config, key: str, where, default: int | None) -> int:
@@ -324,3 +272,76 @@ def _compare(where, tensors: Mapping[str, Any], wanted: Mapping[str, tuple[int, 
                 f"{where} has the tensor {shown(name)} {tuple(tensor.shape)}, for which a BERT has no place. Is it of "
                 "a model with another head?"
             )
+
+
+# The way back ---------------------------------------------------------------------------------------------------------
+
+# What a BertForPreTraining has and a BERT of ours has not: which of two texts follows the other.
+NEXT = "cls.seq_relationship."
+
+
+def hugging_face_of(model: BERT) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A BERT in Hugging Face's terms: what stands in config.json, and its tensors, read when they are asked for.
+
+    A model with one type of tokens and the padding of RoBERTa becomes a RoBERTa, any other one a BERT. What these have
+    beside ours is zeros: RoBERTa's rows in front of the first position, the types of a model without, the head for
+    pairs of a BERT with both ends.
+
+    Raises:
+        ValueError: if neither has such an activation, or the model was changed since it was made.
+    """
+    settings = model.settings
+    names = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
+    if settings.activation not in names:
+        raise ValueError(
+            f"No family of bert, roberta computes what this model does: activation = {settings.activation!r}; they "
+            f"have one of {', '.join(names)}."
+        )
+    roberta = settings.type_vocabulary_size == 1 and settings.pad_id == _PAD["roberta"]
+    kind = "roberta" if roberta and not (settings.head and settings.activation != "gelu") else "bert"
+    config = {"model_type": kind, "architectures": [_class_name(kind, settings)]}
+    config |= {key: getattr(settings, ours) for ours, (key, _) in _SIZES.items()}
+    config |= {"layer_norm_eps": settings.epsilon, "hidden_act": names[settings.activation]}
+    config |= {"hidden_dropout_prob": settings.dropout, "attention_probs_dropout_prob": settings.dropout}
+    config |= {"pad_token_id": settings.pad_id, "type_vocab_size": max(1, settings.type_vocabulary_size)}
+    first = first_position(config)
+    config["max_position_embeddings"] += first
+    return config, dict(_written(model, HEADS[kind], f"{kind}." if settings.head else "", first))
+
+
+def _class_name(kind: str, settings: BERTSettings) -> str:
+    if not settings.head:
+        return f"{'Bert' if kind == 'bert' else 'Roberta'}Model"
+    if kind == "roberta":
+        return "RobertaForMaskedLM"
+    return "BertForPreTraining" if settings.pooler else "BertForMaskedLM"
+
+
+def _written(model: BERT, head: Mapping[str, str], prefix: str, first: int) -> Iterator[tuple[str, Tensor]]:
+    settings, variables = model.settings, named(model)
+    (wanted,) = rehearse(BERT, {"settings": settings.get_config()}, None)
+    changed = sorted(variables.keys() ^ wanted.keys())
+    if changed:
+        raise ValueError(f"{changed[0]}: the model was changed since it was made. Take away LoRA and quantize.")
+    dtype = str(variables["embedding/embeddings"].dtype)
+    for place, name in names_of(variables, prefix, head).items():
+        variable, shape = variables[place], _shape(place, tuple(variables[place].shape), first)
+        yield name, Tensor(str(variable.dtype), shape, _reader(variable, place, first))
+    if not settings.type_vocabulary_size:
+        yield prefix + TENSORS["types/embeddings"], _zeros(dtype, 1, settings.embedding_dim)
+    if settings.pooler and head is HEADS["bert"] and settings.head:
+        yield from {NEXT + "weight": _zeros(dtype, 2, settings.embedding_dim), NEXT + "bias": _zeros(dtype, 2)}.items()
+
+
+def _reader(variable: keras.Variable, place: str, first: int) -> Callable[[], np.ndarray]:
+    def read() -> np.ndarray:
+        numbers = keras.ops.convert_to_numpy(variable.value)
+        if place == "positions/embeddings":
+            return np.concatenate([np.zeros((first, numbers.shape[1]), numbers.dtype), numbers])
+        return numbers.T if place.endswith("/kernel") else numbers
+
+    return read
+
+
+def _zeros(dtype: str, *shape: int) -> Tensor:
+    return Tensor(dtype, shape, lambda: np.zeros(shape, dtype))

@@ -20,17 +20,34 @@ BLOCK = {ours: theirs for ours, theirs in llama.BLOCK.items() if "mlp." not in t
 MOST_EXPERTS = 1 << 10
 
 
+def experts_of(config: Config, number: int, used: int, hidden: str, normalize: bool = True) -> MixtureOfExperts:
+    """The experts of a block.
+
+    Args:
+        config: of the model.
+        number: of experts, where the file says nothing.
+        used: of them by a token, where the file says nothing.
+        hidden: the key for the units of one.
+        normalize: see `MixtureOfExperts`.
+    """
+    key = "num_experts" if "num_experts" in config.content else "num_local_experts"
+    found = config.whole(key, number)
+    if found > MOST_EXPERTS:
+        raise config.refused(key, f"the most is {MOST_EXPERTS:,}")
+    used = config.whole("num_experts_per_tok", used)
+    return MixtureOfExperts(found, used, config.whole(hidden), config.activation("hidden_act", "silu"), normalize)
+
+
+def experts_config(settings: GPTSettings, key: str = "num_local_experts") -> dict:
+    """The way back from `experts_of`: how many experts there are, and how many a token uses."""
+    experts = settings.feed_forward[0]
+    number, used = getattr(experts, "num_experts", 1), getattr(experts, "experts_per_token", 1)
+    return {key: number, "num_experts_per_tok": used}
+
+
 def read(config: Config) -> GPTSettings:
     """The settings of a Mixtral."""
-    number = config.whole("num_local_experts", 8)
-    if number > MOST_EXPERTS:
-        raise config.refused("num_local_experts", f"the most is {MOST_EXPERTS:,}")
-    experts = MixtureOfExperts(
-        number,
-        config.whole("num_experts_per_tok", 2),
-        config.whole("intermediate_size"),
-        config.activation("hidden_act", "silu"),
-    )
+    experts = experts_of(config, 8, 2, "intermediate_size")
     blocks = min(config.whole("num_hidden_layers"), MOST_LAYERS)
     window = None if config.get("sliding_window") is None else config.whole("sliding_window")
     bias = {"use_bias": False, "output_bias": False}
@@ -39,12 +56,8 @@ def read(config: Config) -> GPTSettings:
 
 def write(settings: GPTSettings) -> dict:
     """The config.json of a Mixtral."""
-    experts = settings.feed_forward[0]
-    return decoder_config(settings) | {
-        "num_local_experts": getattr(experts, "num_experts", 1),
-        "num_experts_per_tok": getattr(experts, "experts_per_token", 1),
-        "sliding_window": settings.attention[0].window,
-    }
+    more = experts_config(settings) | {"sliding_window": settings.attention[0].window}
+    return decoder_config(settings) | more
 
 
 MIXTRAL = Family(

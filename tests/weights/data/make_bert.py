@@ -4,6 +4,7 @@
     PYTHONPATH=reference python tests/weights/data/make_bert.py bert roberta
     PYTHONPATH=reference python tests/weights/data/make_bert.py minilm FOLDER    # of the real model's files
     PYTHONPATH=reference:. python tests/weights/data/make_bert.py e5 FILE        # e5-small-q4.bin
+    PYTHONPATH=reference python tests/weights/data/make_bert.py check bert FOLDER    # written by to_hugging_face
 
 bert/ and roberta/ are models with random weights and odd sizes, as transformers saves them, beside what
 sentence-transformers writes; reference.npz in them holds what these libraries compute. minilm.npz holds vectors of
@@ -150,8 +151,33 @@ def make_e5(path):
     np.savez_compressed(FOLDER / "e5.npz", sentences=SENTENCES, vectors=np.stack(vectors))
 
 
+def check(name, folder):
+    """That these libraries compute from a folder that we wrote what they compute from their own."""
+    import torch
+    import transformers
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    reference = np.load(FOLDER / name / "reference.npz")
+    given = [torch.tensor(reference[key].astype("int64")) for key in ("ids", "mask", "types")]
+    kind = transformers.AutoModelForPreTraining if name == "bert" else transformers.AutoModelForMaskedLM
+    model, report = kind.from_pretrained(folder, output_loading_info=True)
+    with torch.no_grad():
+        outputs = model.eval()(*given, output_hidden_states=True)
+    logits = outputs.prediction_logits if name == "bert" else outputs.logits
+    mask = reference["mask"]
+    pooling = Pooling(model.config.hidden_size, "cls" if name == "bert" else "mean")
+    vectors = SentenceTransformer(modules=[Transformer(folder, max_seq_length=10), pooling], device="cpu").encode(TEXTS)
+    for key, found in (("logits", logits[..., ::7].numpy()), ("features", outputs.hidden_states[-1].numpy())):
+        print(name, key, "differ by", np.abs(found - reference[key])[mask].max(), "of", np.abs(reference[key]).max())
+    print(name, "vectors differ by", np.abs(vectors - reference["vectors"]).max(), "of", np.abs(vectors).max())
+    print({key: value for key, value in report.items() if value})
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
+        case ["check", name, folder]:
+            check(name, folder)
         case ["minilm", folder]:
             make_minilm(folder)
         case ["e5", path]:

@@ -1,12 +1,13 @@
 """The folders in hugging_face/: small random models written by transformers itself, and what they computed.
 
     pip install "torch>=2.5" "transformers>=5,<6"       in an environment of its own
-    python tests/weights/data/make_hugging_face.py
+    python tests/weights/data/make_hugging_face.py           or names of some folders behind it
 
 Sizes are odd on purpose: three blocks, three heads that share one key, heads wider than a third of the model. Weights,
 epsilons and bases are such that each of them matters: a mistake in one shows in the first digits.
 """
 
+import sys
 import zlib
 from pathlib import Path
 
@@ -68,6 +69,11 @@ MODELS = {
         },
         {"max_shard_size": "12KB"},
     ),
+    "mistral": (
+        transformers.MistralConfig,
+        {**COMMON, "rope_parameters": rope(50.0), "sliding_window": 5},
+        {},
+    ),
     "qwen3": (transformers.Qwen3Config, {**COMMON, "rope_parameters": rope(50.0)}, {}),
     "gemma3": (
         transformers.Gemma3TextConfig,
@@ -83,6 +89,14 @@ MODELS = {
         {
             **{**COMMON, "intermediate_size": 10, "rope_parameters": rope(50.0), "sliding_window": 6},
             **{"num_local_experts": 4, "num_experts_per_tok": 2},
+        },
+        {},
+    ),
+    "qwen3_moe": (
+        transformers.Qwen3MoeConfig,
+        {
+            **{**COMMON, "moe_intermediate_size": 10, "rope_parameters": rope(50.0)},
+            **{"num_experts": 5, "num_experts_per_tok": 3, "norm_topk_prob": False},
         },
         {},
     ),
@@ -115,7 +129,9 @@ def make(name):
     for file in (FOLDER / name).glob("*.safetensors"):
         file.chmod(0o644)
     # What is in the file counts: read it again, and compute in float32.
-    how = {"experts_implementation": "eager"} if name == "mixtral" else {}  # the fast one wants rows of 16 bytes
+    how = (
+        {"experts_implementation": "eager"} if name in ("mixtral", "qwen3_moe") else {}
+    )  # the fast one wants rows of 16 bytes
     model = transformers.AutoModelForCausalLM.from_pretrained(FOLDER / name, dtype=torch.float32, **how).eval()
     ids = np.random.default_rng(7).integers(3, 37, (2, TIME))
     mask = np.ones_like(ids)
@@ -130,6 +146,6 @@ def make(name):
 
 
 if __name__ == "__main__":
-    for name in MODELS:
+    for name in sys.argv[1:] or MODELS:
         make(name)
         print(name, sum(file.stat().st_size for file in (FOLDER / name).iterdir()), "bytes")
