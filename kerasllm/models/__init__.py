@@ -4,6 +4,7 @@ import kerasllm.common.backend  # noqa: F401  says what to install where Keras h
 from kerasllm.models.bag_of_embeddings import BagOfEmbeddings
 from kerasllm.models.bert import BERT, BERTSettings
 from kerasllm.models.bilstm import BiLSTM
+from kerasllm.models.fast_gpt import FastGPT
 from kerasllm.models.gpt import GPT
 from kerasllm.models.gpt_presets import preset
 from kerasllm.models.lstm_language_model import LSTMLanguageModel
@@ -16,6 +17,7 @@ __all__ = [
     "BERTSettings",
     "BagOfEmbeddings",
     "BiLSTM",
+    "FastGPT",
     "GPTSettings",
     "LSTMLanguageModel",
     "NeuralNGram",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasllm.common import choice, write_whole
-from kerasllm.models import BERT, GPT
+from kerasllm.models import BERT, GPT, FastGPT
 from kerasllm.text import Tokenizer, check_tokenizer
 from kerasllm.weights.families import FAMILIES
 from kerasllm.weights.families.bert import MODEL_TYPES, bert_of
@@ -34,8 +34,8 @@ _UNUSED = 5  # tokenizer.ggml.token_type of a row without a token
 
 
 def from_hugging_face(
-    folder: str | os.PathLike, dtype: Any = None, ignore: Iterable[str] = ()
-) -> tuple[GPT | BERT, Tokenizer | None]:
+    folder: str | os.PathLike, dtype: Any = None, ignore: Iterable[str] = (), numbers: str | None = None
+) -> tuple[GPT | FastGPT | BERT, Tokenizer | None]:
     """A language model that others published, and its tokenizer, from a folder as Hugging Face has it.
 
     GPT-2, Llama 2 to 3.3, SmolLM 2, Qwen 2 to 3, Gemma 3 and Mixtral are settings of `kerasllm.models.GPT`; BERT,
@@ -51,9 +51,11 @@ def from_hugging_face(
         dtype: dtype policy of the model, such as "bfloat16"; that of Keras when None. Numbers are rounded to it.
             Gemma's norms lose more than others in a pure "bfloat16": take "mixed_bfloat16" where that matters.
         ignore: keys of config.json that are passed over, as if they were not there.
+        numbers: "int4", "int8", "bfloat16" or "float32" for a `kerasllm.models.FastGPT`, which only writes, in place
+            of a `GPT`; a BERT has none.
 
     Returns:
-        A pair of a `GPT` or `BERT`, not compiled, and a `kerasllm.text.Tokenizer`, which is None without a
+        A pair of a `GPT`, `FastGPT` or `BERT`, not compiled, and a `kerasllm.text.Tokenizer`, which is None without a
         tokenizer.json.
 
     Raises:
@@ -77,6 +79,8 @@ def from_hugging_face(
     with open_folder(folder) as found:
         tokenizer = Tokenizer.load(found.path) if (found.path / "tokenizer.json").is_file() else None
         if found.config.get("model_type") in MODEL_TYPES:
+            if numbers is not None:
+                raise ValueError(f"{found.path} holds a BERT, which does not write: leave numbers={numbers!r} out.")
             model = bert_of(found.config, found.tensors, found.path, ignore, dtype)
             _check_vocabulary(found.path, model.vocabulary_size, tokenizer)
             return model, tokenizer
@@ -84,7 +88,7 @@ def from_hugging_face(
         family = _family(config)
         settings = settings_of(family, config, len(found.tensors))
         _check_vocabulary(found.path, settings.vocabulary_size, tokenizer)
-        return made_of(family, settings, found.path, found.tensors, dtype, found.files), tokenizer
+        return made_of(family, settings, found.path, found.tensors, dtype, found.files, numbers), tokenizer
 
 
 def to_hugging_face(model: GPT, folder: str | os.PathLike, tokenizer: Tokenizer | None = None) -> None:
@@ -119,18 +123,22 @@ def to_hugging_face(model: GPT, folder: str | os.PathLike, tokenizer: Tokenizer 
     _write_json(folder / CONFIG, config)
 
 
-def from_gguf(path: str | os.PathLike, dtype: Any = None) -> tuple[GPT, Tokenizer | None]:
+def from_gguf(
+    path: str | os.PathLike, dtype: Any = None, numbers: str | None = None
+) -> tuple[GPT | FastGPT, Tokenizer | None]:
     """A language model and its tokenizer from a GGUF file, the format of llama.cpp.
 
-    Quantised numbers are turned into floats: the model takes more memory than the file, and can be trained. The order
-    of Llama's query and key rows, which differs between the two worlds, is that of Hugging Face again.
+    Quantised numbers are turned into floats: the model takes more memory than the file, and can be trained. With
+    `numbers` they stay as they are where they fit, blocks of 4 bits in "int4" and "int8", of 8 in "int8". The order of
+    Llama's query and key rows, which differs between the two worlds, is that of Hugging Face again.
 
     Args:
         path: the file, of the architecture llama, qwen2, qwen3, gemma3 or gpt2.
-        dtype: see `from_hugging_face`.
+        dtype, numbers: see `from_hugging_face`.
 
     Returns:
-        A pair of a `GPT`, not compiled, and a `kerasllm.text.Tokenizer`, which is None where the file has none.
+        A pair of a `GPT` or `FastGPT`, not compiled, and a `kerasllm.text.Tokenizer`, which is None where the file has
+        none.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -155,7 +163,7 @@ def from_gguf(path: str | os.PathLike, dtype: Any = None) -> tuple[GPT, Tokenize
         settings = settings_of(family, config, len(view.tensors))
         tokenizer = tokenizer_of(file) if "tokenizer.ggml.model" in file.metadata else None
         _check_vocabulary(file.path, settings.vocabulary_size, tokenizer)
-        return made_of(family, settings, file.path, view.tensors, dtype), tokenizer
+        return made_of(family, settings, file.path, view.tensors, dtype, numbers=numbers), tokenizer
 
 
 def to_gguf(model: GPT, path: str | os.PathLike, kind: str = "Q8_0", tokenizer: Tokenizer | None = None) -> None:

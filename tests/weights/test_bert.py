@@ -11,7 +11,7 @@ import pytest
 from kerasllm import models, tasks
 from kerasllm.weights import from_hugging_face
 from kerasllm.weights.families.bert import bert_of, load_bert, settings_of
-from kerasllm.weights.rehearsal import named
+from kerasllm.layers.composite import named
 from kerasllm.weights.sentence_folder import from_sentence_transformers
 from kerasllm.weights.tensors import Tensor, read_tensors, write_tensors
 
