@@ -14,7 +14,7 @@ HELP = "A line is a turn. /reset begins anew, /quit or Ctrl-D ends, Ctrl-C stops
 
 def converse(options) -> None:
     """Reply to each line, piece by piece."""
-    model, tokenizer = load_model(options.model)
+    model, tokenizer = load_model(options.model, options.numbers)
     if tokenizer.chat_template is None:
         raise UserError(
             f"{options.model} was not trained on conversations, its tokenizer has no chat template: use generate, or "

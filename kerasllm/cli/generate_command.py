@@ -13,7 +13,7 @@ PROMPT = 1 << 24  # most characters of a prompt: a model sees the last thousands
 def write_text(options) -> None:
     """Continue a prompt, each piece printed as soon as it is there."""
     prompt = _prompt(options)
-    model, tokenizer = load_model(options.model)
+    model, tokenizer = load_model(options.model, options.numbers)
     from kerasllm.generation import Greedy, Sampling, stream
 
     with told(ValueError):

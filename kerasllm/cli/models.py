@@ -10,13 +10,15 @@ from kerasllm.cli.starting import load_keras, quiet
 from kerasllm.cli.trained import load_run
 
 
-def load_model(name_or_path: str):
+def load_model(name_or_path: str, numbers: str = "auto"):
     """A language model and its tokenizer.
 
     Args:
         name_or_path: the folder of a run, as train writes it; a folder from Hugging Face, with config.json,
             safetensors and tokenizer.json; a file of llama.cpp, ``*.gguf``; or the name of a trained model, see
             `kerasllm.weights.pretrained`. A path that exists is a path, whatever its name.
+        numbers: those of a `kerasllm.models.FastGPT`; "auto" takes those of the file where they are of 4 or 8 bits and
+            there is a CPU alone; "full" makes a `kerasllm.models.GPT`.
 
     Returns:
         A pair of a model and a `kerasllm.text.Tokenizer`.
@@ -25,12 +27,15 @@ def load_model(name_or_path: str):
         UserError: if there is nothing of the kind, or it cannot be read.
     """
     path = Path(name_or_path)
+    if path.is_dir() and not (path / "config.json").is_file():
+        return _packed(*load_run(path), numbers)
     if path.is_dir():
-        return _read("from_hugging_face", path) if (path / "config.json").is_file() else load_run(path)
+        return _read("from_hugging_face", path, None if numbers in ("auto", "full") else numbers)
     if path.is_file():
         if path.suffix.lower() != ".gguf":
             raise UserError(f"{path} is no *.gguf file: name one, or the folder in which a model lies")
-        return _read("from_gguf", path)
+        load_keras()
+        return _read("from_gguf", path, _wanted(numbers, "file"))
     if name_or_path not in NAMED:
         raise UserError(
             f"there is no {path}: name the folder that train --out wrote, a folder from Hugging Face, a *.gguf "
@@ -41,17 +46,36 @@ def load_model(name_or_path: str):
         from kerasllm import data, weights
 
         with told(data.DataError):
-            return weights.pretrained(name_or_path)
+            auto = "int4" if name_or_path == "smollm2-135m-instruct" else None
+            return weights.pretrained(name_or_path, _wanted(numbers, auto))
 
 
-def _read(reader: str, path: Path):
+def _wanted(numbers: str, auto: str | None) -> str | None:
+    """The numbers of a `FastGPT`, None for a `GPT`. A graphics card computes with floats faster."""
+    import keras
+
+    if numbers == "auto":
+        return None if keras.distribution.list_devices("gpu") else auto
+    return None if numbers == "full" else numbers
+
+
+def _packed(model, tokenizer, numbers: str):
+    if numbers in ("auto", "full"):
+        return model, tokenizer
+    from kerasllm.models import FastGPT
+
+    with told(TypeError, ValueError, about="--numbers: "):
+        return FastGPT.of(model, numbers), tokenizer
+
+
+def _read(reader: str, path: Path, numbers: str | None):
     """What a function of `kerasllm.weights` reads."""
     load_keras()
     with quiet():
         from kerasllm import weights
 
         with told(OSError, ValueError, TypeError, about=f"{path}: "):
-            model, tokenizer = getattr(weights, reader)(path)
+            model, tokenizer = getattr(weights, reader)(path, numbers=numbers)
     if not hasattr(model, "make_cache"):
         raise UserError(f"{path} holds a {type(model).__name__}, which reads and cannot write: name a language model")
     if tokenizer is None:

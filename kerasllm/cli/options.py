@@ -13,6 +13,12 @@ from kerasllm.cli.errors import program
 COMMANDS = "data | train | evaluate | generate | chat"
 
 NAMED = ("king-james-gpt", "smollm2-135m-instruct")  # the first comes with the package, the other is fetched once
+NUMBERS = {
+    "choices": ("auto", "full", "int4", "int8", "bfloat16", "float32"),
+    "default": "auto",
+    "help": "what the weights are held as; on a CPU fewer bits write faster. auto is what the file has, full the model "
+    "as it is trained (auto)",
+}
 MODEL = f"the folder that train --out wrote, a folder from Hugging Face, a *.gguf file, or {', '.join(NAMED)}"
 
 
@@ -107,6 +113,7 @@ def _generate(commands) -> None:
     option("--top-p", metavar="SHARE", type=positive, default=1.0, help="only the most probable that reach it (1)")
     option("--min-p", metavar="SHARE", type=share, default=0.0, help="only this share of the largest or more (0)")
     option("--seed", metavar="N", type=natural, help="the same seed writes the same text (another each time)")
+    option("--numbers", **NUMBERS)
     generate.set_defaults(command=_command("generate_command", "write_text"), stopped=_nothing)
 
 
@@ -125,6 +132,7 @@ def _chat(commands) -> None:
     option("--top-p", metavar="SHARE", type=positive, default=0.95, help="only the most probable that reach it (0.95)")
     option("--max-new-tokens", metavar="N", type=whole_number, default=512, help="most tokens of a reply (512)")
     option("--seed", metavar="N", type=natural, help="the same seed gives the same replies (others each time)")
+    option("--numbers", **NUMBERS)
     chat.set_defaults(command=_command("chat_command", "converse"), stopped=_nothing)
 
 

@@ -6,7 +6,7 @@ What Keras has already is used from there: `keras.layers.LayerNormalization`, `R
 import kerasllm.common.backend
 import kerasllm.optimizers  # noqa: F401  (the file of a compiled model names its classes)
 from kerasllm.layers.attention import MultiHeadAttention, allowed_pairs
-from kerasllm.layers.cache import Cache, ContextCache
+from kerasllm.layers.cache import Cache, ContextCache, LayerCache
 from kerasllm.layers.feed_forward import FeedForward
 from kerasllm.layers.inverted_residual import InvertedResidual
 from kerasllm.layers.lstm import LSTMCell
@@ -23,6 +23,7 @@ __all__ = [
     "FeedForward",
     "InvertedResidual",
     "LSTMCell",
+    "LayerCache",
     "LearnedPositions",
     "MaskedMax",
     "MaskedMean",

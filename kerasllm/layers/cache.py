@@ -39,6 +39,22 @@ class Cache(NamedTuple):
         return self._replace(positions=positions, written=ops.full_like(self.written, written))
 
 
+class LayerCache(NamedTuple):
+    """What one layer remembers, where somebody else keeps the positions: layers in a loop share them.
+
+    Attributes:
+        key: float tensor (batch, num_kv_heads, capacity, head_dim).
+        value: float tensor of the same shape.
+        positions: int tensor (batch, capacity); those of the new tokens stand in it already.
+        slot: int scalar, where the new tokens go.
+    """
+
+    key: Any
+    value: Any
+    positions: Any
+    slot: Any
+
+
 class ContextCache(NamedTuple):
     """Keys and values of a context, such as the source text of a translation: projected once, read for each token.
 
@@ -72,34 +88,52 @@ def next_positions(cache, time):
     return steps if cache is None else ops.max(cache.positions, axis=1, keepdims=True) + 1 + steps
 
 
+def placed(cache, positions, window=None):
+    """The cache with the positions of more tokens in it, and where their keys and values go.
+
+    Args:
+        cache: a `Cache`.
+        positions: int tensor (time,) or (batch, time).
+        window: see `write`.
+
+    Returns:
+        A `Cache` and an int scalar, the first slot.
+
+    Raises:
+        ValueError: see `write`.
+    """
+    batch, time = ops.shape(cache.positions)[0], ops.shape(positions)[-1]
+    written = number_of(cache.written[0])
+    if written is not None and isinstance(time, int):
+        _check_room(written, time, cache.capacity, window)
+    slot = cache.written[0] % cache.capacity
+    positions = ops.broadcast_to(ops.cast(positions, "int32"), (batch, time))
+    positions = ops.slice_update(cache.positions, (0, slot), positions)
+    return cache._replace(positions=positions, written=cache.written + time), slot
+
+
 def write(cache, key, value, positions, window=None):
     """The cache with the keys, values and positions of more tokens in it.
 
     Args:
-        cache: a `Cache`.
+        cache: a `Cache`, or a `LayerCache`.
         key, value: float tensors (batch, num_kv_heads, time, head_dim).
         positions: int tensor (time,) or (batch, time).
         window: how many positions one sees, itself included; all when None.
 
     Returns:
-        A new `Cache`.
+        A new cache of the kind.
 
     Raises:
         ValueError: if the ring has no room for them. A compiled function cannot see that: whoever compiles a loop
             makes the ring large enough.
     """
-    time = ops.shape(key)[2]
-    written = number_of(cache.written[0])
-    if written is not None and isinstance(time, int):
-        _check_room(written, time, cache.capacity, window)
-    slot = cache.written[0] % cache.capacity
-    positions = ops.broadcast_to(ops.cast(positions, "int32"), (ops.shape(key)[0], time))
-
-    def put(old, new, at):
-        return ops.slice_update(old, at, ops.cast(new, old.dtype))
-
-    key, value = (put(old, new, (0, 0, slot, 0)) for old, new in zip(cache[:2], (key, value), strict=True))
-    return Cache(key, value, put(cache.positions, positions, (0, slot)), cache.written + time)
+    cache, slot = (cache, cache.slot) if isinstance(cache, LayerCache) else placed(cache, positions, window)
+    key, value = (
+        ops.slice_update(old, (0, 0, slot, 0), ops.cast(new, old.dtype))
+        for old, new in zip(cache[:2], (key, value), strict=True)
+    )
+    return cache._replace(key=key, value=value)
 
 
 def _check_room(written, time, capacity, window):

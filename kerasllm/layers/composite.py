@@ -79,6 +79,29 @@ def parts_of(layer, place=""):
         yield from parts_of(part, f"{place}{part.name}/")
 
 
+def named(model):
+    """The weights of a model by their places in it, in the model's order.
+
+    Not by `path`: a variable of a layer that was made from a config may have another one.
+
+    Raises:
+        ValueError: if two weights have the same name.
+
+    Example:
+        >>> from kerasllm import models
+        >>> list(named(models.GPT(models.preset("nano", vocabulary_size=65))))[-1]
+        'final_norm/gamma'
+    """
+    places = {id(weight): weight.name for weight in model.weights}
+    for place, part in parts_of(model):  # a parent before its parts: the last place is the innermost one
+        places |= {id(weight): f"{place}/{weight.name}" for weight in part.weights}
+    found = {}
+    for weight in model.weights:
+        if found.setdefault(places[id(weight)], weight) is not weight:
+            raise ValueError(f"Two weights have the name {places[id(weight)]}. Give the layers different names.")
+    return found
+
+
 def template(name, layer, optional=False):
     """`layer`, if it can serve as a template: a layer of Keras without weights yet.
 

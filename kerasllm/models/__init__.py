@@ -5,6 +5,7 @@ from kerasllm.models.bag_of_embeddings import BagOfEmbeddings
 from kerasllm.models.bert import BERT, BERTSettings
 from kerasllm.models.bilstm import BiLSTM
 from kerasllm.models.efficientnet import EfficientNet, EfficientNetSettings, Stage
+from kerasllm.models.fast_gpt import FastGPT
 from kerasllm.models.gpt import GPT
 from kerasllm.models.gpt_presets import preset
 from kerasllm.models.lstm_language_model import LSTMLanguageModel
@@ -19,6 +20,7 @@ __all__ = [
     "BiLSTM",
     "EfficientNet",
     "EfficientNetSettings",
+    "FastGPT",
     "GPTSettings",
     "LSTMLanguageModel",
     "NeuralNGram",

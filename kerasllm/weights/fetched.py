@@ -11,7 +11,7 @@ from kerasllm.batches import ImageInput
 from kerasllm.data.archives import read_members
 from kerasllm.data.catalogue import models
 from kerasllm.data.fetching import fetch
-from kerasllm.models import BERT, GPT, EfficientNet
+from kerasllm.models import BERT, GPT, EfficientNet, FastGPT
 from kerasllm.tasks import SentenceEncoder
 from kerasllm.text import Tokenizer
 from kerasllm.weights.families.bert import bert_of
@@ -78,10 +78,10 @@ def bert_tiny() -> tuple[BERT, Tokenizer]:
         return from_hugging_face(folder)
 
 
-def smollm2() -> tuple[GPT, Tokenizer]:
+def smollm2(numbers: str | None = None) -> tuple[GPT | FastGPT, Tokenizer]:
     """SmolLM2 of 135 million weights, tuned to answer."""
     with files_of("smollm2-135m-instruct") as folder:
-        return from_gguf(folder / "SmolLM2-135M-Instruct.Q4_1.gguf")
+        return from_gguf(folder / "SmolLM2-135M-Instruct.Q4_1.gguf", numbers=numbers)
 
 
 def efficientnet_lite0() -> tuple[EfficientNet, ImageInput]:

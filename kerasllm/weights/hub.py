@@ -15,14 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from kerasllm.common import choice, write_whole
-from kerasllm.models import BERT, GPT
+from kerasllm.models import BERT, GPT, FastGPT
 from kerasllm.text import Tokenizer, check_tokenizer
 from kerasllm.weights.families import FAMILIES, bert
 from kerasllm.weights.families.config import Config
 from kerasllm.weights.families.family import Family, made_of, settings_of, tensors_of
 from kerasllm.weights.families.parts import differences
 from kerasllm.weights.folder import CONFIG, ONE, open_folder
-from kerasllm.weights.gguf import gguf_view, hugging_face_view, read_gguf, tokenizer_metadata, tokenizer_of, write_gguf
+from kerasllm.weights.gguf import (
+    GGUF,
+    gguf_view,
+    hugging_face_view,
+    read_gguf,
+    tokenizer_metadata,
+    tokenizer_of,
+    write_gguf,
+)
 from kerasllm.weights.gguf.blocks import WRITTEN
 from kerasllm.weights.gguf.tokenizer import PRE_TOKENIZERS
 from kerasllm.weights.tensors import Tensor, shown, write_tensors
@@ -34,8 +42,8 @@ _UNUSED = 5  # tokenizer.ggml.token_type of a row without a token
 
 
 def from_hugging_face(
-    folder: str | os.PathLike, dtype: Any = None, ignore: Iterable[str] = ()
-) -> tuple[GPT | BERT, Tokenizer | None]:
+    folder: str | os.PathLike, dtype: Any = None, ignore: Iterable[str] = (), numbers: str | None = None
+) -> tuple[GPT | FastGPT | BERT, Tokenizer | None]:
     """A language model that others published, and its tokenizer, from a folder as Hugging Face has it.
 
     GPT-2, Llama 2 to 3.3, SmolLM 2, Mistral, Qwen 2 to 3, Gemma 3, Mixtral and Qwen 3 with experts are settings of
@@ -51,9 +59,11 @@ def from_hugging_face(
         dtype: dtype policy of the model, such as "bfloat16"; that of Keras when None. Numbers are rounded to it.
             Gemma's norms lose more than others in a pure "bfloat16": take "mixed_bfloat16" where that matters.
         ignore: keys of config.json that are passed over, as if they were not there.
+        numbers: "int4", "int8", "bfloat16" or "float32" for a `kerasllm.models.FastGPT`, which only writes, in place
+            of a `GPT`; a BERT has none.
 
     Returns:
-        A pair of a `GPT` or `BERT`, not compiled, and a `kerasllm.text.Tokenizer`, which is None without a
+        A pair of a `GPT`, `FastGPT` or `BERT`, not compiled, and a `kerasllm.text.Tokenizer`, which is None without a
         tokenizer.json.
 
     Raises:
@@ -77,6 +87,8 @@ def from_hugging_face(
     with open_folder(folder) as found:
         tokenizer = Tokenizer.load(found.path) if (found.path / "tokenizer.json").is_file() else None
         if found.config.get("model_type") in bert.MODEL_TYPES:
+            if numbers is not None:
+                raise ValueError(f"{found.path} holds a BERT, which does not write: leave numbers={numbers!r} out.")
             model = bert.bert_of(found.config, found.tensors, found.path, ignore, dtype)
             _check_vocabulary(found.path, model.vocabulary_size, tokenizer)
             return model, tokenizer
@@ -84,7 +96,7 @@ def from_hugging_face(
         family = _family(config)
         settings = settings_of(family, config, len(found.tensors))
         _check_vocabulary(found.path, settings.vocabulary_size, tokenizer)
-        return made_of(family, settings, found.path, found.tensors, dtype, found.files), tokenizer
+        return made_of(family, settings, found.path, found.tensors, dtype, found.files, numbers), tokenizer
 
 
 def to_hugging_face(model: GPT | BERT, folder: str | os.PathLike, tokenizer: Tokenizer | None = None) -> None:
@@ -122,18 +134,22 @@ def to_hugging_face(model: GPT | BERT, folder: str | os.PathLike, tokenizer: Tok
     _write_json(folder / CONFIG, config)
 
 
-def from_gguf(path: str | os.PathLike, dtype: Any = None) -> tuple[GPT, Tokenizer | None]:
+def from_gguf(
+    path: str | os.PathLike, dtype: Any = None, numbers: str | None = None
+) -> tuple[GPT | FastGPT, Tokenizer | None]:
     """A language model and its tokenizer from a GGUF file, the format of llama.cpp.
 
-    Quantised numbers are turned into floats: the model takes more memory than the file, and can be trained. The order
-    of Llama's query and key rows, which differs between the two worlds, is that of Hugging Face again.
+    Quantised numbers are turned into floats: the model takes more memory than the file, and can be trained. With
+    `numbers` they stay as they are where they fit, blocks of 4 bits in "int4" and "int8", of 8 in "int8"; "file" takes
+    of these the smaller one that holds the file's matrices, and makes a `GPT` of floats. The order of Llama's query and key rows, which differs between the two worlds, is that of Hugging Face again.
 
     Args:
         path: the file, of the architecture llama, qwen2, qwen3, gemma3 or gpt2.
-        dtype: see `from_hugging_face`.
+        dtype, numbers: see `from_hugging_face`.
 
     Returns:
-        A pair of a `GPT`, not compiled, and a `kerasllm.text.Tokenizer`, which is None where the file has none.
+        A pair of a `GPT` or `FastGPT`, not compiled, and a `kerasllm.text.Tokenizer`, which is None where the file has
+        none.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -153,12 +169,13 @@ def from_gguf(path: str | os.PathLike, dtype: Any = None) -> tuple[GPT, Tokenize
     """
     with read_gguf(path) as file:
         view = hugging_face_view(file)
+        chosen = _numbers_of(file) if numbers == "file" else numbers
         config = Config(file.path, view.config)
         family = _family(config)
         settings = settings_of(family, config, len(view.tensors))
         tokenizer = tokenizer_of(file) if "tokenizer.ggml.model" in file.metadata else None
         _check_vocabulary(file.path, settings.vocabulary_size, tokenizer)
-        return made_of(family, settings, file.path, view.tensors, dtype), tokenizer
+        return made_of(family, settings, file.path, view.tensors, dtype, numbers=chosen), tokenizer
 
 
 def to_gguf(model: GPT, path: str | os.PathLike, kind: str = "Q8_0", tokenizer: Tokenizer | None = None) -> None:
@@ -214,6 +231,15 @@ def hugging_face_of(model: GPT) -> tuple[dict[str, Any], dict[str, Tensor]]:
         f"No family of {', '.join(found)} computes what this model does. The nearest is {nearest}, but for "
         f"{'; '.join([*found[nearest].values()][:5])}."
     )
+
+
+def _numbers_of(file: GGUF) -> str | None:
+    """The numbers of a `FastGPT` that hold the matrices of a file; None where they are floats."""
+    blocks = (tensor for name, tensor in file.tensors.items() if name.startswith("blk."))
+    kinds = {tensor.kind for tensor in blocks if len(tensor.shape) == 2}
+    if kinds & {"F32", "F16", "BF16"}:
+        return None
+    return "int4" if kinds <= {"Q4_0", "Q4_1"} else "int8"
 
 
 def _family(config: Config) -> Family:

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from kerasllm.common.inside_keras import forget_waiting_variables, set_initializer
-from kerasllm.layers.composite import parts_of
+from kerasllm.layers.composite import named
 
 LARGEST = 2**24  # no size of a known model is larger: contexts end at 10 million, vocabularies at 300,000
 SPARE = 100
@@ -213,29 +213,6 @@ def _stopped_beyond(tensors: int | None) -> Iterator[None]:
     finally:
         sys.setprofile(None)
     check()  # Keras has places that hide every error
-
-
-def named(model: keras.Model) -> dict[str, keras.Variable]:
-    """The weights of a model by their places in it, in the model's order.
-
-    Not by `path`: a variable of a layer that was made from a config may have another one.
-
-    Raises:
-        ValueError: if two weights have the same name.
-
-    Example:
-        >>> from kerasllm import models
-        >>> list(named(models.GPT(models.preset("nano", vocabulary_size=65))))[-1]
-        'final_norm/gamma'
-    """
-    places = {id(weight): weight.name for weight in model.weights}
-    for place, part in parts_of(model):  # a parent before its parts: the last place is the innermost one
-        places |= {id(weight): f"{place}/{weight.name}" for weight in part.weights}
-    found = {}
-    for weight in model.weights:
-        if found.setdefault(places[id(weight)], weight) is not weight:
-            raise ValueError(f"Two weights have the name {places[id(weight)]}. Give the layers different names.")
-    return found
 
 
 def described(model: keras.Model) -> dict[str, Weight]:

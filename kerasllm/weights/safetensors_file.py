@@ -14,12 +14,12 @@ from keras import ops
 import kerasllm.models
 import kerasllm.tasks  # noqa: F401  registers the classes that a file may name
 from kerasllm.common import choice
+from kerasllm.layers.composite import named
 from kerasllm.weights.rehearsal import (
     Weight,
     check_sizes,
     described,
     make_with,
-    named,
     parse_settings,
     rehearse,
 )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kerasllm.common import choice
+from kerasllm.models import FastGPT
 from kerasllm.text import Tokenizer
 from kerasllm.weights import fetched
 from kerasllm.weights.safetensors_file import load_safetensors
@@ -29,7 +30,7 @@ MODELS = {
 ENCODERS = {"minilm": fetched.minilm_encoder, "e5-small": fetched.e5_small_encoder}
 
 
-def pretrained(name):
+def pretrained(name, numbers=None):
     """A trained model, and what makes its inputs: a tokenizer of texts, an `ImageInput` of images.
 
     "king-james-gpt" comes from files inside this package: no network is used. It is a GPT of 6 blocks, width 256 and
@@ -46,13 +47,15 @@ def pretrained(name):
 
     Args:
         name: one of those.
+        numbers: "int4", "int8", "bfloat16" or "float32" for a `kerasllm.models.FastGPT`, which only writes, in place of
+            a GPT. In "int4" the weights of SmolLM2 are those of its file.
 
     Returns:
-        A pair of a `kerasllm.models.GPT` or `kerasllm.models.BERT` and a `kerasllm.text.Tokenizer`; of a
+        A pair of a `kerasllm.models.GPT`, `kerasllm.models.FastGPT` or `kerasllm.models.BERT` and a `kerasllm.text.Tokenizer`; of a
         `kerasllm.models.EfficientNet` and a `kerasllm.batches.ImageInput`.
 
     Raises:
-        ValueError: if there is no such model.
+        ValueError: if there is no such model, or numbers are given for one that does not write.
         FetchError, ChecksumError, CacheError: if it cannot be fetched; the message says what to do.
 
     Example:
@@ -62,7 +65,14 @@ def pretrained(name):
     """
     if name not in MODELS:
         raise ValueError(f"There is no model {name!r}. Use one of {', '.join(MODELS)}.")
-    return MODELS[name]()
+    if numbers is None:
+        return MODELS[name]()
+    if name == "smollm2-135m-instruct":
+        return fetched.smollm2(numbers)
+    if name not in NAMES:
+        raise ValueError(f"{name} does not write: leave numbers={numbers!r} out.")
+    model, tokenizer = MODELS[name]()
+    return FastGPT.of(model, numbers), tokenizer
 
 
 def sentence_encoder(name):

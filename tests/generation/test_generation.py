@@ -324,9 +324,9 @@ def test_without_a_seed_the_one_of_keras_counts():
 class CountedGPT(GPT):
     traces = 0
 
-    def _placed(self, *arguments):
+    def placed(self, *arguments):
         CountedGPT.traces += 1
-        return super()._placed(*arguments)
+        return super().placed(*arguments)
 
 
 def test_another_length_in_the_bucket_traces_nothing():

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from kerasllm import models, tasks
+from kerasllm.layers.composite import named
 from kerasllm.weights import from_hugging_face, to_hugging_face
 from kerasllm.weights.families.bert import bert_of, hugging_face_of, settings_of
-from kerasllm.weights.rehearsal import named
 from kerasllm.weights.sentence_folder import from_sentence_transformers
 from kerasllm.weights.tensors import Tensor, read_tensors, write_tensors
 

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from kerasllm.models import GPT, GPTSettings
+from kerasllm.layers.composite import named
+from kerasllm.models import GPT, FastGPT, GPTSettings
 from kerasllm.weights.families.config import Config
-from kerasllm.weights.rehearsal import Weight, make_with, named, rehearse
+from kerasllm.weights.rehearsal import Weight, make_with, rehearse
 from kerasllm.weights.tensors import Tensor, shown
 
 HEAD, EMBEDDING = "lm_head.weight", "embedding/embeddings"
@@ -198,7 +199,8 @@ def made_of(
     tensors: Mapping[str, Any],
     dtype: Any = None,
     files: Mapping[str, Any] | None = None,
-) -> GPT:
+    numbers: str | None = None,
+) -> GPT | FastGPT:
     """The model of a file, made with its weights: no random numbers are drawn, one tensor is beside it at a time.
 
     Args:
@@ -208,6 +210,7 @@ def made_of(
         tensors: from their names to what has a `shape`, a `dtype` and a `read()`.
         dtype: dtype policy of the model.
         files: from their names to the file that holds each, for messages.
+        numbers: of a `FastGPT`, which is made in place of a `GPT`; with None a `GPT` is made.
 
     Raises:
         ValueError: if a tensor is missing, unknown, or of another shape or kind than the settings say.
@@ -223,6 +226,8 @@ def made_of(
     values = {
         place: _value(place, source, tensors, weights[place].dtype, settings.tied) for place, source in sources.items()
     }
+    if numbers is not None:
+        return FastGPT(settings, lambda place: values[place](), numbers, lambda place: _parts(sources[place], tensors))
     return make_with(GPT, _config(settings, dtype), None, values)
 
 
@@ -282,6 +287,14 @@ def _value(place: str, source: Source, tensors, dtype: str, tied: bool) -> Calla
         return found
 
     return value
+
+
+def _parts(source: Source, tensors):
+    """Codes, scales and minima of a matrix that was stored in blocks; None for others."""
+    tensor = tensors[source.names[0]]
+    if source.each or source.part is not None or not getattr(tensor, "in_parts", False):
+        return None
+    return tensor.parts()
 
 
 def _check_equal(table: np.ndarray, head: np.ndarray, name: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasllm.common import whole_number
 from kerasllm.weights.gguf.architectures import ARCHITECTURES, Architecture
-from kerasllm.weights.gguf.blocks import Quantized
+from kerasllm.weights.gguf.blocks import Quantized, has_parts
 from kerasllm.weights.gguf.config import Settings, config_of, metadata_of
 from kerasllm.weights.gguf.file import GGUF, GGUFTensor
 from kerasllm.weights.tensors import shown
@@ -55,6 +55,11 @@ class ViewedTensor:
         if self._change == "transpose":
             return numbers.T
         return numbers - np.float32(1) if self._change == "plus_one" else numbers
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether `parts` can bring it."""
+        return has_parts(self.kind) and self._change not in ("transpose", "plus_one")
 
     def parts(self) -> Quantized:
         """Codes, scales and minima in this layout, see `GGUFTensor.parts`.
