@@ -3,8 +3,8 @@
     python benchmarks/lora_smollm2.py                     # the table of benchmarks/README.md
     python benchmarks/lora_smollm2.py --only step         # a step on 8 x 256 tokens alone: its time and memory
 
-The data are 999 instructions with replies (alpaca_en_demo.json of LlamaFactory). The first of a fixed order are
-held out; the others are packed into rows, and only replies weigh in the loss. In the shuffled arm every prompt has the
+The data are the English half of ``data.load("instructions")``. Those of its test part are held out; the others are
+packed into rows, and only replies weigh in the loss. In the shuffled arm every prompt has the
 reply of another one: what helps there is the manner of the replies, not what they answer.
 
 Wall time depends on what else the machine does, processor time hardly. The adapter is saved, loaded by a fresh process
@@ -12,7 +12,6 @@ and merged there; all three must give the same logits.
 """
 
 import argparse
-import json
 import os
 import resource
 import subprocess
@@ -23,30 +22,18 @@ import time
 import keras
 import numpy as np
 
-from kerasllm import batches, text, training, weights
-from kerasllm.data.archives import read_members
-from kerasllm.data.catalogue import Archive
-from kerasllm.data.fetching import fetch
+from kerasllm import batches, data, text, training, weights
 
-ARCHIVE = Archive(
-    package="llamafactory",
-    version="0.9.5",
-    file="llamafactory-0.9.5.tar.gz",
-    bytes=5208876,
-    licence="Apache-2.0",
-    sha256="1702c0bfb864e80577a59521d2edcacd2aab05ec6aee06188fcba335a589681f",
-)
-MEMBER = "llamafactory-0.9.5/data/alpaca_en_demo.json"
 RANK, LAYERS = 8, ["query", "key", "value", "output"]
 LONGEST = 256
 RATE, SEED = 1e-3, 0
 
 
-def instructions():
-    """Prompts and replies, in a fixed order."""
-    rows = json.loads(read_members(fetch(ARCHIVE, wanted_by="instructions-en"), [MEMBER])[MEMBER])
-    pairs = [("\n\n".join(filter(None, [row["instruction"], row["input"]])), row["output"]) for row in rows]
-    pairs = [pair for pair in pairs if all(part.strip() for part in pair)]
+def instructions(split="train"):
+    """Prompts and replies in English, in a fixed order. Other prompts than these are like none of another part."""
+    frame = data.load("instructions")
+    frame = frame[(frame["label"] == "english") & ((frame["split"] == "test") == (split == "test"))]
+    pairs = list(zip(frame["prompt"], frame["reply"], strict=True))
     return [pairs[place] for place in np.random.default_rng(SEED).permutation(len(pairs))]
 
 
@@ -123,8 +110,7 @@ def state():
 def arms(rows, context, steps, held_out):
     """Train from the same start on true and on shuffled replies; print the table."""
     model, template = adapted()
-    pairs = instructions()
-    held, told = encoded(template, pairs[:held_out]), pairs[held_out:]
+    held, told = encoded(template, instructions("test")[:held_out]), instructions()
     compiled(model, steps)
     variables = [*model.trainable_variables, *model.optimizer.variables]
     start = [keras.ops.convert_to_numpy(one) for one in variables]

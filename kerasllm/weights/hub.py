@@ -141,7 +141,8 @@ def from_gguf(
 
     Quantised numbers are turned into floats: the model takes more memory than the file, and can be trained. With
     `numbers` they stay as they are where they fit, blocks of 4 bits in "int4" and "int8", of 8 in "int8"; "file" takes
-    of these the smaller one that holds the file's matrices, and makes a `GPT` of floats. The order of Llama's query and key rows, which differs between the two worlds, is that of Hugging Face again.
+    of these the smaller one that holds the file's matrices, and makes a `GPT` of floats. The order of Llama's query and
+    key rows, which differs between the two worlds, is that of Hugging Face again.
 
     Args:
         path: the file, of the architecture llama, qwen2, qwen3, gemma3 or gpt2.

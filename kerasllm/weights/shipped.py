@@ -51,8 +51,8 @@ def pretrained(name, numbers=None):
             a GPT. In "int4" the weights of SmolLM2 are those of its file.
 
     Returns:
-        A pair of a `kerasllm.models.GPT`, `kerasllm.models.FastGPT` or `kerasllm.models.BERT` and a `kerasllm.text.Tokenizer`; of a
-        `kerasllm.models.EfficientNet` and a `kerasllm.batches.ImageInput`.
+        A pair of a `kerasllm.models.GPT`, `kerasllm.models.FastGPT` or `kerasllm.models.BERT` and a
+        `kerasllm.text.Tokenizer`; of a `kerasllm.models.EfficientNet` and a `kerasllm.batches.ImageInput`.
 
     Raises:
         ValueError: if there is no such model, or numbers are given for one that does not write.
