@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from kerasllm.common import choice
+from kerasllm.common.memory import returned_zeros
 from kerasllm.layers.backend import summed
 
 BLOCK = 32  # rows that share a scale
@@ -54,7 +55,7 @@ class PackedMatrices:
         self.rows = next((r for r in (32 // self.halves, 16, 8, 4, 2) if most / r > 32), 1)
         self.parts = most // self.rows
         dtype = {"int8": "int8", "int4": "uint8", "float32": "float32", "bfloat16": "uint16"}[numbers]
-        self._codes = np.zeros((count, self.parts, self.rows, columns), dtype)
+        self._codes = returned_zeros((count, self.parts, self.rows, columns), dtype)
         self._scales = self._minima = None
         self.variables = []
 
@@ -101,7 +102,7 @@ class PackedMatrices:
         """Scales are float16, as in a file; float32 from the first one on that float16 cannot hold."""
         stack = getattr(self, name)
         if stack is None:
-            stack = np.zeros((self.count, self.padded // BLOCK, self.columns), "float16")
+            stack = returned_zeros((self.count, self.padded // BLOCK, self.columns), "float16")
         with np.errstate(over="ignore"):
             exact = np.array_equal(values.astype("float16").astype("float32"), values)
         stack = stack if exact or stack.dtype == "float32" else stack.astype("float32")

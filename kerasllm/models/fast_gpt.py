@@ -241,8 +241,9 @@ class _Blocks:
         places = [f"block_{first + n * period + 1}" for n in range(count)]
         attention, inside = block.attention, block.feed_forward
         groups = [(attention, ("query", "key", "value")), (attention, ("output_dense",))]
-        if type(inside) is FeedForward:
-            groups += [(inside, ("expand", "gate") if inside.gated else ("expand",)), (inside, ("project",))]
+        if type(inside) is FeedForward:  # first: each stack is copied once, so the largest are to find most room
+            parts = ("expand", "gate") if inside.gated else ("expand",)
+            groups = [(inside, parts), (inside, ("project",)), *groups]
         replaced = set()
         for parent, names in groups:
             layers = [getattr(parent, name) for name in names]

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasllm.common.memory import returned_zeros
 from kerasllm.weights.gguf.blocks import Quantized, ScaleError, decoded, has_parts, parts_of
 from kerasllm.weights.gguf.header import Header, Place
 from kerasllm.weights.tensors import shown
@@ -73,7 +74,8 @@ class GGUFTensor:
             raise ValueError(
                 f"{shown(self.name)} is of the kind {self.kind}, which has no one scale a block. Use read()."
             )
-        codes, places = np.empty((self._blocks, 32), "int8"), np.empty((2, self._blocks), "float32")
+        codes = returned_zeros((self._blocks, 32), "int8")
+        places = returned_zeros((2, self._blocks), "float32")
         minima = None
         for first, last, blocks in self._chunks():
             codes[first:last], places[0, first:last], minima = self._checked(parts_of, blocks, first)
