@@ -25,15 +25,15 @@ class Decoder:
             positions = None if positions is None else ops.where(mask, positions, -1)
         if positions is None and not (mask is None and segment_ids is None and start is None):
             positions = positions_of(inputs, mask, segment_ids, start)
-        self._check_length(shape[1], cache)
+        self._check_length(shape[1], positions)
         return inputs, positions, pairs
 
-    def _check_length(self, time, cache):
+    def _check_length(self, time, positions):
         if not self.limited:
             return
-        held = None if cache is None else number_of(ops.max(cache[0].positions))  # padding in it takes no position
-        total = (time if isinstance(time, int) else 0) + (0 if held is None else held + 1)
-        if total > self.context_length:
+        last = None if positions is None else number_of(ops.max(positions))  # padding takes no position
+        total = time if last is None else last + 1
+        if isinstance(total, int) and total > self.context_length:
             raise ValueError(f"A text of {total} tokens does not fit context_length={self.context_length}: shorten it.")
 
     @property

@@ -166,6 +166,19 @@ def test_padding_in_a_cache_takes_no_room_in_the_context():
         model(IDS[:1, :1], cache=cache)
 
 
+def test_padding_takes_no_room_in_the_context():
+    model, ids = gpt(num_layers=1), np.tile(IDS[:1, :10], 2)  # 20 places in a context of 16
+    padded = numbers(model(ids, mask=np.arange(20)[None] >= 4))[:, 4:]
+    np.testing.assert_allclose(padded, numbers(model(ids[:, 4:])), atol=1e-5)
+    _, cache = model(ids[:, :14], cache=model.make_cache(1, 40))
+    last, _ = model(ids[:, :6], mask=np.arange(6)[None] >= 4, cache=cache)  # 14 and 2 fill it
+    assert last.shape == (1, 6, model.vocabulary_size)
+    with pytest.raises(ValueError, match="17 tokens does not fit context_length=16"):
+        model(ids, mask=np.arange(20)[None] >= 3)
+    with pytest.raises(ValueError, match="18 tokens does not fit context_length=16"):
+        model(ids[:, :2], positions=np.array([16, 17]))
+
+
 def test_arguments_that_do_not_fit():
     with pytest.raises(ValueError, match=r"no configuration 'gpt5'.*gpt2-xl"):
         preset("gpt5")
