@@ -4,6 +4,7 @@
     python benchmarks/pretrained.py --only "FastGPT int4" --batch 1  # one row
     python benchmarks/pretrained.py --site FOLDER                    # a folder with transformers, torch and xllamacpp,
                                                                      # put there by: pip install --target FOLDER ...
+    python benchmarks/pretrained.py --prompts                        # ten prompts, ours beside KerasHub
 
 All have the same weights, those of the GGUF file: llama.cpp reads it, the others floats that were made of it. Each row
 runs in processes of its own, in `--rounds` turns with the others, and the best turn counts: other work on the machine
@@ -30,6 +31,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 NAME, FILE, NEW = "smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf", 128
 TEXT = "The history of the city begins with a small village on the bank of a river, where ferries crossed. "
+PROMPTS = (
+    *("The capital of France is", "Once upon a time", "To make a good cup of tea, you", "Water boils at"),
+    *("The largest planet in our solar system", "def fibonacci(n):", "In 1969, the first", "My favourite book is"),
+    *("The difference between a cat and a dog", "Question: What is 2 + 2? Answer:"),
+)
 ROWS = (
     ("GPT float32", "ours", "full"),
     ("GPT bfloat16", "ours", "half"),
@@ -199,6 +205,19 @@ def row(kind, numbers, batch, folder):
     return found
 
 
+def compare(folder, count=24):
+    """Print what KerasHub writes greedily behind each prompt, and whether ours is the same."""
+    tokenizer, load_theirs = kerashub("float32", folder)
+    _, load_floats = ours("full", folder)
+    _, load_blocks = ours("int4", folder)
+    theirs, floats, blocks = load_theirs(), load_floats(), load_blocks()
+    for prompt in PROMPTS:
+        ids = [tokenizer.encode(prompt)]
+        wanted = theirs(ids, count)[0]
+        same = {name: write(ids, count)[0] == wanted for name, write in (("GPT", floats), ("FastGPT", blocks))}
+        print(f"{prompt!r}{tokenizer.decode(wanted)!r} {same}", flush=True)
+
+
 def child(site, *arguments):
     command = [sys.executable, __file__, *(["--site", site] if site else []), "--row", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -227,6 +246,7 @@ def main():
     parser.add_argument("--batch", type=int, action="append", choices=(1, 8), help="1, 8 or both (both)")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--site", help="a folder with packages that are not installed")
+    parser.add_argument("--prompts", action="store_true", help="compare what is written behind ten prompts")
     parser.add_argument("--row", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.site:
@@ -237,6 +257,9 @@ def main():
         return
     with tempfile.TemporaryDirectory() as folder:
         prepared(folder)
+        if given.prompts:
+            compare(folder)
+            return
         cases = [
             (name, batch, kind, numbers)
             for batch in given.batch or (1, 8)
