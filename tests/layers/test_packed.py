@@ -187,6 +187,6 @@ def test_the_numbers_of_keras_change_nothing():
         keras.config.set_floatx("float16")
         packed = packed_of("int8", RANDOM.normal(size=(1, 40, 3)))
         assert number(packed(np.ones((1, 40), "float32"), 0)).dtype == "float32"
-        assert number(packed.take([0, 1, 2, 0])).dtype == "float32"
+        assert number(packed.take(np.array([0, 1, 2, 0]))).dtype == "float32"
     finally:
         keras.config.set_floatx(before)

@@ -298,7 +298,6 @@ def test_what_a_fast_gpt_refuses(tmp_path):
     for write in (weights.to_gguf, weights.to_hugging_face):
         with pytest.raises(TypeError, match="not FastGPT"):
             write(fast, tmp_path / "model")
-    assert not any(path.is_file() for path in tmp_path.iterdir())
 
 
 def test_a_model_that_was_changed_is_refused_until_it_is_merged():
@@ -373,6 +372,8 @@ def test_a_gguf_file_is_held_in_its_own_numbers(kind, numbers, tmp_path, monkeyp
     if numbers != "float32":  # rounded once, and not once more
         again = number(FastGPT.of(floats, "int4")(IDS))
         assert np.abs(again - wanted).max() > 1e-3
+    if kind == "Q8_0":  # and codes of 8 bits are rounded to 4
+        close(weights.from_gguf(tmp_path / "model.gguf", numbers="int4")[0](IDS), again, 1e-4)
 
 
 def test_a_folder_of_hugging_face_and_what_does_not_write(tmp_path):
