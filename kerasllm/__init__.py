@@ -8,7 +8,7 @@ before it:
     batches      ids become padded, windowed or packed batches
     optimizers   the optimizer and the schedule that files of compiled models name
     layers       one idea a file: attention, positions, feed-forward, normalisation, recurrence, pooling
-    models       networks, ids or images in and numbers out: GPT, BERT, EfficientNet, BiLSTM
+    models       networks, ids or images in and numbers out: GPT, FastGPT, BERT, EfficientNet, BiLSTM
     generation   samplers and the loop that writes
     evaluation   how good it is: bits per character, likelihoods, scores, their doubt
     tasks        network + tokenizer + labels: strings in, answers out

@@ -35,7 +35,7 @@ class PackedMatrices:
         variables: once `store` was called, the variables that hold them.
 
     Raises:
-        ValueError: if there are no such numbers.
+        ValueError: if there are no such numbers; from `put`, if "int8" or "int4" are to hold NaN or infinity.
 
     Example:
         >>> packed = PackedMatrices("int8", inputs=64, columns=3, count=2)
@@ -88,11 +88,10 @@ class PackedMatrices:
         return None
 
     def _put_floats(self, index, matrix, at):
-        numbers = np.zeros((self.padded, matrix.shape[1]), "float32")
+        numbers = np.zeros((self.padded, matrix.shape[1]), self.numbers)
         numbers[: self.inputs] = matrix
-        if self.numbers == "bfloat16":  # the upper half of a float32, rounded to even
-            bits = numbers.view("uint32")
-            numbers = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("uint16")
+        if self.numbers == "bfloat16":
+            numbers = numbers.view("uint16")
         self._codes[index, :, :, at : at + matrix.shape[1]] = numbers.reshape(self.parts, self.rows, -1)
 
     def _padded(self, codes):
@@ -111,6 +110,8 @@ class PackedMatrices:
 
     def _quantized(self, matrix):
         """Codes, scales and minima of a float matrix, by the extremes of each block."""
+        if not np.isfinite(matrix).all():
+            raise ValueError(f"A matrix holds NaN or infinity, which {self.numbers} cannot: mend it, or use float32.")
         blocks = np.pad(matrix, [(0, self.padded - len(matrix)), (0, 0)]).T.reshape(matrix.shape[1], -1, BLOCK)
         if self.numbers == "int8":
             scales, minima = _as_half(np.abs(blocks).max(-1) / 127), None
@@ -151,7 +152,7 @@ class PackedMatrices:
         x = ops.cast(x, "float32")
         if self.padded > self.inputs:
             x = ops.pad(x, [[0, 0], [0, self.padded - self.inputs]])
-        if x.shape[0] is None or x.shape[0] > FEW or keras.backend.backend() == "torch":
+        if x.shape[0] not in range(1, FEW + 1) or keras.backend.backend() == "torch":
             return self._many(x, index)
         return ops.concatenate([self._one(x[n], index)[None] for n in range(x.shape[0])])
 
@@ -193,16 +194,10 @@ class PackedMatrices:
             Float32 tensor of that shape and (inputs,) more.
         """
         flat = ops.reshape(ops.cast(columns, "int32"), (-1,))
-        if flat.shape[0] is not None and flat.shape[0] <= FEW:
-            found = [self._column(flat[n])[None] for n in range(flat.shape[0])]
-            return ops.reshape(ops.concatenate(found), (*columns.shape, self.inputs))
-
-        def put(n, found):
-            return n + 1, ops.slice_update(found, (n, 0), self._column(flat[n])[None])
-
-        tokens = ops.shape(flat)[0]
-        start = ops.array(0, "int32"), ops.zeros((tokens, self.inputs), "float32")
-        found = ops.while_loop(lambda n, _: n < tokens, put, start)[1]
+        if flat.shape[0] in range(1, FEW + 1):
+            found = ops.stack([self._column(flat[n]) for n in range(flat.shape[0])])
+        else:
+            found = ops.map(self._column, flat)
         return ops.reshape(found, (*ops.shape(columns), self.inputs))
 
     def _column(self, column):

@@ -12,7 +12,7 @@ from kerasllm.common import positive, share, whole_number
 from kerasllm.layers import FeedForward, LearnedPositions, MultiHeadAttention, TransformerBlock, as_mask
 from kerasllm.layers.composite import copy_of
 from kerasllm.layers.feed_forward import activation_of
-from kerasllm.models.inputs import positions_of, same_segment
+from kerasllm.models.inputs import positions_of, same_segment, unpacked
 from kerasllm.models.stack import Stack
 
 
@@ -238,7 +238,7 @@ class BERT(Stack):
 
     def _placed(self, inputs, mask, segment_ids, type_ids, positions):
         """Ids, types, the position of each token or None for 0, 1, 2, ..., and which pairs are of one segment."""
-        given = self.parts_of_batch(inputs, mask, segment_ids, type_ids, positions)
+        given = unpacked(inputs, self.names, mask, segment_ids, type_ids, positions)
         inputs, mask, segment_ids, type_ids, positions = given
         time = inputs.shape[1]
         if isinstance(time, int) and time > self.context_length:

@@ -4,14 +4,17 @@ from keras import ops
 
 from kerasllm.layers import LearnedPositions, as_mask
 from kerasllm.layers.cache import next_positions, number_of
-from kerasllm.models.inputs import positions_of, same_segment
+from kerasllm.models.inputs import positions_of, same_segment, unpacked
 
 
 class Decoder:
     """Mixin for a GPT with its `settings`, `kerasllm.models.GPTSettings`, and their `context_length`."""
 
+    names = ("ids", "mask", "segment_ids", "positions")  # what a batch that is a dictionary may hold
+
     def placed(self, inputs, mask, segment_ids, positions, cache):
         """The ids, the position of each or None for 0, 1, 2, ..., and which pairs may look, beyond their positions."""
+        inputs, mask, segment_ids, positions = unpacked(inputs, self.names, mask, segment_ids, positions)
         if segment_ids is not None and cache is not None:
             raise ValueError("Segments and a cache exclude each other: a cache holds one text a row.")
         shape = tuple(inputs.shape)

@@ -21,6 +21,7 @@ TABLE, HEAD = "embedding/embeddings", "logits/kernel"
 CHUNK = 4096  # tokens whose logits are computed together: their sums stay in the cache of a core
 
 
+@keras.saving.register_keras_serializable(package="kerasllm")  # so that a file says why it is not saved
 class FastGPT(Decoder, keras.layers.Layer):
     """A `GPT` that only writes: `kerasllm.generation` takes it in the model's place.
 
@@ -29,7 +30,7 @@ class FastGPT(Decoder, keras.layers.Layer):
 
     To write a token, a CPU reads each weight once; how many bytes that are decides how long it takes. Here a weight
     is a number of 4, 8, 16 or 32 bits, activations and sums stay float32. Blocks that are equal but for their weights
-    are one loop, so that the first call compiles one block in place of all.
+    are one loop, so that the first call compiles one block in place of all. Experts of a mixture stay float32.
 
     Args:
         settings: the model's `GPTSettings`.
@@ -38,14 +39,15 @@ class FastGPT(Decoder, keras.layers.Layer):
             bits. A block of 32 weights has a scale of its own.
         parts: from the place of a matrix to (codes, scales, minima), where it was stored in such blocks of 4 or 8
             bits, and to None elsewhere; see `kerasllm.layers.packed.PackedMatrices.put`. They are taken as they are.
-        **kwargs: arguments of `keras.layers.Layer`, such as `name`.
+        **kwargs: arguments of `keras.layers.Layer`, but for `dtype`.
 
     Call arguments:
-        inputs, mask, positions, cache, return_features: see `GPT`.
+        inputs, mask, positions, cache, return_features: see `GPT`. One text stands in a row: there are no segments.
         training: False or None.
 
     Raises:
-        ValueError: if there are no such numbers, the blocks' heads differ in number or size, or it is to be trained.
+        ValueError: if there are no such numbers, a matrix holds NaN and they are "int8" or "int4", the blocks' heads
+            differ in number or size, there are segments, or it is to be trained.
 
     Example:
         >>> from kerasllm.models import gpt_settings
@@ -60,7 +62,7 @@ class FastGPT(Decoder, keras.layers.Layer):
     """
 
     def __init__(self, settings, read, numbers="int8", parts=None, **kwargs):
-        super().__init__(**{"dtype": "float32", **kwargs})
+        super().__init__(dtype="float32", **kwargs)
         self.settings, self.numbers = settings, choice("numbers", numbers, NUMBERS)
         self.vocabulary_size, self.context_length = settings.vocabulary_size, settings.context_length
         source = _Source(read, parts or (lambda place: None), numbers)
@@ -111,7 +113,7 @@ class FastGPT(Decoder, keras.layers.Layer):
     @property
     def bytes(self):
         """Bytes of all weights together."""
-        return sum(int(np.prod(one.shape)) * np.dtype(_plain(one.dtype)).itemsize for one in self.variables)
+        return sum(int(np.prod(one.shape)) * np.dtype(str(one.dtype)).itemsize for one in self.variables)
 
     def make_cache(self, batch_size, capacity=None):
         """An empty cache for `batch_size` texts, see `GPT.make_cache`.
@@ -130,10 +132,12 @@ class FastGPT(Decoder, keras.layers.Layer):
     def call(self, inputs, mask=None, positions=None, cache=None, return_features=False, training=None):
         if training:
             raise ValueError("A FastGPT cannot be trained: train the GPT, then make a FastGPT of it.")
-        ids, positions, _ = self.placed(inputs, mask, None, positions, cache)
+        ids, positions, pairs = self.placed(inputs, mask, None, positions, cache)
+        if pairs is not None:
+            raise ValueError("A FastGPT reads one text a row: leave segment_ids out, and give each text a row.")
         shared = slot = None
         if cache is not None:
-            shared, slot = placed(cache[0], positions, self.sees)
+            shared, slot = placed(cache[0], positions, None if self.limited else self.sees)
         x = self._table.take(ids) * self.settings.embedding_scale  # (batch, time, embedding_dim)
         values = [(variable, variable.value) for variable in self.variables]
         if self.settings.positions is not None:
@@ -154,7 +158,7 @@ class FastGPT(Decoder, keras.layers.Layer):
         # What is read in the loop is not written there, or XLA copies the whole cache for each block.
         blocks, layers, [(heads, size)] = self._blocks.held, self.settings.num_layers, self._heads
         rows, time = ops.shape(x)[:2]
-        new = [] if shared is None else [ops.zeros((rows, layers * heads, time, size))] * 2
+        new = [] if shared is None else [ops.zeros((rows, layers * heads, time, size), "float32")] * 2
 
         def period(n, x, *new, of=blocks):
             for number, one in enumerate(of):
@@ -332,7 +336,3 @@ def _places(layer, front=""):
 def _four_bits(parts):
     codes, _, minima = parts
     return codes.min() >= (-8 if minima is None else 0) and codes.max() <= (7 if minima is None else 15)
-
-
-def _plain(dtype):
-    return "uint16" if str(dtype) == "bfloat16" else str(dtype)

@@ -54,7 +54,6 @@ class GPT(Decoder, Stack):
     """
 
     kind, example = GPTSettings, "GPT(preset('nano', vocabulary_size=...))"
-    names = ("ids", "mask", "segment_ids", "positions")
 
     def __init__(self, settings, **kwargs):
         super().__init__(settings, **kwargs)
@@ -109,7 +108,7 @@ class GPT(Decoder, Stack):
         return_features=False,
         training=None,
     ):
-        ids, positions, pairs = self._placed(inputs, mask, segment_ids, positions, cache)
+        ids, positions, pairs = self.placed(inputs, mask, segment_ids, positions, cache)
         x = self.embed(ids) * self.settings.embedding_scale  # (batch, time, embedding_dim)
         x = self.drop(x if self.place is None else self.place(x, positions=positions), training=training)
         caches = []
@@ -123,9 +122,6 @@ class GPT(Decoder, Stack):
     def head(self, features):
         """The logits (..., vocabulary_size) of features (..., embedding_dim)."""
         return self.embed(features, reverse=True) if self.settings.tied else self.logits(features)
-
-    def _placed(self, inputs, mask, segment_ids, positions, cache):
-        return self.placed(*self.parts_of_batch(inputs, mask, segment_ids, positions), cache)
 
     def make_cache(self, batch_size, capacity=None):
         """An empty cache for `batch_size` texts.

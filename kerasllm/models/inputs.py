@@ -3,17 +3,20 @@
 from keras import ops
 
 
-def unpacked(inputs, names, *others):
-    """The parts of a batch that is a dictionary, in the order of `names`; None for those that it lacks.
+def unpacked(inputs, names, mask, *others):
+    """The ids and what stands beside them, in the order of `names`: from a dictionary, or from arguments of a call.
 
     Args:
-        inputs: a dictionary with "ids" and any of the other names.
+        inputs: int tensor (batch, time) of ids; or a dictionary with "ids" and any of the other names.
         names: what it may hold, "ids" first.
-        *others: the same parts as arguments of the call; all must be None.
+        mask, *others: the other parts as arguments of the call; beside a dictionary all must be None.
 
     Raises:
         ValueError: if "ids" is missing, a name is unknown, or a part is given beside the dictionary.
     """
+    if not isinstance(inputs, dict):
+        return [inputs, mask, *others]
+    others = (None if isinstance(mask, dict) else mask, *others)  # Keras fills in a mask for each name, all None
     unknown = sorted(set(inputs) - set(names))
     if unknown or "ids" not in inputs or any(one is not None for one in others):
         raise ValueError(

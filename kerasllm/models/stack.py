@@ -3,7 +3,6 @@
 import keras
 
 from kerasllm.layers.composite import CompositeModel
-from kerasllm.models.inputs import unpacked
 
 
 class Stack(CompositeModel):
@@ -38,13 +37,6 @@ class Stack(CompositeModel):
             dtype=self.dtype_policy,
             name="embedding",
         )
-
-    def parts_of_batch(self, inputs, mask, *others):
-        """The ids and what stands beside them, from a dictionary or from the arguments of the call."""
-        if not isinstance(inputs, dict):
-            return [inputs, mask, *others]
-        mask = None if isinstance(mask, dict) else mask  # Keras fills it in: a mask for each name, all of them None
-        return unpacked(inputs, self.names, mask, *others)
 
     @property
     def vocabulary_size(self):

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,9 @@ import pytest
 from command_line import fails, kerasllm
 
 from kerasllm import generation, models, text, weights
-from kerasllm.cli import options, trained
+from kerasllm.cli import options
+from kerasllm.cli import trained as trained_run
+from kerasllm.cli.errors import UserError
 from kerasllm.cli.models import load_model
 from kerasllm.data import FetchError
 
@@ -84,7 +87,7 @@ def replies(talker):
     """What the model says to some lines, by the library."""
 
     def said(*lines, system=None):
-        chat = generation.Chat(*trained.load_run(talker), system)
+        chat = generation.Chat(*trained_run.load_run(talker), system)
         return [chat.say(line, 7).text for line in lines]
 
     return said
@@ -190,21 +193,37 @@ def test_a_process_talks_through_pipes(talker, replies):
 # Models -------------------------------------------------------------------------------------------
 
 
-def test_a_model_is_a_folder_a_file_or_a_name(trained, tmp_path, monkeypatch):
+@pytest.fixture
+def asked(monkeypatch):
+    """What the library is asked for: the function, the model, the numbers."""
     seen, model = [], SimpleNamespace(make_cache=None)
+
+    def read(name, what, numbers=None):
+        seen.append((name, what, numbers))
+        return model, name
+
     for name in ("from_hugging_face", "from_gguf", "pretrained"):
-        monkeypatch.setattr(weights, name, lambda what, name=name: seen.append((name, what)) or (model, name))
+        monkeypatch.setattr(weights, name, partial(read, name))
+    return seen
+
+
+def test_a_model_is_a_folder_a_file_or_a_name(asked, trained, tmp_path, monkeypatch):
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub" / "config.json").write_text("{}")
     (tmp_path / "model.GGUF").touch()
-    assert load_model(str(tmp_path / "hub")) == (model, "from_hugging_face")
-    assert load_model(str(tmp_path / "model.GGUF")) == (model, "from_gguf")
-    assert load_model("king-james-gpt") == (model, "pretrained")
-    assert seen == [
-        ("from_hugging_face", tmp_path / "hub"),
-        ("from_gguf", tmp_path / "model.GGUF"),
-        ("pretrained", "king-james-gpt"),
-    ]
+    given = (str(tmp_path / "hub"), str(tmp_path / "model.GGUF"), "king-james-gpt", "smollm2-135m-instruct")
+    readers = ("from_hugging_face", "from_gguf", "pretrained", "pretrained")
+    whats = (tmp_path / "hub", tmp_path / "model.GGUF", *given[2:])
+    for gpus, numbers, wanted in (
+        ([], "auto", (None, "file", None, "int4")),
+        (["gpu:0"], "auto", (None, None, None, None)),
+        ([], "full", (None, None, None, None)),
+        (["gpu:0"], "int8", ("int8",) * 4),
+    ):
+        monkeypatch.setattr(keras.distribution, "list_devices", lambda kind, gpus=gpus: gpus)
+        asked.clear()
+        assert [load_model(model, numbers)[1] for model in given] == list(readers)
+        assert asked == list(zip(readers, whats, wanted, strict=True))
     model, tokenizer = load_model(str(trained))
     assert model.vocabulary_size == tokenizer.vocabulary_size
     assert set(options.NAMED) <= set(weights.shipped.MODELS)
@@ -212,15 +231,32 @@ def test_a_model_is_a_folder_a_file_or_a_name(trained, tmp_path, monkeypatch):
 
 
 def test_generate_takes_what_chat_takes(trained, tmp_path, monkeypatch, capsys):
-    from kerasllm.cli.trained import load_run
-
     (tmp_path / "model.gguf").touch()
-    found = load_run(trained)
-    monkeypatch.setattr(weights, "from_gguf", lambda path: found, raising=False)
+    found = trained_run.load_run(trained)
+    monkeypatch.setattr(weights, "from_gguf", lambda path, numbers: found)
     for model in (trained, tmp_path / "model.gguf"):
         assert kerasllm("generate", model, "--prompt", "the fox", "--tokens", 3, "--temperature", 0) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first == second
+
+
+def test_numbers_are_those_of_the_option(trained, monkeypatch, capsys):
+    model, tokenizer = trained_run.load_run(trained)
+    greedy = (trained, "--prompt", "the fox", "--tokens", 3, "--temperature", 0)
+    assert kerasllm("generate", *greedy, "--numbers", "int4") == 0
+    fast = models.FastGPT.of(model, "int4")
+    assert capsys.readouterr().out == generation.generate(fast, "the fox", 3, tokenizer=tokenizer) + "\n"
+    assert type(load_model(str(trained), "full")[0]) is models.GPT
+    for command in ("generate", "chat"):
+        assert "argument --numbers: invalid choice: 'int3'" in fails(capsys, command, trained, "--numbers", "int3")
+    bert = ROOT / "tests" / "weights" / "data" / "bert"
+    assert "which does not write: leave" in fails(capsys, "chat", bert, "--numbers", "int8")
+
+    def asked(model, numbers):
+        raise UserError(f"asked for {numbers}")
+
+    monkeypatch.setattr("kerasllm.cli.chat_command.load_model", asked)
+    assert "asked for int8" in fails(capsys, "chat", trained, "--numbers", "int8")
 
 
 @pytest.mark.parametrize("command", ["generate", "chat"])
@@ -231,7 +267,7 @@ def test_a_folder_that_cannot_write_is_one_line(command, tmp_path, monkeypatch, 
     shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns("tokenizer*"))
     assert "has no tokenizer that can be read" in fails(capsys, command, tmp_path / "model")
 
-    def unreachable(name):
+    def unreachable(name, numbers):
         raise FetchError("no network")
 
     monkeypatch.setattr(weights, "pretrained", unreachable)
@@ -244,7 +280,7 @@ def test_what_is_no_model_is_one_line(command, tmp_path, monkeypatch, capsys):
     (tmp_path / "model.bin").touch()
     assert "model.bin is no *.gguf file" in fails(capsys, command, tmp_path / "model.bin")
 
-    def broken(path):
+    def broken(path, numbers):
         raise ValueError("This file is no GGUF.\nIt begins with 0.")
 
     (tmp_path / "model.gguf").touch()
