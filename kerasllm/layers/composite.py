@@ -25,7 +25,9 @@ class Composite:
 
     def restore_parts(self):
         """Quantise the parts that the config named. Called when they are built."""
-        parts = dict(parts_of(self)) if self._quantized else {}
+        if not self._quantized:
+            return
+        parts = dict(parts_of(self))
         with short_collections():
             for place, how in self._quantized.items():
                 if place not in parts:

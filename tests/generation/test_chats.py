@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 from test_generation import chain, tiny_gpt
-from test_session import KINDS, alone, model_of, turn
+from test_session import KINDS, alone, model_of, turn, without_xla
 
 from kerasllm import text
-from kerasllm.generation import Chat, Greedy, Sampling, Session
+from kerasllm.generation import Chat, Greedy, Sampling, Session, memory
 
 LETTERS = "abcdefghijklm"
 TOKENIZER = text.train_characters(
@@ -20,8 +20,9 @@ CHATML = text.ChatTemplate(TOKENIZER, "ChatML")
 
 
 @pytest.fixture(autouse=True)
-def _the_same_weights_whatever_ran_before():
+def _the_same_weights_whatever_ran_before(monkeypatch):
     keras.utils.set_random_seed(1)
+    monkeypatch.setattr(memory, "compiled", without_xla)
 
 
 @functools.cache

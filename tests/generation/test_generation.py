@@ -514,10 +514,12 @@ def test_a_beam_names_its_bad_number(settings):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="this is the run on the second backend")
 def test_it_is_the_same_on_jax():
-    chosen = "cached or (past_the_context and not window) or beam or lstm or same_seed or traces or joined"
+    chosen = "(cached and (learned or shared or all)) or (past_the_context and not window)"
+    chosen += " or beam or lstm or same_seed or traces or joined"
+    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # each loop runs a few times
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, __file__],
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick},
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ from keras import ops
 from test_generation import chain, random_chain, tiny_gpt, uncached
 
 from kerasllm import text
-from kerasllm.generation import Beam, Greedy, Sampling, Session, generate
+from kerasllm.generation import Beam, Greedy, Sampling, Session, generate, memory
 from kerasllm.generation.arguments import barred_ids
 from kerasllm.generation.compiling import compiled
 from kerasllm.generation.decoding import forget
@@ -60,9 +60,15 @@ def _ends(texts, stops):
     return len({next((i for i, id in enumerate(ids) if id in stops), 99) for ids in texts})
 
 
+def without_xla(function, model, key, xla=False):
+    """`compiled` for many loops of a few tokens. Those of test_generation.py are compiled with XLA."""
+    return compiled(function, model, key, xla=False)
+
+
 @pytest.fixture(autouse=True)
-def _the_same_weights_and_turns_whatever_ran_before():
+def _the_same_weights_and_turns_whatever_ran_before(monkeypatch):
     keras.utils.set_random_seed(1)
+    monkeypatch.setattr(memory, "compiled", without_xla)
 
 
 def turn(length):

@@ -38,13 +38,12 @@ def test_sources_and_notebooks_are_one_to_one():
 
 
 @pytest.mark.lessons
-@pytest.mark.parametrize("lesson", ALL, ids=lambda lesson: lesson.label)
+@every_lesson
 def test_runs_at_smoke_scale(lesson, tmp_path, monkeypatch):
     monkeypatch.setattr(builder, "FAILED", tmp_path / "failed")
     entry = builder.build(lesson, tmp_path, "smoke")
-    if not lesson.is_exercise:
-        wanted = [claim["text"] for claim in committed(lesson).metadata.kerasllm.claims]
-        assert [claim["text"] for claim in entry["claims"]] == wanted, "another scale makes other claims"
+    wanted = [claim["text"] for claim in committed(lesson).metadata.kerasllm.claims]
+    assert [claim["text"] for claim in entry["claims"]] == wanted, "another scale makes other claims"
 
 
 @pytest.mark.parametrize(("lesson", "folder"), list(every_committed_notebook()))
@@ -131,9 +130,12 @@ def test_smoke_scale_leaves_no_trace_in_a_lesson_but_its_dials(lesson):
 
 
 @every_exercise
-def test_checks_refuse_stubs_and_planted_wrong_answers(lesson):
+def test_solutions_run_and_checks_refuse_stubs_and_planted_wrong_answers(lesson, tmp_path, monkeypatch, capfd):
+    """What the builder does in a kernel, without one: in an empty folder, and without a warning."""
     from kerasllm.course import ExerciseError
 
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERASLLM_PROGRESS", "0")
     namespace: dict = {"__name__": lesson.name}
 
     def run(source: str) -> None:
@@ -149,7 +151,9 @@ def test_checks_refuse_stubs_and_planted_wrong_answers(lesson):
         elif has_tag(cell, "wrong"):
             exercises[-1]["wrong"].append(cell.source)
             continue
-        run(cell.source)
+        with warnings.catch_warnings(action="error"):
+            run(cell.source)
+    assert capfd.readouterr().err == ""
     assert 3 <= len(exercises) <= 6  # five, and one experiment
     for exercise in exercises:
         run(stub(exercise["answer"]))

@@ -26,7 +26,7 @@ from kerasllm.layers import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each case is itself: layers are kept by it
 class LayerCase:
     """How to make a layer or model, what to feed it, and what it promises.
 

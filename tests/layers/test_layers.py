@@ -1,5 +1,6 @@
 """The battery every layer and model passes; the cases stand in battery.py."""
 
+import functools
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from battery import CASES, LayerCase
 from keras import layers, ops
 
 ROOT = Path(__file__).parents[2]
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -20,7 +22,10 @@ def built(case: LayerCase, **kwargs) -> keras.layers.Layer:
     """The layer with weights of which each matters: kernels that keep the size of what goes in, other than 0 and 1."""
     keras.utils.set_random_seed(1)
     layer = case.make(**kwargs)
-    layer(case.inputs(), **case.context())
+    if ON_TENSORFLOW:
+        layer(case.inputs(), **case.context())
+    else:  # JAX compiles each small function of a call
+        as_model(layer, case)
     random = np.random.default_rng(3)
     for weight in layer.weights:
         if not keras.backend.is_float_dtype(weight.dtype):  # the state of dropout
@@ -33,6 +38,18 @@ def built(case: LayerCase, **kwargs) -> keras.layers.Layer:
             inputs = 1 if "embedding" in weight.path else weight.shape[-2]
             weight.assign(noise * 1.5 / inputs**0.5)
     return layer
+
+
+@functools.cache
+def shared(case: LayerCase) -> keras.layers.Layer:
+    """The layer of `built` for tests that only read it."""
+    return built(case)
+
+
+@functools.cache
+def usual(case: LayerCase) -> np.ndarray:
+    """What the shared layer gives when it is called eagerly with all its arguments, in the dtype it gives it in."""
+    return ops.convert_to_numpy(shared(case)(case.inputs(), **arguments(case)))
 
 
 def outputs(layer, inputs, **kwargs) -> np.ndarray:
@@ -56,65 +73,72 @@ def as_model(layer, case: LayerCase) -> keras.Model:
 
 @every_layer
 def test_config_round_trip(case):
-    layer = built(case)
+    layer = shared(case)
     config = json.loads(json.dumps(layer.get_config()))
     again = type(layer).from_config(json.loads(json.dumps(config)))
     assert json.loads(json.dumps(again.get_config())) == config
     again(case.inputs(), **case.context())
     again.set_weights(layer.get_weights())
-    expected = outputs(layer, case.inputs(), **arguments(case))
-    np.testing.assert_allclose(outputs(again, case.inputs(), **arguments(case)), expected, atol=1e-6)
+    np.testing.assert_allclose(outputs(again, case.inputs(), **arguments(case)), usual(case), atol=1e-6)
 
 
-# Called eagerly: so many models are each called once, and compiling them would take minutes.
+# Whichever is quicker for models that are called once: TensorFlow calls eagerly, JAX compiles.
 LOAD = """
 import sys
 import keras, numpy as np
 import kerasllm.layers, kerasllm.models
 for name in sys.argv[2:]:
     model = keras.saving.load_model(f"{sys.argv[1]}/{name}.keras")
+    call = model if keras.backend.backend() == "tensorflow" else model.predict_on_batch
     inputs = [value for _, value in sorted(np.load(f"{sys.argv[1]}/{name}.npz").items())]
-    np.save(f"{sys.argv[1]}/{name}.loaded.npy", np.array(model(inputs)))
+    np.save(f"{sys.argv[1]}/{name}.loaded.npy", np.array(call(inputs)))
 """
+# Hundreds of small functions are compiled to be called once: let the compiler take less care.
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+ON_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK}
 
 
-def test_saved_model_gives_the_same_outputs_in_a_fresh_process(tmp_path):
-    expected = {}
-    for case in CASES:
-        model = as_model(built(case), case)
-        model.save(tmp_path / f"{case.name}.keras")
-        np.savez(tmp_path / f"{case.name}.npz", *fed(case))
-        expected[case.name] = np.array(model(fed(case)))
-    command = [sys.executable, "-c", LOAD, tmp_path, *expected]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+def assert_loaded(folder, expected, rtol=1e-7, atol=1e-6, **environment):
+    """A fresh process loads the models of a folder, and they give what is expected."""
+    command = [sys.executable, "-c", LOAD, folder, *expected]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | environment)
     assert run.returncode == 0, run.stderr[-3000:]
     for name, output in expected.items():
-        np.testing.assert_allclose(np.load(tmp_path / f"{name}.loaded.npy"), output, atol=1e-6, err_msg=name)
+        found = np.load(folder / f"{name}.loaded.npy")
+        np.testing.assert_allclose(found, output, rtol=rtol, atol=atol, err_msg=name)
+
+
+def test_saved_model_gives_the_same_outputs_in_a_fresh_process_and_on_jax(tmp_path):
+    expected = {}
+    for case in CASES:
+        as_model(shared(case), case).save(tmp_path / f"{case.name}.keras")
+        np.savez(tmp_path / f"{case.name}.npz", *fed(case))
+        expected[case.name] = usual(case)
+    assert_loaded(tmp_path, expected)
+    assert_loaded(tmp_path, expected, rtol=1e-4, atol=1e-5, **ON_JAX)
 
 
 @every_layer
 def test_symbolic_eager_and_compiled_calls_agree(case):
-    layer = built(case)
-    eager = layer(case.inputs(), **arguments(case))
+    layer, eager = shared(case), usual(case)
     first, *others = (keras.KerasTensor(array.shape, array.dtype.name) for array in fed(case))
     spec = layer.compute_output_spec(first, **dict(zip(arguments(case), others, strict=True)))
-    assert tuple(spec.shape) == tuple(eager.shape)
-    assert keras.backend.standardize_dtype(spec.dtype) == keras.backend.standardize_dtype(eager.dtype)
+    assert tuple(spec.shape) == eager.shape
+    assert keras.backend.standardize_dtype(spec.dtype) == eager.dtype.name
     compiled = as_model(layer, case).predict_on_batch(fed(case))
-    np.testing.assert_allclose(compiled, ops.convert_to_numpy(eager), atol=1e-5)
+    np.testing.assert_allclose(compiled, eager, atol=1e-5)
 
 
 @every_layer
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_computes_in_half_and_stays_close(case, policy):
-    full, half = built(case), built(case, dtype=policy)
-    half.set_weights(full.get_weights())
+    expected, half = usual(case), built(case, dtype=policy)
+    half.set_weights(shared(case).get_weights())
     result = half(case.inputs(), **arguments(case))
     dtype = case.output_dtype or policy.removeprefix("mixed_")
     assert keras.backend.standardize_dtype(result.dtype) == dtype
     assert all(keras.backend.standardize_dtype(weight.dtype) == "float32" for weight in half.weights)
-    expected = outputs(full, case.inputs(), **arguments(case))
-    error = np.abs(outputs(half, case.inputs(), **arguments(case)) - expected)
+    error = np.abs(ops.convert_to_numpy(ops.cast(result, "float32")) - expected)
     size = np.abs(expected).max()
     assert size > 0.1, "the outputs are as good as zero: they would prove nothing"
     assert error.max() < (0.08 if "bfloat16" in policy else 0.02) * size
@@ -124,9 +148,9 @@ def test_mixed_precision_computes_in_half_and_stays_close(case, policy):
 def test_gradient_reaches_every_weight(case):
     layer = built(case)
     model = as_model(layer, case)
-    model.compile(keras.optimizers.SGD(1.0), "mse")
+    model.compile(keras.optimizers.SGD(1.0), "mse", run_eagerly=ON_TENSORFLOW)
     before = [weight.copy() for weight in layer.get_weights()]
-    target = np.random.default_rng(2).normal(size=layer(case.inputs(), **case.context()).shape)
+    target = np.random.default_rng(2).normal(size=(case.input_shape[0], *model.output_shape[1:]))
     model.train_on_batch(fed(case), target)
     for weight, old, new in zip(layer.weights, before, layer.get_weights(), strict=True):
         moved = np.abs(new - old).max()
@@ -167,7 +191,7 @@ def changed_at(case: LayerCase, position) -> np.ndarray:
 
 @pytest.mark.parametrize("case", [c for c in CASES if len(c.input_shape) > 2 or c.vocabulary], ids=lambda c: c.name)
 def test_what_a_position_may_see(case):
-    layer, times = built(case), case.input_shape[1]
+    layer, times = shared(case), case.input_shape[1]
     # One call for all variants: recurrent layers are slow when they are called eagerly.
     variants = [case.inputs(), *(changed_at(case, position) for position in range(times))]
     context = {name: np.concatenate([array] * len(variants)) for name, array in case.context().items()}
@@ -185,7 +209,7 @@ def test_what_a_position_may_see(case):
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.masked or c.positionwise], ids=lambda case: case.name)
 def test_what_stands_in_the_padding_changes_nothing(case):
-    layer, masks, context = built(case), case.masks(slice(None)), case.context()
+    layer, masks, context = shared(case), case.masks(slice(None)), case.context()
     before = outputs(layer, case.inputs(), **context, **masks)
     for array in context.values():
         array[:, -2:] = 100.0
@@ -196,7 +220,7 @@ def test_what_stands_in_the_padding_changes_nothing(case):
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.padded], ids=lambda case: case.name)
 def test_how_much_padding_follows_changes_nothing(case):
-    layer, ids = built(case), case.inputs()
+    layer, ids = shared(case), case.inputs()
     ids[0, -2:] = 0
     padded = np.pad(ids, ((0, 0), (0, 7)))
     np.testing.assert_allclose(outputs(layer, padded), outputs(layer, ids), atol=1e-6)
@@ -215,7 +239,7 @@ def test_a_text_without_a_real_token_gives_zeros(case, policy):
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.reference], ids=lambda case: case.name)
 def test_parity_with_the_reference(case):
-    layer = built(case)
+    layer = shared(case)
     expected = ops.convert_to_numpy(case.reference(layer, case.inputs(), **case.context()))
     np.testing.assert_allclose(outputs(layer, case.inputs(), **case.context()), expected, atol=1e-5)
 
@@ -234,7 +258,7 @@ quantised = pytest.mark.parametrize("case", QUANTISED, ids=lambda case: case.nam
 
 
 def test_every_case_with_dense_layers_inside_is_quantised():
-    with_dense = {case.name for case in CASES if dense_parts(built(case))}
+    with_dense = {case.name for case in CASES if dense_parts(shared(case))}
     assert with_dense - {case.name for case in QUANTISED} == set()
 
 
@@ -245,7 +269,7 @@ def test_a_quantised_model_stays_close_and_gives_the_same_in_a_fresh_process(tmp
         for mode in ("int8", "int4"):
             name = f"{case.name}.{mode}"
             model = as_model(built(case), case)
-            before = np.array(model(fed(case)))
+            before = usual(case)
             model.quantize(mode)
             assert all(part.quantization_mode == mode for part in dense_parts(model.layers[-1])), name
             after = np.array(model(fed(case)))
@@ -254,11 +278,7 @@ def test_a_quantised_model_stays_close_and_gives_the_same_in_a_fresh_process(tmp
             model.save(tmp_path / f"{name}.keras")
             np.savez(tmp_path / f"{name}.npz", *fed(case))
             expected[name] = after
-    command = [sys.executable, "-c", LOAD, tmp_path, *expected]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-3000:]
-    for name, output in expected.items():
-        np.testing.assert_allclose(np.load(tmp_path / f"{name}.loaded.npy"), output, atol=1e-5, err_msg=name)
+    assert_loaded(tmp_path, expected, atol=1e-5)
 
 
 def adaptable_parts(layer) -> list:
@@ -278,15 +298,15 @@ def test_lora_trains_alone_and_a_file_holds_the_sum(case, tmp_path):
         if part.__dict__.get("bias") is not None or getattr(part, "bias", None) is not None:
             part.bias.trainable = False
     model = as_model(layer, case)
-    before = model.predict_on_batch(fed(case))
-    model.compile(keras.optimizers.SGD(0.5), "mse")
+    before = usual(case)
+    model.compile(keras.optimizers.SGD(0.5), "mse", run_eagerly=ON_TENSORFLOW)
     model.train_on_batch(fed(case), before + 1)
     assert all("lora" in weight.name for weight in model.trainable_variables)
-    after = model.predict_on_batch(fed(case))
+    after = np.array(model(fed(case)))
     assert np.abs(after - before).max() > 1e-4
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    np.testing.assert_allclose(again.predict_on_batch(fed(case)), after, atol=1e-5)
+    np.testing.assert_allclose(np.array(again(fed(case))), after, atol=1e-5)
 
 
 def test_a_compiled_model_with_lora_loads_with_its_sum_and_without_its_optimizer(tmp_path):
@@ -326,26 +346,19 @@ def test_dropout_acts_in_training_only(case):
     assert np.abs(outputs(layer, case.inputs(), training=True, **context) - expected).max() > 0
 
 
-# Hundreds of small functions are compiled to be called once: let the compiler take less care.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="this is the run on the second backend")
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="this is the run on the second backend")
 def test_the_battery_passes_on_jax():
-    # Recurrent layers compile at every eager call on JAX: of those, what trains and what is compiled.
-    # Of test_attention.py what is compiled: caches, where backends differ most.
-    chosen = "not lstm or gradient or symbolic or parity"
-    # What is the same on every backend is left out, and KerasHub, which brings TensorFlow with it.
-    alike = "fresh_process or round_trip or initializer or bad_arguments or every_case or (parity and block)"
-    # One model stands for the others where Keras's own LoRA and policies do the work.
-    alike += " or ((lora or mixed) and not gpt_modern)"
-    # Convolutions compile slowly too: a block's, and of the network what is compiled once.
-    alike += " or (efficientnet and (gradient or dropout or may_see)) or (inverted and may_see)"
+    """What differs by backend: a gradient, compiled caches, and of one model everything else.
+
+    That each case computes the same numbers with JAX, `test_saved_model` has shown already.
+    """
+    # A network of convolutions compiles slowly, and its block stands for it. LoRA and files are Keras's own work.
+    alike = "fresh_process or lora or bad_arguments or every_case or (efficientnet and gradient)"
+    chosen = "test_layers and (gradient or gpt_modern) or (test_attention and compiled)"
     files = [Path(__file__), Path(__file__).with_name("test_attention.py")]
-    options = ["-q", "-p", "no:cacheprovider", "-k", f"({chosen}) and not ({alike}) and (test_layers or compiled)"]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *files],
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK},
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", f"({chosen}) and not ({alike})", *files],
+        env=os.environ | ON_JAX,
         cwd=ROOT,
         capture_output=True,
         text=True,

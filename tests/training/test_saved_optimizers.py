@@ -147,17 +147,22 @@ assert "kerasllm.training" not in sys.modules
 """
 
 
-@pytest.mark.parametrize("room", ["layers", "models"])
-def test_a_compiled_model_loads_where_only_the_room_is_imported_that_made_its_layers(room, tmp_path):
-    paths = []
+@pytest.fixture(scope="module")
+def compiled_models(tmp_path_factory):
+    folder, paths = tmp_path_factory.mktemp("compiled"), []
     for name, recipe in RECIPES.items():
         model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(5, 4), FeedForward(8)])
-        model.compile(recipe(), "mse")
+        model.compile(recipe(), "mse", run_eagerly=True)
         model.fit(np.ones((2, 3), "int32"), np.ones((2, 3, 4)), verbose=0)
-        paths.append(str(tmp_path / f"{name}.keras"))
+        paths.append(str(folder / f"{name}.keras"))
         model.save(paths[-1])
+    return paths
+
+
+@pytest.mark.parametrize("room", ["layers", "models"])
+def test_a_compiled_model_loads_where_only_the_room_is_imported_that_made_its_layers(room, compiled_models):
     run = subprocess.run(
-        [sys.executable, "-c", LOAD.format(room=room), *paths],
+        [sys.executable, "-c", LOAD.format(room=room), *compiled_models],
         capture_output=True,
         text=True,
         cwd=ROOT,
