@@ -5,16 +5,16 @@ before it:
 
     data         which data sets there are; fetch, verify and cache them; tables of one's own; plain texts
     text         cleaning, tokenizers, chat templates: from text to ids and back
-    batches      ids become padded, windowed or packed batches
+    batches      ids become padded, windowed or packed batches; images become arrays of one size
     optimizers   the optimizer and the schedule that files of compiled models name
-    layers       one idea a file: attention, positions, feed-forward, normalisation, recurrence, pooling
+    layers       one idea a file: attention, positions, feed-forward, experts, recurrence, pooling, convolution
     models       networks, ids or images in and numbers out: GPT, FastGPT, BERT, EfficientNet, BiLSTM
     generation   samplers and the loop that writes
-    evaluation   how good it is: bits per character, likelihoods, scores, their doubt
+    evaluation   how good it is: bits per character, how probable a text and each of several answers are
     tasks        network + tokenizer + labels: strings in, answers out
-    training     recipes, schedules, resuming, runs in a folder
-    weights      files of weights, and the models that come with the package
-    cli          the commands: kerasllm data, train, generate, chat
+    training     recipes, schedules, resuming, runs in a folder, adapters
+    weights      files of weights; models that others trained, by name, from a folder or a file, and written for them
+    cli          the commands: kerasllm data, train, evaluate, generate, chat
 
 Below them all lies ``common`` (checks of arguments, files written whole); beside them ``course``, which only
 lessons use. A room is loaded when it is named, ``kerasllm.layers`` or ``from kerasllm import layers``; importing

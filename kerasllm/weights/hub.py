@@ -183,7 +183,7 @@ def to_gguf(model: GPT, path: str | os.PathLike, kind: str = "Q8_0", tokenizer: 
     """Write a model as a GGUF file, for llama.cpp and what is built on it.
 
     Args:
-        model: see `to_hugging_face`; a Mixtral cannot be written.
+        model: see `to_hugging_face`; Mistral with a window and models with experts cannot be written.
         path: the file to write.
         kind: how matrices are stored: "Q8_0" in about a byte a number, "F16" and "BF16" in two, "F32" in four.
         tokenizer: byte-level BPE, such as one of `kerasllm.text.train_bpe`, GPT-2's, Llama 3's or Qwen's; llama.cpp

@@ -101,7 +101,8 @@ def imported(tree: ast.AST) -> set[str]:
 
 
 def test_the_package_declares_what_it_imports_and_imports_what_it_declares():
-    distributions = {"sklearn": "scikit-learn", "charset_normalizer": "charset-normalizer", "IPython": "ipython"}
+    distributions = {"sklearn": "scikit-learn", "charset_normalizer": "charset-normalizer"}
+    distributions |= {"IPython": "ipython", "PIL": "pillow"}
     with_keras = {"h5py", "ml_dtypes"}
     used = set().union(*(imported(tree) for tree in TREES.values())) | set(NEEDED.findall(SOURCES))
     used = {distributions.get(name, name) for name in used - sys.stdlib_module_names - with_keras - {"kerasllm"}}

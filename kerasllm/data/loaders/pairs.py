@@ -18,7 +18,7 @@ pd = needed("pandas", "data")
 LANGUAGES = {"zh-Hans": "chinese", "fr": "french", "de": "german", "es": "spanish"}
 
 
-def pairs(frame: pd.DataFrame) -> pd.DataFrame:
+def _cleaned(frame: pd.DataFrame) -> pd.DataFrame:
     """Clean a frame with the columns source, target, label (the target's language): no copies, no pairs left as is."""
     source, target = frame["source"].map(fold), frame["target"].map(fold)
     translated = (source != target) & (source != "") & (target != "")
@@ -51,7 +51,7 @@ def _home_assistant(dataset: Dataset) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=["source", "target", "label"])
     frame["label"] = pd.Categorical(frame["label"], LANGUAGES.values())
-    return pairs(frame)
+    return _cleaned(frame)
 
 
 def _strings(values: dict, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -79,5 +79,5 @@ def _hsk_sentences(dataset: Dataset) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=["source", "target", "label", "level", "words", "pinyin"])
     frame["label"] = pd.Categorical(frame["label"], ["chinese"])
-    result = pairs(frame)
+    result = _cleaned(frame)
     return result[["source", "target", "label", "split", "level", "words", "pinyin"]]

@@ -15,7 +15,7 @@ from kerasllm.data.splits import clean, fold
 pd = needed("pandas", "data")
 
 
-def texts(frame: pd.DataFrame) -> pd.DataFrame:
+def _cleaned(frame: pd.DataFrame) -> pd.DataFrame:
     """Clean a frame of texts and labels: a near-copy is a text with the same `fold`."""
     return clean(frame, frame["text"].map(lambda text: fold(text).encode()))
 
@@ -26,7 +26,7 @@ def _movie_snippets(dataset: Dataset) -> pd.DataFrame:
     # quoting=3: quotation marks are part of the text. A film called "None" is no missing value.
     table = pd.read_csv(io.BytesIO(content), sep="\t", quoting=3, keep_default_na=False)
     label = pd.Categorical.from_codes((table["sentiment"] > 0).astype(int), ["negative", "positive"])
-    return texts(pd.DataFrame({"text": table["text"].str.strip(), "label": label}))
+    return _cleaned(pd.DataFrame({"text": table["text"].str.strip(), "label": label}))
 
 
 @loads("chinese-reviews")
@@ -35,7 +35,7 @@ def _chinese_reviews(dataset: Dataset) -> pd.DataFrame:
     groups = [content.decode("utf-8").rstrip("\n").split("\n") for content in members(dataset)]
     codes = [code for code, group in enumerate(groups) for _ in group]
     label = pd.Categorical.from_codes(codes, ["negative", "positive"])
-    return texts(pd.DataFrame({"text": [line.strip() for group in groups for line in group], "label": label}))
+    return _cleaned(pd.DataFrame({"text": [line.strip() for group in groups for line in group], "label": label}))
 
 
 @loads("sms-spam")
@@ -50,7 +50,7 @@ def _sms_spam(dataset: Dataset) -> pd.DataFrame:
         rows.extend(zip(glued[1::2], glued[0::2], strict=True))
     frame = pd.DataFrame([(html.unescape(text).strip(), label) for text, label in rows], columns=["text", "label"])
     frame["label"] = pd.Categorical(frame["label"], ["ham", "spam"])
-    return texts(frame)
+    return _cleaned(frame)
 
 
 QUESTION_LABELS = {
@@ -69,7 +69,7 @@ def _trec_questions(dataset: Dataset) -> pd.DataFrame:
     rows = [re.split("[: ]", line, maxsplit=2) for line in content.decode("utf-8").rstrip("\n").split("\n")]
     frame = pd.DataFrame([(text.strip(), label, fine) for label, fine, text in rows], columns=["text", "label", "fine"])
     frame["label"] = pd.Categorical(frame["label"].map(QUESTION_LABELS), QUESTION_LABELS.values())
-    return texts(frame)[["text", "label", "split", "fine"]]
+    return _cleaned(frame)[["text", "label", "split", "fine"]]
 
 
 @loads("rotten-tomatoes")
