@@ -13,22 +13,23 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
 
 
-FEW = 40  # tests whose objects a collection may look at
+FEW, MANY = 5, 80  # tests between two collections of what is new, and of all
 
 
 def pytest_collection_finish():
-    _settle()
+    _settle(of_all=True)
 
 
 def pytest_runtest_setup(item):
     _settle.tests += 1
     if _settle.tests % FEW == 0:
-        _settle()
+        _settle(of_all=_settle.tests % MANY == 0)
 
 
-def _settle():
+def _settle(of_all):
     """What is there by now stays. Keras collects garbage for each kernel that it quantises, and looks at all of it."""
-    gc.unfreeze()
+    if of_all:
+        gc.unfreeze()
     gc.collect()
     gc.freeze()
 

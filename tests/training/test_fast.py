@@ -39,7 +39,7 @@ def assert_same(first, second, rtol=1e-4, atol=2e-5):
         np.testing.assert_allclose(first[name], second[name], rtol=rtol, atol=atol, err_msg=name)
 
 
-@pytest.mark.parametrize(("changes", "rows"), [({}, 21), ({"tied": False, "zero_init": True}, 22)], ids=str)
+@pytest.mark.parametrize(("changes", "rows"), [({}, 20), ({"tied": False, "zero_init": True}, 22)], ids=str)
 def test_parts_of_a_batch_end_with_the_weights_of_the_whole(changes, rows):
     whole = trained(rows=rows, **changes)
     assert whole["loss"][1] < whole["loss"][0]
