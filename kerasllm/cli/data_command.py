@@ -11,7 +11,8 @@ def show_data(options):
         table = data.catalog()
         rows = [("name", "task", "language", "rows", "MB", "licence")]
         for one in table.itertuples():
-            rows.append((one.name, one.task, one.language, f"{one.rows:,}", f"{one.download_mb:.0f}", one.licence))
+            licence = one.licence.split(" (package")[0]  # the card names the package's too
+            rows.append((one.name, one.task, one.language, f"{one.rows:,}", f"{one.download_mb:.0f}", licence))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             cells = [
