@@ -12,7 +12,7 @@ from keras import ops
 from kerasllm.common import choice, whole_number
 from kerasllm.layers import FeedForward, LayerCache
 from kerasllm.layers.cache import empty_cache, placed
-from kerasllm.layers.composite import named, parts_of
+from kerasllm.layers.composite import named
 from kerasllm.layers.packed import NUMBERS, PackedMatrices
 from kerasllm.models.decoder import Decoder
 from kerasllm.models.gpt import GPT
@@ -81,9 +81,9 @@ class FastGPT(Decoder, keras.layers.Layer):
             raise ValueError("The blocks' attention differs in num_kv_heads or head_dim: a loop cannot share a cache.")
         self._ends = _Untracked([one for one in (skeleton.place, skeleton.final_norm) if one is not None])
         self._end_values = [
-            keras.Variable(source.read(place), dtype="float32", trainable=False, name=variable.name)
+            keras.Variable(source.read(f"{one.name}/{place}"), dtype="float32", trainable=False, name=variable.name)
             for one in self._ends.held
-            for place, variable in _places(one, one.name)
+            for place, variable in named(one).items()
         ]
         self._stored = [*table.variables, *(self._head.variables if self._head is not table else [])]
         self._stored += [variable for one in self._blocks.held for variable in one.variables]
@@ -150,7 +150,7 @@ class FastGPT(Decoder, keras.layers.Layer):
         return x if cache is None else (x, [shared])
 
     def _of_ends(self):
-        theirs = [variable for one in self._ends.held for _, variable in _places(one, one.name)]
+        theirs = [variable for one in self._ends.held for variable in named(one).values()]
         return [(variable, ours.value) for variable, ours in zip(theirs, self._end_values, strict=True)]
 
     def _run(self, x, positions, shared, slot, values):
@@ -257,7 +257,7 @@ class _Blocks:
                 setattr(parent, name, joint.of(number))
             self.joints.append(joint)
             self.variables += joint.packed.variables
-        for place, variable in _places(block):
+        for place, variable in named(block).items():
             if id(variable) not in replaced:
                 stack = np.stack([source.read(f"{one}/{place}") for one in places])
                 stack = keras.Variable(stack, dtype="float32", trainable=False, name=variable.name)
@@ -323,14 +323,6 @@ def _skeleton(settings):
 def _heads(x, first, number):
     """float (batch, all heads, ...) -> (batch, number, ...)"""
     return ops.slice(x, (0, first, 0, 0), (x.shape[0], number, *x.shape[2:]))
-
-
-def _places(layer, front=""):
-    """Pairs of a place and a variable."""
-    places = {id(one): one.name for one in layer.weights}
-    for place, part in parts_of(layer):
-        places |= {id(one): f"{place}/{one.name}" for one in part.weights}
-    return [(f"{front}/{places[id(one)]}" if front else places[id(one)], one) for one in layer.weights]
 
 
 def _four_bits(parts):
