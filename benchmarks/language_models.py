@@ -1,4 +1,4 @@
-"""Neural language models of lesson 09 trained longer than a lesson may take: bits per character against time.
+"""Neural language models of lesson 12 trained longer than a lesson may take: bits per character against time.
 
     python benchmarks/language_models.py lstm --width 384 --steps 4000
     python benchmarks/language_models.py lstm --optimizer adam --rate 0.01 --steps 500

@@ -573,7 +573,7 @@ claim(
 
 # %% [markdown]
 # Two surprises. First: being right on every training row does not help new patients. The averaged
-# weights, which still make errors in training, do at least as well. Lesson 04 is about this
+# weights, which still make errors in training, do at least as well. Lesson 05 is about this
 # difference.
 #
 # Second: the effort varies enormously. One split needs fewer than a hundred epochs. Another does
@@ -863,8 +863,8 @@ show(
 # unit's answer was wrong, and for a unit in the middle nobody says so. We would like to ask "if
 # this weight changes a little, does the result get better?" With a threshold the answer is almost
 # always "nothing changes": the step is flat, its slope is 0. For the same reason a Keras layer
-# `Dense(1)` with a threshold behind it cannot be trained by `fit`. Lesson 02 therefore replaces
-# the step by smooth curves, and lesson 03 computes all slopes at once.
+# `Dense(1)` with a threshold behind it cannot be trained by `fit`. Lesson 03 therefore replaces
+# the step by smooth curves, and lesson 04 computes all slopes at once.
 #
 # ## Summary
 #

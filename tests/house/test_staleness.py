@@ -123,10 +123,10 @@ def test_the_reason_is_named(tmp_path, monkeypatch):
 def test_list_says_what_would_be_built_and_builds_nothing(monkeypatch, capsys):
     import build_lessons as builder
 
-    monkeypatch.setattr(builder, "stale_reason", lambda lesson: "why" if lesson.name.startswith("02") else None)
+    monkeypatch.setattr(builder, "stale_reason", lambda lesson: "why" if lesson.name.startswith("03") else None)
     monkeypatch.setattr(builder, "build_all", lambda *_: pytest.fail("it built"))
     assert builder.main(["--stale", "--list"]) == 0
     said = capsys.readouterr().out
-    assert "02_activations_and_mlp: why" in said
+    assert "03_activations_and_mlp: why" in said
     assert "01_perceptron" not in said
     assert "2 notebooks to build" in said

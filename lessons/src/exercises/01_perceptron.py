@@ -362,7 +362,7 @@ show(
 # tosses, and with clearly fewer rows it fits them all. So a perfect score on few training rows
 # with many measurements means nothing. The 426 tumours are far more than twice the 31 weights. A
 # perfect plane is *not* an accident there, as the printed share says, and the test rows agreed.
-# Number of rows, number of weights: lesson 04 comes back to this.
+# Number of rows, number of weights: lesson 05 comes back to this.
 #
 # **Reference:** T. Cover (1965). Geometrical and statistical properties of systems of linear
 # inequalities with applications in pattern recognition. *IEEE Transactions on Electronic

@@ -1,0 +1,366 @@
+# %% [markdown]
+# # 03 · Exercises: activations and the multi-layer perceptron
+#
+# Five exercises for [lesson 03](../03_activations_and_mlp.ipynb), from routine to surprising.
+# Write your answer in place of `raise NotImplementedError`, run the cell, then run the check below
+# it. Each exercise stands alone.
+
+# %%
+from itertools import pairwise
+
+import numpy as np
+from scipy.special import erf
+
+from kerasllm.course import case, check
+
+# %% [markdown]
+# ## Exercise 1: a softmax for any scores
+#
+# Write softmax along the last axis, for an array of any shape. Three things make it harder than
+# the formula. Scores of 1000 must not give `nan`. Scores of $-\infty$ must get the probability 0:
+# later we forbid a word by giving it this score. And a row must not be disturbed by its
+# neighbours: in one batch, one row may hold scores near 1000 and another scores near $-1000$.
+
+
+# %% tags=["answer"]
+def softmax(scores):
+    """Probabilities along the last axis, with the shape of `scores`."""
+    ### BEGIN SOLUTION
+    exponentials = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    softmax,
+    case("three scores", np.log([1.0, 2.0, 5.0]), expect=np.array([0.125, 0.25, 0.625])),
+    case("a batch of rows", np.log([[1.0, 3.0], [1.0, 1.0]]), expect=np.array([[0.25, 0.75], [0.5, 0.5]])),
+    case(
+        "three axes: every sum along the last one is 1",
+        np.arange(24.0).reshape(2, 3, 4),
+        expect=lambda p: (
+            None
+            if np.shape(p) == (2, 3, 4) and np.allclose(np.sum(p, axis=-1), 1)
+            else "the shape is not that of the scores, or the sums along the last axis are not 1."
+        ),
+    ),
+    case("large scores", np.array([1000.0, 1000.0]), expect=np.array([0.5, 0.5])),
+    case("a forbidden answer", np.array([0.0, -np.inf, 0.0]), expect=np.array([0.5, 0.0, 0.5])),
+    case(
+        "rows of very different size",
+        np.array([[1000.0, 1000.0], [-1000.0, -1000.0]]),
+        expect=np.array([[0.5, 0.5], [0.5, 0.5]]),
+    ),
+    hint="Subtract the largest score of each row before the exponential; keepdims=True keeps the axis.",
+)
+
+
+# %% tags=["wrong"]
+def softmax(scores):
+    exponentials = np.exp(np.minimum(scores, 700))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+# %% tags=["wrong"]
+def softmax(scores):  # one maximum for the whole array
+    with np.errstate(invalid="ignore", divide="ignore"):
+        exponentials = np.exp(scores - np.max(scores))
+        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+# %% tags=["wrong"]
+def softmax(scores):  # sums over everything
+    exponentials = np.exp(scores - np.max(scores))
+    return exponentials / exponentials.sum()
+
+
+# %% [markdown]
+# ## Exercise 2: how many numbers?
+#
+# Before anyone trains a network, somebody must pay for its memory. Count the numbers (weights and
+# biases) of a multi-layer perceptron. Its widths come as a list, the inputs first: the network of
+# the lesson is `[64, 64, 10]`. Each layer has one weight for each pair of an input and a unit, and
+# one bias a unit.
+#
+# Guess first: a network for the digits with *two* hidden layers of 64 has how many times the
+# numbers of the one with one? And which is larger, one hidden layer of 128, or two of 64?
+
+
+# %% tags=["answer"]
+def count_numbers(widths, use_bias=True):
+    """The number of weights and biases of dense layers with these widths."""
+    ### BEGIN SOLUTION
+    total = 0
+    for inputs, units in pairwise(widths):
+        total += inputs * units + (units if use_bias else 0)
+    return total
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    count_numbers,
+    case("two inputs, one unit", [2, 1], expect=3),
+    case("XOR: two inputs, two units, one output", [2, 2, 1], expect=9),
+    case("the MLP of the lesson", [64, 64, 10], expect=4810),
+    case("two hidden layers", [64, 64, 64, 10], expect=8970),
+    case("one hidden layer of 128", [64, 128, 10], expect=9610),
+    case("without biases", [5, 7, 3], use_bias=False, expect=56),
+    hint="Go through the neighbouring pairs of widths: inputs times units, plus one bias a unit.",
+)
+
+
+# %% tags=["wrong"]
+def count_numbers(widths, use_bias=True):  # counts a bias for the inputs too
+    pairs = sum(a * b for a, b in pairwise(widths))
+    return pairs + (sum(widths) if use_bias else 0)
+
+
+# %% tags=["wrong"]
+def count_numbers(widths, use_bias=True):  # forgets that biases can be off
+    return sum(a * b + b for a, b in pairwise(widths))
+
+
+# %% [markdown]
+# ## Exercise 3: the slope of SiLU
+#
+# Many language models of today use **SiLU**, $f(x) = x\,\sigma(x)$, also called swish. It is a
+# relative of GELU: the same idea, with the sigmoid in place of the normal distribution. Work out
+# its derivative on paper with the product rule, then write it. The check compares it with finite
+# differences, so it also finds a slip that one cannot see.
+#
+# When it passes: at which $x$ is the slope 0? To the left of it the function *falls* as $x$ grows.
+# ReLU never does that.
+
+
+# %% tags=["answer"]
+def silu_slope(x):
+    """The derivative of x * sigmoid(x), for an array x."""
+    ### BEGIN SOLUTION
+    gate = 1 / (1 + np.exp(-x))
+    return gate + x * gate * (1 - gate)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+def like_finite_differences(x, h=1e-5):
+    def silu(x):
+        return x / (1 + np.exp(-x))
+
+    measured = (silu(x + h) - silu(x - h)) / (2 * h)
+
+    def judge(slope):
+        if np.shape(slope) != x.shape:
+            return f"it has the shape {np.shape(slope)}, but x has {x.shape}."
+        off = np.abs(slope - measured)
+        worst = x.flat[off.argmax()]
+        return None if off.max() < 1e-6 else f"at x = {worst:.2f} it is off by {off.max():.2g}."
+
+    return judge
+
+
+check(
+    silu_slope,
+    case("at 0", np.array([0.0]), expect=np.array([0.5])),
+    case("far right it is like ReLU", np.array([50.0]), expect=np.array([1.0])),
+    case("from -6 to 6", np.linspace(-6, 6, 101), expect=like_finite_differences(np.linspace(-6, 6, 101))),
+    hint="Product rule: (x s)' = s + x s', and the slope of the sigmoid s is s (1 - s).",
+)
+
+
+# %% tags=["wrong"]
+def silu_slope(x):  # the slope of the sigmoid alone, times x
+    gate = 1 / (1 + np.exp(-x))
+    return x * gate * (1 - gate)
+
+
+# %% tags=["wrong"]
+def silu_slope(x):  # takes the derivative of GELU for it
+    return (1 + erf(x / np.sqrt(2))) / 2 + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+
+
+# %% tags=["wrong"]
+def silu_slope(x):  # forgets the x of the product rule
+    gate = 1 / (1 + np.exp(-x))
+    return gate + gate * (1 - gate)
+
+
+# %% [markdown]
+# ## Exercise 4: XOR with tanh units
+#
+# The lesson solved XOR with two ReLU units and inputs 0 and 1. Now do it with two **tanh** units
+# and inputs $-1$ and $+1$, weights by hand:
+#
+# $$h = \tanh(xW_1 + b_1), \qquad y = hw_2 + b_2.$$
+#
+# The answer must be above 0 where exactly one input is $+1$, below 0 otherwise, and clear: at
+# least 0.5 away from 0. Return `W1` of shape (2, 2), `b1` (2,), `w2` (2,) and `b2`, a number. No
+# training: think of one unit that says "at least one is on" and another that says "both are on".
+#
+# There are many right answers. The check also wants to know: does yours survive if each weight and
+# bias is off by a tenth of its size? Good weights do not stand on a needle's point.
+
+
+# %% tags=["answer"]
+def xor_weights():
+    """W1 (2, 2), b1 (2,), w2 (2,), b2 of a network for XOR with two tanh units."""
+    ### BEGIN SOLUTION
+    W1 = np.array([[2.0, 2.0], [2.0, 2.0]])
+    b1 = np.array([2.0, -2.0])  # unit 1: at least one is on; unit 2: both are on
+    w2 = np.array([2.0, -2.0])
+    b2 = -2.0
+    return W1, b1, w2, b2
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+def solves_xor(answer):
+    if not isinstance(answer, tuple | list) or len(answer) != 4:
+        return "it does not return the four things W1, b1, w2, b2."
+    W1, b1, w2, b2 = [np.asarray(part, dtype=float) for part in answer]
+    shapes = W1.shape, b1.shape, w2.shape, b2.shape
+    if shapes != ((2, 2), (2,), (2,), ()):
+        return f"the shapes are {shapes}, not (2, 2), (2,), (2,) and a number."
+    inputs = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
+    targets = np.array([-1, 1, 1, -1])
+    rng = np.random.default_rng(0)
+    for trial in range(200):
+        size = 0.1 if trial else 0  # first as given, then with disturbed weights
+        parts = [part * (1 + size * rng.uniform(-1, 1, part.shape)) for part in (W1, b1, w2, b2)]
+        margins = targets * (np.tanh(inputs @ parts[0] + parts[1]) @ parts[2] + parts[3])
+        if trial == 0 and margins.min() < 0.5:
+            x = inputs[margins.argmin()]
+            return f"the answer to the inputs {x[0]:+d}, {x[1]:+d} is wrong or closer than 0.5 to 0."
+        if margins.min() <= 0:
+            return "it works as given, but not if the weights are off by a tenth."
+    return None
+
+
+check(
+    xor_weights,
+    case("the four points, also with disturbed weights", expect=solves_xor),
+    hint="Both units add the inputs; only their biases differ. The output takes the first minus the second.",
+)
+
+
+# %% tags=["wrong"]
+def xor_weights():  # the ReLU weights of the lesson
+    return np.array([[1, 1], [1, 1]]), np.array([0, -1]), np.array([1, -2]), 0
+
+
+# %% tags=["wrong"]
+def xor_weights():  # the bias of the output is missing: (+1, +1) gets 0
+    return np.full((2, 2), 2.0), np.array([2.0, -2.0]), np.array([2.0, -2.0]), 0.0
+
+
+# %% tags=["wrong"]
+def xor_weights():  # right as given, but on a needle's point: a tenth more and it breaks
+    size = 0.15
+    W1, b1 = np.full((2, 2), size), np.array([2 * size, -2 * size])
+    # tanh(4 s), tanh(2 s): a small difference, blown up
+    low = np.tanh(4 * size)
+    high = 2 * np.tanh(2 * size)
+    gain = 2 / (high - low)
+    return W1, b1, np.array([gain, -gain]), -gain * (high + low) / 2
+
+
+# %% [markdown]
+# ## Exercise 5: how deep before the gradient is lost? Predict, then measure
+#
+# A network of sigmoid layers, all 64 wide. How many layers may stand on top of the first one until
+# less than a millionth of the gradient reaches it?
+#
+# **Predict.** With Glorot's weights each layer multiplies the gradient by about the slope of the
+# sigmoid, at most 1/4. What depth do you get from that? Write it down. Does it become much better
+# with weights twice as large? With four times as large?
+#
+# **Measure.** Write `lost_at`. It follows the gradient through the layers *backwards*, which needs
+# only one fact (lesson 04 proves it): if a layer computes $h' = \sigma(hW)$, and $g'$ is the
+# gradient at $h'$, the gradient at $h$ is $(g' \cdot s)\,W^\top$, where $s$ is the slope of the
+# sigmoid at $hW$, and $\cdot$ multiplies number by number. So:
+#
+# 1. Go forward through all the weight matrices in the list; keep the slopes $s$ of each layer.
+# 2. Start at the end with a gradient of ones. Go back, layer by layer.
+# 3. After each step compare the root of the mean square of the gradient with its size at the start
+# (1). Return the number of layers passed when it is below `limit` for the first time, or `None`.
+
+
+# %% tags=["answer"]
+def lost_at(h, matrices, limit=1e-6):
+    """Layers that the gradient passes, from the last one back, until its size is below `limit`.
+
+    h: inputs (batch, width). matrices: weights (width, width), the first layer first.
+    """
+    ### BEGIN SOLUTION
+    slopes = []
+    for W in matrices:
+        h = 1 / (1 + np.exp(-(h @ W)))
+        slopes.append(h * (1 - h))
+    gradient = np.ones_like(h)
+    for passed, (W, slope) in enumerate(zip(matrices[::-1], slopes[::-1], strict=True), start=1):
+        gradient = (gradient * slope) @ W.T
+        if np.sqrt(np.mean(gradient**2)) < limit:
+            return passed
+    return None
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+def sigmoid_net(depth, scale, width=64, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((32, width)), [scale * rng.standard_normal((width, width)) for _ in range(depth)]
+
+
+one = np.ones((1, 1))
+check(
+    lost_at,
+    case("one unit a layer, weight 0: the slope is 1/4, the gradient 0", one, [0 * one], expect=1),
+    case("one unit a layer, weights 1: each step loses at least 3/4", one, [one] * 20, limit=0.02, expect=3),
+    case("the order of the layers matters", one, [0.1 * one, one, one], limit=0.02, expect=3),
+    case("Glorot's weights", *sigmoid_net(30, 1 / 8), expect=lambda n: None if n == 10 else "this is not the depth."),
+    case(
+        "weights of 1", *sigmoid_net(30, 1.0), expect=lambda n: None if n is None else "the gradient is not lost here."
+    ),
+    hint="Two loops: forward to collect h (1 - h), then backwards over both lists with [::-1].",
+)
+
+
+# %% tags=["wrong"]
+def lost_at(h, matrices, limit=1e-6):  # walks through the layers in the wrong direction
+    slopes = []
+    for W in matrices:
+        h = 1 / (1 + np.exp(-(h @ W)))
+        slopes.append(h * (1 - h))
+    gradient = np.ones_like(h)
+    for passed, (W, slope) in enumerate(zip(matrices, slopes, strict=True), start=1):
+        gradient = (gradient * slope) @ W.T
+        if np.sqrt(np.mean(gradient**2)) < limit:
+            return passed
+    return None
+
+
+# %% tags=["wrong"]
+def lost_at(h, matrices, limit=1e-6):  # the rule of thumb instead of a measurement
+    return int(np.ceil(np.log(limit) / np.log(0.25)))
+
+
+# %% tags=["wrong"]
+def lost_at(h, matrices, limit=1e-6):  # forgets the weights on the way back
+    slopes = []
+    for W in matrices:
+        h = 1 / (1 + np.exp(-(h @ W)))
+        slopes.append(h * (1 - h))
+    gradient = np.ones_like(h)
+    for passed, slope in enumerate(slopes[::-1], start=1):
+        gradient = gradient * slope
+        if np.sqrt(np.mean(gradient**2)) < limit:
+            return passed
+    return None
+
+
+# %% [markdown]
+# Look at your numbers with other scales and seeds. The rule of thumb is good for small weights.
+# With weights of 1 many units are saturated, and the gradient is still alive: large weights
+# multiply what the flat slopes divide. Neither the slope nor the weights alone decide; their
+# product does.

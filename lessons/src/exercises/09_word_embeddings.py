@@ -1,0 +1,329 @@
+# %% [markdown]
+# # 09 · Word embeddings: exercises
+#
+# Write your answer in place of `raise NotImplementedError`, run the cell, then run the check
+# below it. A check says what is wrong, not what is right. Each exercise stands alone. Where the
+# text says *predict*, write your guess down first.
+
+# %%
+import numpy as np
+
+from kerasllm.course import case, check
+
+# %% [markdown]
+# ## Exercise 1: positive pointwise mutual information
+#
+# `counts` is a table of shape (words, contexts): how often each word met each context. Return the
+# table of PPMI: $\max(0, \log \frac{n_{wc} \, n}{n_w \, n_c})$, where $n_w$ is the sum of the row,
+# $n_c$ the sum of the column and $n$ the sum of everything. Natural logarithm. A pair that never
+# met gets 0, without a warning and without infinities, also when a whole row is 0.
+#
+# *Predict*: all counts are doubled, as if the same text was read twice. What happens to PPMI?
+
+
+# %% tags=["answer"]
+def ppmi(counts):
+    """Positive PMI of a table of counts (words, contexts), same shape."""
+    ### BEGIN SOLUTION
+    counts = np.asarray(counts, dtype=float)
+    chance = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / counts.sum()
+    met = counts > 0
+    result = np.zeros(counts.shape)
+    result[met] = np.maximum(np.log(counts[met] / chance[met]), 0)
+    return result
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+def finite(table):
+    return None if np.isfinite(table).all() else "there are infinities or NaN in the table."
+
+
+log = np.log
+check(
+    ppmi,
+    case("two by two", np.array([[4, 0], [1, 3]]),
+         expect=np.array([[log(1.6), 0], [0, log(2)]])),
+    case("rows and columns have other sums", np.array([[2, 1, 1], [0, 0, 4]]),
+         expect=np.array([[log(2), log(2), 0], [0, 0, log(1.6)]])),
+    case("a word that met nothing", np.array([[0, 0], [1, 2]]), expect=finite),
+    case("everything doubled", np.array([[8, 0], [2, 6]]),
+         expect=np.array([[log(1.6), 0], [0, log(2)]])),
+    hint="First the count that chance would give: row sum times column sum over the total.",
+)  # fmt: skip
+
+
+# %% tags=["wrong"]
+def ppmi(counts):
+    counts = np.asarray(counts, dtype=float)
+    chance = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / counts.sum()
+    met = counts > 0
+    result = np.zeros(counts.shape)
+    result[met] = np.log(counts[met] / chance[met])  # negative values stay
+    return result
+
+
+# %% tags=["wrong"]
+def ppmi(counts):
+    counts = np.asarray(counts, dtype=float)
+    sums = counts.sum(axis=1)
+    chance = np.outer(sums, counts.sum(axis=0))  # the total is forgotten
+    met = counts > 0
+    result = np.zeros(counts.shape)
+    result[met] = np.maximum(np.log(counts[met] / chance[met]), 0)
+    return result
+
+
+# %% [markdown]
+# Nothing happens. PMI compares shares, and the shares are the same. So it does not know how sure
+# it may be: a pair that met once gets the same value as one that met a thousand times with the
+# same shares. This is why PMI is too fond of rare words.
+#
+# ## Exercise 2: the loss of negative sampling, and its gradient
+#
+# `u` is the vector of a word, `real` that of a true neighbour, both of shape (dim,). `noise` has
+# shape (k, dim). Return the loss and its gradient with respect to `u`:
+#
+# $$ L = -\log \sigma(u \cdot v) - \sum_i \log \sigma(-u \cdot v_i) . $$
+#
+# Scores may be large, 1,000 and more. The loss must then be large, too, not infinite.
+#
+# *Predict*: all vectors are zero. What is the loss with $k = 5$?
+
+
+# %% tags=["answer"]
+def negative_sampling(u, real, noise):
+    """(loss, gradient with respect to u)."""
+    ### BEGIN SOLUTION
+    others = np.vstack([real, noise])  # (1 + k, dim)
+    scores = others @ u
+    signs = np.where(np.arange(len(others)) == 0, 1, -1)
+    loss = np.logaddexp(0, -signs * scores).sum()
+    wrong = np.exp(-np.logaddexp(0, signs * scores))  # the probability of the wrong answer
+    return loss, -(signs * wrong) @ others
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+zero, one = np.zeros(2), np.array([1.0, 0.0])
+check(
+    negative_sampling,
+    case("all zero, k = 5", zero, zero, np.zeros((5, 2)), expect=(6 * log(2), [0, 0])),
+    case("the example of the lesson", one, np.array([0.0, 2.0]), np.array([[2.0, 0.0]]),
+         expect=(log(2) + 2.1269280, [1.7615942, -1.0])),
+    case("two noise words", one, np.array([1.0, 1.0]), np.array([[1.0, 0.0], [-1.0, 3.0]]),
+         expect=(1.9397851, [0.1931757, 0.5378828])),
+    case("large scores", 1000 * one, -one, np.array([[1.0, 0.0]]), expect=(2000.0, [2.0, 0.0])),
+    hint="-log sigmoid(z) is log(1 + exp(-z)); NumPy has logaddexp for such sums.",
+)  # fmt: skip
+
+
+# %% tags=["wrong"]
+def negative_sampling(u, real, noise):
+    loss = np.logaddexp(0, -real @ u) + np.logaddexp(0, noise @ u).sum()
+    pull = -real / (1 + np.exp(np.clip(real @ u, -500, 500)))
+    push = noise / (1 + np.exp(np.clip(noise @ u, -500, 500)))[:, None]  # the sign inside
+    return loss, pull + push.sum(axis=0)
+
+
+# %% tags=["wrong"]
+def negative_sampling(u, real, noise):
+    z = np.clip(noise @ u, -500, 500)
+    loss = np.logaddexp(0, -real @ u) + np.logaddexp(0, z).mean()  # a mean, not a sum
+    pull = -real / (1 + np.exp(np.clip(real @ u, -500, 500)))
+    return loss, pull + (noise / (1 + np.exp(-z))[:, None]).mean(axis=0)
+
+
+# %% [markdown]
+# Each of the $k + 1$ questions is answered with probability one half, so the loss is
+# $6 \log 2 = 4.16$.
+#
+# ## Exercise 3: Spearman's correlation by hand
+#
+# Replace each list by its **ranks** (the smallest number gets 1), then compute the usual
+# correlation of the ranks. Equal numbers share the mean of the ranks they would take together: 5,
+# 7, 7 have the ranks 1, 2.5, 2.5. Do not use scipy.
+#
+# *Predict*: what happens to the correlation when every human score is squared?
+
+
+# %% tags=["answer"]
+def spearman(x, y):
+    """Rank correlation of two lists of the same length."""
+
+    ### BEGIN SOLUTION
+    def ranks(values):
+        values = np.asarray(values)
+        below = (values[None, :] < values[:, None]).sum(axis=1)
+        same = (values[None, :] == values[:, None]).sum(axis=1)
+        return below + (same + 1) / 2
+
+    return np.corrcoef(ranks(x), ranks(y))[0, 1]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    spearman,
+    case("the same order", [1, 2, 3, 4], [1, 10, 100, 1000], expect=1.0),
+    case("the opposite order", [3, 1, 2], [0.1, 0.9, 0.5], expect=-1.0),
+    case("not sorted", [10, 30, 20, 50, 40], [1, 2, 3, 4, 5], expect=0.8),
+    case("equal numbers", [5, 7, 7, 9], [1, 2, 3, 4], expect=0.9486833),
+    case("squares", [1, 9, 4, 25, 16], [1, 2, 3, 4, 5], expect=0.8),
+    hint="The rank is the number of smaller values plus half of (the number of equal ones + 1).",
+)
+
+
+# %% tags=["wrong"]
+def spearman(x, y):
+    return np.corrcoef(x, y)[0, 1]  # no ranks: this is Pearson's correlation
+
+
+# %% tags=["wrong"]
+def spearman(x, y):
+    return np.corrcoef(np.argsort(x), np.argsort(y))[0, 1]  # argsort gives places, not ranks
+
+
+# %% tags=["wrong"]
+def spearman(x, y):
+    return np.corrcoef(np.argsort(np.argsort(x)), np.argsort(np.argsort(y)))[0, 1]  # no ties
+
+
+# %% [markdown]
+# Nothing. Only the order counts. This is why it suits a comparison of cosines with human scores:
+# nobody knows which cosine a 7 should have.
+#
+# ## Exercise 4: an analogy solver
+#
+# `vectors` is (words, dim), in any length; `a, b, c` are row numbers. Return the row number of the
+# word that completes *a is to b as c is to ...*: bring all rows to length 1, build
+# $b - a + c$, take the row with the largest cosine. With `exclude=True` the three inputs are no
+# candidates.
+#
+# *Predict*: which of the three inputs wins most often when nothing is excluded?
+
+
+# %% tags=["answer"]
+def analogy(vectors, a, b, c, exclude=True):
+    """The row number of the answer."""
+    ### BEGIN SOLUTION
+    E = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = E @ (E[b] - E[a] + E[c])  # the length of the target changes no order
+    if exclude:
+        scores[[a, b, c]] = -np.inf
+    return int(np.argmax(scores))
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+world = np.array([[3.0, 0, 1], [3, 1.5, 1], [0, 0.2, 4], [0, 1.2, 4], [9, 0, -9], [0, 30, 1]])
+kept = world.copy()
+
+
+def untouched(answer):
+    if not np.array_equal(world, kept):
+        return "the vectors that were handed in have other numbers in them now."
+    return None if answer == 3 else "this is not the nearest word."
+
+
+flat = np.array([[1.0, 0.0], [0.96, 0.28], [0.0, 1.0], [-0.6, 0.8], [40.0, 30.0]])
+check(
+    analogy,
+    case("inputs are no candidates", world, 0, 1, 2, expect=3),
+    case("all words are candidates", flat, 0, 1, 2, exclude=False, expect=2),
+    case("the same without the inputs", flat, 0, 1, 2, expect=3),
+    case("the vectors stay as they were", world, 0, 1, 2, expect=untouched),
+    hint="Set the scores of the inputs to minus infinity before you look for the largest.",
+)
+
+
+# %% tags=["wrong"]
+def analogy(vectors, a, b, c, exclude=True):
+    E = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return int(np.argmax(E @ (E[b] - E[a] + E[c])))  # excludes nothing
+
+
+# %% tags=["wrong"]
+def analogy(vectors, a, b, c, exclude=True):
+    scores = vectors @ (vectors[b] - vectors[a] + vectors[c])  # long rows win
+    if exclude:
+        scores[[a, b, c]] = -np.inf
+    return int(np.argmax(scores))
+
+
+# %% [markdown]
+# The third one: most of the target is $c$, because $b - a$ is short.
+#
+# ## Exercise 5: take the prejudice out, and look again
+#
+# Bolukbasi et al. (2016) remove a direction: from each vector subtract its projection on the
+# direction $d$. Write `remove(vectors, d)`. `d` may have any length. Afterwards every row has the
+# dot product 0 with $d$, and what was at a right angle to $d$ is unchanged.
+#
+# *Predict*: after removing "he − she", can a program still tell the words of one group from those
+# of the other? The cell after the check tries it.
+
+
+# %% tags=["answer"]
+def remove(vectors, d):
+    """The rows of `vectors` (words, dim) without their part along `d` (dim,)."""
+    ### BEGIN SOLUTION
+    d = d / np.linalg.norm(d)
+    return vectors - np.outer(vectors @ d, d)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    remove,
+    case("along an axis", np.array([[1.0, 2], [3, -4]]), np.array([0.0, 1]),
+         expect=np.array([[1, 0], [3, 0]])),
+    case("a direction that is not of length 1", np.array([[1.0, 2], [3, -4]]),
+         np.array([0.0, 5]), expect=np.array([[1, 0], [3, 0]])),
+    case("a slanted direction", np.array([[2.0, 0], [1, 1], [1, -1]]), np.array([1.0, 1]),
+         expect=np.array([[1, -1], [0, 0], [1, -1]])),
+    hint="The projection of x on a direction d of length 1 is (x · d) d.",
+)  # fmt: skip
+
+
+# %% tags=["wrong"]
+def remove(vectors, d):
+    return vectors - np.outer(vectors @ d, d)  # d is not of length 1
+
+
+# %% tags=["wrong"]
+def remove(vectors, d):
+    return vectors - d / np.linalg.norm(d)  # the same shift for all
+
+
+# %% [markdown]
+# Now GloVe. Take the 500 words that lie most to the "he" side and the 500 most to the "she" side,
+# among frequent ones. Remove the direction. Then train a linear classifier on half of the words
+# and test it on the other half: which side did a word come from?
+
+# %%
+from sklearn.linear_model import LogisticRegression
+
+from kerasllm.data import load
+
+glove = load("glove-50d").iloc[:10_000]
+G = glove.to_numpy() / np.linalg.norm(glove.to_numpy(), axis=1, keepdims=True)
+he, she = G[glove.index.get_indexer(["he", "she"])]
+order = np.argsort(G @ (he - she))
+rows = np.random.default_rng(0).permutation(np.append(order[:500], order[-500:]))
+side = np.isin(rows, order[-500:])  # True: the "he" side
+
+for name, vectors in [("before", G), ("after", G - np.outer(G @ (he - she), he - she)
+                                      / np.sum((he - she) ** 2))]:  # fmt: skip
+    X = vectors[rows]
+    score = LogisticRegression(max_iter=1000).fit(X[:500], side[:500]).score(X[500:], side[500:])
+    print(f"{name:6s} removing: {score:.2f} of the held-out words on the right side")
+
+# %% [markdown]
+# The projection is exactly 0, and yet a classifier still finds the side of many words far better
+# than by chance. The words of one side remain each other's neighbours. Gonen and Goldberg (2019)
+# showed this for several methods: hiding one direction does not remove what many others repeat.
+#
+# **References.** T. Bolukbasi et al. (2016), *NeurIPS*. H. Gonen and Y. Goldberg (2019). Lipstick
+# on a pig: debiasing methods cover up systematic gender biases in word embeddings but do not remove
+# them. *NAACL*.
