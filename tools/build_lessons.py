@@ -6,7 +6,8 @@
     python tools/build_lessons.py --out lessons        renew the committed notebooks
     python tools/build_lessons.py --stale --out lessons   renew those whose lesson or library code changed
     python tools/build_lessons.py --stale --list       say which those are, and why
-    python tools/build_lessons.py --readme             renew the figure and the table of lessons in README.md
+    python tools/build_lessons.py --readme             renew README.md's figure and table, and lessons/glossary.md
+    python tools/build_lessons.py --count              words, sentences and code in sight of every lesson
 
 A lesson that fails leaves the last good notebook untouched, and the others still run.
 """
@@ -26,7 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from lesson_tools.counting import table
 from lesson_tools.execution import execute
+from lesson_tools.glossary import GLOSSARY, glossary
 from lesson_tools.places import LESSONS, MAX_BYTES, MAX_MIB, MAX_SECONDS, ROOT, LessonError
 from lesson_tools.publishing import normalise
 from lesson_tools.readme import FIGURE, README, readme_figure, renewed_readme
@@ -115,13 +118,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="where the notebooks go")
     parser.add_argument("--stale", action="store_true", help="only lessons whose committed notebook is out of date")
     parser.add_argument("--list", action="store_true", help="say what would be built, and why; build nothing")
-    parser.add_argument("--readme", action="store_true", help="renew figure and table of README.md, do nothing else")
+    parser.add_argument("--count", action="store_true", help="words, sentences, code in sight; build nothing")
+    parser.add_argument("--readme", action="store_true", help="renew README.md's figure and table, and the glossary")
     options = parser.parse_args(arguments)
     with contextlib.suppress(AttributeError):  # a terminal that lacks a tick shows a question mark
         sys.stdout.reconfigure(errors="replace")
     if options.readme:
         write_file(README, renewed_readme(README.read_text("utf-8")))
         FIGURE.write_bytes(readme_figure()[1])
+        write_file(GLOSSARY, glossary(lessons(exercises=False)))
+        return 0
+    if options.count:
+        print(table(lessons(options.only, exercises=False)))
         return 0
     out = (options.out or ROOT / "build" / ("lessons" if options.scale == "cpu" else options.scale)).resolve()
     if out == LESSONS and options.scale != "cpu":
