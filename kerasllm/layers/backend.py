@@ -31,7 +31,7 @@ def handed_over(array):
     Returns:
         What `keras.Variable` takes.
     """
-    if keras.backend.backend() != "tensorflow":
+    if keras.backend.backend() != "tensorflow" or array.ctypes.data % 64:  # it aborts where memory is not aligned
         return array
     import tensorflow as tf
 
