@@ -240,6 +240,7 @@ def standardise(X, train):
     return with_one((X - X[train].mean(axis=0)) / X[train].std(axis=0))
 
 
+# %%
 def learn(X, y, epochs, rng=None):
     """The perceptron's rule. Returns, for each epoch: weights, mean of all weights so far, mistakes."""
     w, total, history = np.zeros(X.shape[1]), np.zeros(X.shape[1]), []
@@ -594,7 +595,7 @@ found.claim("No pair of digits needs more mistakes than the theorem allows", sha
             control="all of what is allowed")  # fmt: skip
 found.claim("A narrow margin means many mistakes: ranks of allowed and made agree", rank, ">", 0.8,
             control="0 without a relation; asked for more than",
-            headline="limit and number of mistakes go together: rank correlation {measured} over pairs of digits")  # fmt: skip
+            headline="limit and mistakes go together: rank correlation {measured} over pairs of digits")  # fmt: skip
 found.claim("Learning on until nothing is wrong does not help on the test part", 100 * at_end, "<=", 100 * mean_30,
             control="mean weights of the same runs, stopped early", unit="points")  # fmt: skip
 found.claim("XOR is learned with the product as an input", runs["and their product"][2][-1], "<",

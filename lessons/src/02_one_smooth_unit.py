@@ -470,7 +470,7 @@ found.claim("Raw numbers need far more steps", needed["raw"][0], ">", 100 * need
 early, late = 1, slice(PASSES // 2, None)
 found.claim("After two passes batches of 32 are nearer", above["32 rows"][:, early], "<",
             above["all 426 rows"][:, early], control="all rows in each step, same rate, equal reading",
-            headline="after two passes batches of 32 are {measured} above the lowest loss, all rows {bound}")  # fmt: skip
+            headline="two passes in batches of 32 end {measured} above the lowest loss, all rows {bound}")  # fmt: skip
 found.claim("Single rows do not come to rest", above["1 row"][:, late].mean(axis=1), ">",
             above["32 rows"][:, late].mean(axis=1), control="batches of 32, same rate")  # fmt: skip
 found.claim("A smaller rate calms single rows", above["1 row, rate 0.1"][:, late].mean(axis=1), "<",
