@@ -30,7 +30,7 @@ use_style()
 
 # %%
 STEPS = dial(1_000, smoke=20)  # steps of a descent
-PARTNERS = dial((1, 4, 5, 6, 8, 9), smoke=(1, 6))  # columns that are joined with the radius, one at a time
+PARTNERS = dial((1, 4, 5, 6, 7, 8, 9), smoke=(1, 7))  # columns joined with the radius, one at a time
 PATIENCE = dial(200_000, smoke=100)  # steps after which a descent is given up
 PASSES = dial(20, smoke=2)  # passes over the training part, in batches
 SEEDS = dial((0, 1, 2, 3, 4), smoke=(0,))  # orders in which the rows are read
@@ -67,10 +67,10 @@ for nudge in (-0.001, 0, 0.001):
 
 # %% [markdown]
 # Nothing changes. The count of mistakes is a staircase: flat almost everywhere, with a jump where the
-# border passes a patient. Standing on a stair we cannot feel which way is down, because the slope is
-# 0 in every direction. The cause is the step at the end of the unit, which keeps the sign of the
-# score and throws away its size. A score of 0.01 and a score of 10 give the same answer, although the
-# second is far from the border and the first is almost undecided.
+# border passes a patient. On a stair we cannot tell which way is down, because the slope is 0 in
+# every direction. The cause is the step at the end of the unit, which keeps the sign of the score and
+# throws away its size. A score of 0.01 and a score of 10 give the same answer, although the first is
+# almost undecided.
 #
 # ## A probability instead of a verdict
 #
@@ -125,8 +125,8 @@ show(sheet.figure, "Radius, texture and a constant 1 are multiplied by two weigh
 # The **likelihood** of a unit is the probability that it gave to all the true labels together: the
 # product over the patients of $p$ where the label is 1 and of $1 - p$ where it is 0. Take three
 # patients with the labels 1, 1, 0 who got 0.9, 0.6 and 0.2. The likelihood is
-# $0.9 \cdot 0.6 \cdot 0.8 = 0.432$. A better unit has a higher likelihood, and 1 would be a unit that
-# was certain and right each time.
+# $0.9 \cdot 0.6 \cdot 0.8 = 0.432$. A better unit has a higher likelihood, and the best possible one
+# is 1.
 #
 # A product of hundreds of numbers below 1 is too small for a computer, so we take its logarithm,
 # which turns the product into a sum. We change the sign, so that less is better, and divide by the
@@ -137,8 +137,8 @@ show(sheet.figure, "Radius, texture and a constant 1 are multiplied by two weigh
 #
 # For the three patients it is $-\ln(0.432) / 3 = 0.280$. A number like this, which says how wrong a
 # unit is and which training makes smaller, is called a **loss**. Who always says one half has the
-# loss $\ln 2 = 0.693$, whatever the labels are. And who says 0.001 where the truth is 1 pays
-# $-\ln 0.001 = 6.9$ for this single patient: to be certain and wrong is expensive.
+# loss $\ln 2 = 0.693$, whatever the labels are. Who says 0.001 where the truth is 1 pays
+# $-\ln 0.001 = 6.9$ for this patient alone: to be certain and wrong is expensive.
 
 
 # %%
@@ -225,8 +225,8 @@ show(figure, "Left: the share of mistakes against one weight falls steeply and t
 # %% [markdown]
 # The left curve consists of flat pieces, and it has many low places. The right one has a slope
 # everywhere and a single lowest place. That is no luck: the curve $\ln(1 + e^s) - ys$ bends upwards
-# everywhere, a mean of such curves does too, and so a descent cannot be caught in a wrong valley.
-# With several layers this will no longer be true.
+# everywhere, and so does a mean of such curves. A descent cannot be caught in a wrong valley, as long
+# as there is only one unit.
 #
 # ## Three ways to go down
 #
@@ -275,32 +275,31 @@ show(figure, "Three maps of the loss over weight and bias, pale where it is low,
 # %% [markdown]
 # The pale field is the valley, and the black point is the start. With a rate that is too small the
 # path is right but short. With one that is too large the step crosses the valley and lands on the
-# other slope, from where the next step comes back. The unit ends where it began, or worse, although
-# each single step went downhill at its start.
+# other slope, from where the next step comes back. Each step starts downhill and ends too far.
 #
 # ## How fast is too fast?
 #
 # Can we know the limit before we try? Look at a parabola, $L(w) = \frac{c}{2} w^2$. Its slope is
 # $c w$, and $c$, the slope of the slope, is its *curvature*. One step gives
 # $w - \eta c w = (1 - \eta c)\, w$, so each step multiplies the distance to the lowest point by
-# $1 - \eta c$. Put in numbers with $c = 1$. A rate of 0.1 multiplies by 0.9, which is slow. A rate of
-# 1 arrives in a single step. A rate of 1.5 multiplies by $-0.5$: it crosses to the other side, but
-# comes nearer. A rate of 2.5 multiplies by $-1.5$, and the distance grows. The limit is
-# $\eta = 2 / c$.
+# $1 - \eta c$. Try $c = 1$. A rate of 0.1 multiplies by 0.9, which is slow, and a rate of 1 arrives
+# in a single step. A rate of 1.5 multiplies by $-0.5$: it crosses to the other side, but comes
+# nearer. A rate of 2.5 multiplies by $-1.5$, and the distance grows. The limit is $\eta = 2 / c$.
 #
 # Our loss is no parabola, and it has several weights. Still, near its lowest point every smooth
 # valley looks like a parabola in each direction. The curvature in the direction of one weight $w_j$
 # is the mean of $p(1 - p)\, x_j^2$, for the slope of the sigmoid is $p(1 - p)$. Across a valley it is
 # large, along it small, and the largest one decides, because there the descent begins to jump first.
 # All of them together stand in a table, the mean of $p(1 - p)\, x_j x_k$, and `np.linalg.eigvalsh`
-# returns the curvatures of its main directions, the smallest first. (Lesson 05 draws them.)
+# returns the curvatures of its main directions, the smallest first.
 #
 # But curvature at which place? At the start all $p$ are one half, and $p(1 - p)$ has its largest
 # value. At the lowest point most patients are clear cases, so the valley is flatter there. These are
-# two rival predictions of the limit. We test them on six problems, the radius with one other property
-# at a time. For each we look for the largest rate whose descent arrives, by halving the interval
-# between a rate that does and one that does not. To find the lowest point without a rate, we divide
-# the step by the whole table of curvatures, which is called Newton's method.
+# two rival predictions of the limit. We test them on seven problems, the radius with one other
+# property at a time. (Perimeter and area are left out, for they say almost the same as the radius.)
+# For each we look for the largest rate whose descent arrives, by narrowing the interval between a
+# rate that does and one that does not. To find the lowest point without a rate, we divide the step by
+# the whole table of curvatures, which is called Newton's method.
 
 
 # %%
@@ -342,7 +341,8 @@ at_start, at_lowest, arrived = np.array(limits).T
 # @title Figure: how far from the lowest point, against the rate
 rates = np.geomspace(0.05, 90, 70)
 figure, axes = plt.subplots(figsize=(7.4, 3.5))
-for partner, limit, paint in [(PARTNERS[0], at_lowest[0], BLUE), (6, at_lowest[PARTNERS.index(6)], GREEN)]:
+for place, paint in [(0, BLUE), (int(np.argmax(at_lowest)), GREEN)]:
+    partner, limit = PARTNERS[place], at_lowest[place]
     rows = inputs(standard, [0, partner])
     least = loss(lowest(rows, y), rows, y)
     gap = [max(loss(descend(rows, y, rate, min(STEPS, 100))[-1], rows, y) - least, 1e-8) for rate in rates]
@@ -358,22 +358,22 @@ show(figure, "Loss above the lowest possible after 100 steps against the learnin
      " predicted limit.")  # fmt: skip
 
 # %% [markdown]
-# The prediction from the lowest point is right for all six, and the one from the start is too careful
-# by a factor of three or more. The bottom of the valley decides, since that is where the descent has
-# to come to rest. At the start a rate of 20 does cross the valley, but the crossing ends on flatter
-# ground. The figure shows the price of both mistakes. To the left of the cliff the loss falls slowly
-# as the rate grows, so a rate ten times too small costs patience. To the right it is bad at once.
+# The prediction from the lowest point is right for all seven, and the one from the start is too
+# careful by a factor of three or more. The bottom of the valley decides, since that is where the
+# descent has to come to rest. At the start a rate of 20 does cross the valley, but the crossing ends
+# on flatter ground. The figure shows the price of both mistakes. To the left of the cliff the loss
+# falls slowly as the rate grows, so a rate ten times too small costs patience. To the right it is bad
+# at once.
 #
 # ## Where it ends, and why we standardise
 #
 # Does the descent find the right place? There is no formula for the lowest point, but scikit-learn
-# looks for it by another method (L-BFGS), to many digits. That is our control. The second control is
-# about preparation. Lesson 01 standardised the columns because raw numbers made the line jump. Now we
-# can say more. In raw numbers the radius is near 14 and the texture near 19, so the curvature is
-# large in their direction, and the rate must be small. Other directions are flat and would need a
-# large one. Each step multiplies the distance along the flattest direction by $1 - \eta c_{\min}$,
-# and with the rate $1 / c_{\max}$ this is $1 - c_{\min} / c_{\max}$. So the *ratio* of the curvatures
-# says how many steps it takes.
+# finds it by another method (L-BFGS). That is our control. The next one is about preparation. Lesson
+# 01 standardised the columns because raw numbers made the line jump. In raw numbers the radius is
+# near 14 and the texture near 19, so the curvature is large in their direction, and the rate must be
+# small. Other directions are flat and would need a large one. Each step multiplies the distance along
+# the flattest direction by $1 - \eta c_{\min}$, and with the rate $1 / c_{\max}$ this is
+# $1 - c_{\min} / c_{\max}$. So the *ratio* of the curvatures says how many steps it takes.
 
 
 # %%
@@ -398,11 +398,11 @@ print("weights:", ours.round(5), f"  largest difference from scikit-learn {away:
 # %% [markdown]
 # ## A part of the rows is enough for a direction
 #
-# So far every step has read all 426 rows. A language model learns from billions, and it would be
-# foolish to read them all for one step. The gradient is a mean over rows, and a mean can be estimated
-# from some of them. A **batch** is the group of rows that is used for one step. We shuffle the rows,
-# cut them into batches, take one step for each, and shuffle again. A pass over the data then makes
-# many steps instead of one. The price is that a batch knows the direction only roughly.
+# So far every step has read all the rows. With a million rows it would be foolish to read them all
+# for one step. The gradient is a mean over rows, and a mean can be estimated from some of them. A
+# **batch** is the group of rows that is used for one step. We shuffle the rows, cut them into
+# batches, take one step for each, and shuffle again. A pass over the data then makes many steps
+# instead of one. The price is that a batch knows the direction only roughly.
 #
 # The comparison must be fair in what is paid for, and that is the rows that are read. All descents
 # below read the training part equally often, with the same learning rate of 1, and differ in the size
@@ -451,10 +451,6 @@ show(figure, "Loss above the lowest against passes, on a logarithmic axis, for f
 # of the single rows cancel in the mean, but each one alone is not small, so every step pushes the
 # weights away again. The line at rate 0.1 shows the cure: smaller steps, smaller pushes. For this
 # reason a rate is often lowered during training, as lesson 05 will do.
-#
-# The tables of this course look like the next one. `Claims` collects statements which could have
-# turned out false, each with what it was held against; `found.show()` prints the table, and stops the
-# notebook if one of them is false.
 
 # %%
 found = Claims("What we measured: going downhill")
@@ -480,10 +476,9 @@ found.show()
 # %% [markdown]
 # ## The same in Keras
 #
-# One unit fits into twenty lines of NumPy. A network of a hundred layers does not, and nobody wants
-# to derive its gradient by hand. Keras is a library for exactly this; under it works TensorFlow,
-# which does the arithmetic. This section introduces the few words of Keras that the whole course
-# uses.
+# One unit fits into twenty lines of NumPy. Many units joined together do not, and nobody wants to
+# derive their gradient by hand. Keras is a library for exactly this; under it works TensorFlow, which
+# does the arithmetic. Here are the few words of Keras that the whole course uses.
 #
 # A **layer** is a function with weights of its own. `Dense(1)` is the layer of this lesson: it
 # multiplies its inputs by weights, adds a bias, and returns one number for each row. A layer learns
@@ -541,23 +536,18 @@ for epoch in (0, 1, EPOCHS - 1):
 
 # %%
 X_test = inputs(standard, [0, 1], test)
-print(
-    "on the test part:",
-    {k: round(v, 4) for k, v in model.evaluate(X_test[:, :2], label[test], verbose=0, return_dict=True).items()},
-)
+judged = model.evaluate(X_test[:, :2], label[test], verbose=0, return_dict=True)
+print("on the test part:", {name: round(number, 4) for name, number in judged.items()})
 for patient in (3, 37):
     score = model.predict(standard[[patient], :2], verbose=0)[0, 0]
-    print(
-        f"patient {patient:2d}: score {score:5.2f}, probability {sigmoid(score):.2f}, truth: {cancer['label'][patient]}"
-    )
+    print(f"patient {patient:2d}: score {score:5.2f}, probability {sigmoid(score):.2f}, {cancer['label'][patient]}")
 
 # %% [markdown]
-# The unit says how sure it is, which the perceptron could not. What happens inside `fit`? A step
-# consists of three actions, and we can take one ourselves. First the loss of a batch is computed,
-# while a `GradientTape` writes down every operation. Then the tape is asked for the gradient; how it
-# finds it, for any network, is the subject of lesson 04. At last the optimiser changes the weights.
-# The cell takes the same step in three ways: with the tape, with our formula in NumPy, and with
-# Keras' own `train_on_batch`.
+# The unit says how sure it is, which the perceptron could not. What happens inside `fit`? A step has
+# three parts. First the loss of a batch is computed, while a `GradientTape` writes down every
+# operation. Then the tape is asked for the gradient; how it finds it, for any network, is the subject
+# of lesson 04. At last the optimiser changes the weights. The cell takes the same step in three ways:
+# with the tape, with our formula in NumPy, and with Keras' own `train_on_batch`.
 
 # %%
 batch, answers = X[:32, :2].astype("float32"), y[:32, None].astype("float32")  # (32, 2), (32, 1)
@@ -575,12 +565,11 @@ for name, one in [("tape", model), ("train_on_batch", twin)]:
 print("NumPy          ", formula.round(6))
 
 # %% [markdown]
-# Three times the same numbers: there is nothing in `fit` that you have not seen. With all rows in one
-# batch the whole descent must agree too, so a Keras model has to end where scikit-learn ends.
+# Three times the same numbers: there is nothing in `fit` that you have not seen.
 #
 # ## What can go wrong
 #
-# Two failures do not look like failures. The first is the sigmoid before the logarithm. In the 32-bit
+# Two failures are easily overlooked. The first is the sigmoid before the logarithm. In the 32-bit
 # numbers of Keras a score of 20 gives a probability of exactly 1, and $\ln(1 - 1)$ is minus infinity.
 # From the score the same loss is simply 20. This is why the model returns scores and the loss gets
 # `from_logits=True`. The second is a descent without an end. On all thirty measurements lesson 01
@@ -610,8 +599,7 @@ endless.claim("Separable data have no lowest point: the weights go on growing", 
 endless.show()
 
 # %% [markdown]
-# The loss on the training part is no proof that a descent has finished, then, nor that it should. How
-# to hold the weights back, and how to tell when to stop, are questions of lesson 06.
+# How to hold the weights back, and how to tell when to stop, are questions of lesson 06.
 #
 # ## Summary
 #
