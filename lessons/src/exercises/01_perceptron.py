@@ -105,6 +105,7 @@ check(
     case("a mistake on a +1", fixed([1, -2]), 0, fixed([1, 1]), 1, expect=(np.array([2, -1]), 1)),
     case("a mistake on a -1", fixed([1, 1]), 1, fixed([2, 0]), -1, expect=(np.array([-1, 1]), 0)),
     case("a right answer", fixed([1, 1]), -1, fixed([1, 1]), 1, expect=(np.array([1, 1]), -1)),
+    case("right because of its bias", fixed([1, 1]), -3, fixed([1, 1]), -1, expect=(np.array([1, 1]), -3)),
     case("the very first row", fixed([0, 0]), 0, fixed([3, 1]), 1, expect=(np.array([3, 1]), 1)),
     case(
         "a first row of the other label", fixed([0, 0, 0]), 0, fixed([2, 1, 0]), -1, expect=(np.array([-2, -1, 0]), -1)
