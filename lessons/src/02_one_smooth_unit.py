@@ -18,12 +18,15 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from matplotlib.colors import LogNorm
+
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
 from kerasllm.course import Claims, dial
 from kerasllm.course.diagrams import Diagram
 from kerasllm.course.figures import BLUE, GREEN, GREY, ORANGE, RED, curves, show, use_style
+from kerasllm.course.palette import AMOUNT
 from kerasllm.data import load
 
 use_style()
@@ -246,7 +249,7 @@ def descend(X, y, rate, steps=STEPS):
 
 
 alone = inputs(standard, [0])  # (426, 2): the radius and 1
-paths = {rate: descend(alone, y, rate, 25) for rate in (0.2, 6, 60)}
+paths = {rate: descend(alone, y, rate, 25) for rate in (0.2, 6, 40)}
 for rate, path in paths.items():
     print(
         f"rate {rate:4}: loss at the start {loss(path[0], alone, y):.3f}, after 25 steps {loss(path[-1], alone, y):.3f}"
@@ -254,23 +257,23 @@ for rate, path in paths.items():
 
 # %% tags=["hide"]
 # @title Figure: the loss surface and three paths
-b_axis, w_axis = np.linspace(-9, 7, 90), np.linspace(-3, 22, 90)
+b_axis, w_axis = np.linspace(-7, 4, 100), np.linspace(-2, 16, 100)
 heights = np.array([[loss(np.array([weight, bias]), alone, y) for weight in w_axis] for bias in b_axis])
 figure, panels = plt.subplots(1, 3, figsize=(8, 3.1), sharey=True)
 words = ("too small: it creeps", "right: it arrives", "too large: it jumps")
+levels = [0.3, 0.304, 0.315, 0.34, 0.38, 0.45, 0.55, 0.7, 0.9, 1.2, 1.6, 2.2, 3]
 for axes, (rate, path), word in zip(panels, paths.items(), words, strict=True):
-    axes.contourf(
-        w_axis, b_axis, heights, levels=[0, 0.32, 0.36, 0.45, 0.6, 0.8, 1.2, 1.8, 9], cmap="Blues", alpha=0.75
-    )
+    axes.contourf(w_axis, b_axis, heights, levels=levels, cmap=AMOUNT, norm=LogNorm(0.3, 3), alpha=0.8)
+    axes.contour(w_axis, b_axis, heights, levels=levels, colors="white", linewidths=0.7)
     axes.plot(*path.T, "o-", color=RED, ms=3, lw=1.2)
     axes.plot(*path[0], "o", color="black", ms=6)
-    axes.set(title=f"rate {rate}, {word}", xlabel="weight of the radius", xlim=(-3, 22), ylim=(-9, 7))
+    axes.set(title=f"rate {rate}, {word}", xlabel="weight of the radius", xlim=(-2, 16), ylim=(-7, 4))
     axes.title.set_fontsize(9.5)
     axes.grid(False)
 panels[0].set_ylabel("bias")
 show(figure, "Three maps of the loss over weight and bias, pale where it is low, with the path of 25 steps from"
-     " zero. With rate 0.2 the path has covered part of the way, with rate 6 it ends in the lowest"
-     " field, with rate 60 it jumps from one side of the valley to the other.")  # fmt: skip
+     " zero. With rate 0.2 the path is short and far from the lowest field, with rate 6 it ends in"
+     " it, with rate 40 it jumps from one side of the valley to the other.")  # fmt: skip
 
 # %% [markdown]
 # The pale field is the valley, and the black point is the start. With a rate that is too small the
@@ -349,21 +352,21 @@ for place, paint in [(0, BLUE), (int(np.argmax(at_lowest)), GREEN)]:
     axes.plot(rates, gap, color=paint, lw=1.8, label=f"radius and {columns[partner].removeprefix('mean ')}")
     axes.axvline(limit, color=paint, ls="--", lw=1.2)
 axes.plot([], [], color=GREY, ls="--", lw=1.2, label="limit predicted by the curvature")
-axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="loss above the lowest, after 100 steps")
-axes.set_title("The best rates lie just before the cliff, and the curvature says where it is")
+axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="loss above the lowest, 100 steps")
+axes.set_title("Slow, then safe, then a cliff: the curvature says where (cut off at 10⁻⁸)")
 axes.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
 axes.legend(loc="lower left")
 show(figure, "Loss above the lowest possible after 100 steps against the learning rate, for two pairs of measurements."
-     " Both curves fall over many powers of ten and then jump up. The jump lies at the dashed line of the"
+     " Both curves fall over many powers of ten, stay on the floor, and jump up at the dashed line of the"
      " predicted limit.")  # fmt: skip
 
 # %% [markdown]
 # The prediction from the lowest point is right for all seven, and the one from the start is too
 # careful by a factor of three or more. The bottom of the valley decides, since that is where the
 # descent has to come to rest. At the start a rate of 20 does cross the valley, but the crossing ends
-# on flatter ground. The figure shows the price of both mistakes. To the left of the cliff the loss
-# falls slowly as the rate grows, so a rate ten times too small costs patience. To the right it is bad
-# at once.
+# on flatter ground. The figure shows the price of both mistakes. On the left the loss falls slowly as
+# the rate grows, so a rate that is too small costs patience. Then comes a wide floor of good rates.
+# Behind the limit the path wanders, and how near it is after 100 steps is luck.
 #
 # ## Where it ends, and why we standardise
 #
@@ -437,13 +440,13 @@ figure = curves(
     title="Small batches are ahead early; single rows never come to rest",
     x_label="passes over the training part",
     y_label="loss above the lowest",
-    colors={"all 426 rows": "control", "32 rows": "subject", "1 row": "error", "1 row, rate 0.1": "state"},
+    colors={"all 426 rows": "control", "32 rows": "subject", "1 row": "#262626", "1 row, rate 0.1": "state"},
     log_y=True,
 )
 figure.axes[0].set_xticks(range(0, PASSES + 1, 5))
 show(figure, "Loss above the lowest against passes, on a logarithmic axis, for four ways to read the rows. All rows at"
      " once falls slowly. Batches of 32 fall fastest and lowest. Single rows at rate 1 stay high and"
-     " uneven, single rows at rate 0.1 lie in between.")  # fmt: skip
+     " uneven; at rate 0.1 they start lowest and end a little above the batches of 32.")  # fmt: skip
 
 # %% [markdown]
 # Batches of 32 rows win by far for the same reading, because they made 14 steps in each pass while
@@ -456,7 +459,7 @@ show(figure, "Loss above the lowest against passes, on a logarithmic axis, for f
 found = Claims("What we measured: going downhill")
 found.claim("The curvature at the lowest point predicts the largest rate that arrives", arrived / at_lowest, "==", 1,
             tolerance=0.05, control="1, the limit 2 / curvature itself", unit="times",
-            headline="the largest learning rate that arrives is {measured} the limit 2 / curvature")  # fmt: skip
+            headline="the largest learning rate that arrives is {measured} 2 / curvature at the lowest point")  # fmt: skip
 found.claim("The curvature at the start does not", arrived / at_start, ">", 2, control="twice that limit", unit="times")
 found.claim(
     "Gradient descent ends where another method ends", away, "<", 1e-4, control="weights of scikit-learn, at most"
@@ -543,11 +546,12 @@ for patient in (3, 37):
     print(f"patient {patient:2d}: score {score:5.2f}, probability {sigmoid(score):.2f}, {cancer['label'][patient]}")
 
 # %% [markdown]
-# The unit says how sure it is, which the perceptron could not. What happens inside `fit`? A step has
-# three parts. First the loss of a batch is computed, while a `GradientTape` writes down every
-# operation. Then the tape is asked for the gradient; how it finds it, for any network, is the subject
-# of lesson 04. At last the optimiser changes the weights. The cell takes the same step in three ways:
-# with the tape, with our formula in NumPy, and with Keras' own `train_on_batch`.
+# The unit says how sure it is, which the perceptron could not, and it can be sure and wrong: patient
+# 3 has a small malignant tumour. What happens inside `fit`? A step has three parts. First the loss of
+# a batch is computed, while a `GradientTape` writes down every operation. Then the tape is asked for
+# the gradient; how it finds it, for any network, is the subject of lesson 04. At last the optimiser
+# changes the weights. The cell takes the same step in three ways: with the tape, with our formula in
+# NumPy, and with Keras' own `train_on_batch`.
 
 # %%
 batch, answers = X[:32, :2].astype("float32"), y[:32, None].astype("float32")  # (32, 2), (32, 1)

@@ -316,7 +316,7 @@ def as_model(w):
 def noise(size):
     """Returns the spread of the slope over batches of this size."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=10_000)
+    x = 2 * rng.normal(size=10_000)
     y = rng.random(10_000) < 1 / (1 + np.exp(-x))  # labels that follow x
     ### BEGIN SOLUTION
     rows = rng.integers(0, 10_000, (2_000, size))
@@ -327,9 +327,9 @@ def noise(size):
 # %% tags=["check"]
 check(
     noise,
-    case("16 rows", 16, expect=between(0.105, 0.130)),
-    case("64 rows", 64, expect=between(0.052, 0.066)),
-    case("1,024 rows", 1_024, expect=between(0.0125, 0.0170)),
+    case("16 rows", 16, expect=between(0.175, 0.225)),
+    case("64 rows", 64, expect=between(0.088, 0.112)),
+    case("1,024 rows", 1_024, expect=between(0.0215, 0.0275)),
     nudge="Is it the slope of the mean loss of one batch, at weights of zero? Is the spread taken over batches?",
     hint="x[rows] has the shape (2000, size). Take the mean of (0.5 - y) x over axis 1, then the standard deviation.",
 )
@@ -338,7 +338,7 @@ check(
 # %% tags=["wrong"]
 def noise(size):
     rng = np.random.default_rng(0)
-    x = rng.normal(size=10_000)
+    x = 2 * rng.normal(size=10_000)
     y = rng.random(10_000) < 1 / (1 + np.exp(-x))
     rows = rng.integers(0, 10_000, (2_000, size))
     return np.mean(np.std((0.5 - y[rows]) * x[rows], axis=1))  # the spread inside a batch
@@ -347,10 +347,19 @@ def noise(size):
 # %% tags=["wrong"]
 def noise(size):
     rng = np.random.default_rng(0)
-    x = rng.normal(size=10_000)
+    x = 2 * rng.normal(size=10_000)
     y = rng.random(10_000) < 1 / (1 + np.exp(-x))
     rows = rng.integers(0, 10_000, (2_000, size))
     return np.std(np.sum((0.5 - y[rows]) * x[rows], axis=1))  # of the sum, not the mean
+
+
+# %% tags=["wrong"]
+def noise(size):
+    rng = np.random.default_rng(0)
+    x = 2 * rng.normal(size=10_000)
+    y = rng.random(10_000) < 1 / (1 + np.exp(-x))
+    rows = rng.integers(0, 10_000, (2_000, size))
+    return np.std(np.mean(0.5 - y[rows], axis=1))  # the slope by the bias
 
 
 # %% [markdown]
