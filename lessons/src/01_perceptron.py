@@ -461,6 +461,7 @@ def follow(X, y, rng):
     return np.array(kept)
 
 
+# %%
 pairs = list(itertools.combinations(range(10), 2))[-PAIRS:]
 made, allowed = [], []
 for a, b in pairs:

@@ -132,9 +132,8 @@ show(sheet.figure, "Radius, texture and a constant 1 are multiplied by two weigh
 # is 1.
 #
 # A product of hundreds of numbers below 1 is too small for a computer, so we take its logarithm,
-# which turns the product into a sum. We change the sign, so that less is better, and divide by the
-# number of rows, so that data of different sizes can be compared. The result is the
-# **cross-entropy**, the mean of $-\ln$ of the probability that was given to the truth:
+# which is a sum. We change the sign, so that less is better, and divide by the number of rows. The
+# result is the **cross-entropy**, the mean of $-\ln$ of the probability that was given to the truth:
 #
 # $$ L = -\frac1n \sum_{i=1}^n \big[\, y_i \ln p_i + (1 - y_i) \ln (1 - p_i) \,\big] . $$
 #
@@ -257,7 +256,7 @@ for rate, path in paths.items():
 
 # %% tags=["hide"]
 # @title Figure: the loss surface and three paths
-b_axis, w_axis = np.linspace(-7, 4, 100), np.linspace(-2, 16, 100)
+b_axis, w_axis = np.linspace(-12, 5, 120), np.linspace(-2, 16, 120)
 heights = np.array([[loss(np.array([weight, bias]), alone, y) for weight in w_axis] for bias in b_axis])
 figure, panels = plt.subplots(1, 3, figsize=(8, 3.1), sharey=True)
 words = ("too small: it creeps", "right: it arrives", "too large: it jumps")
@@ -267,7 +266,7 @@ for axes, (rate, path), word in zip(panels, paths.items(), words, strict=True):
     axes.contour(w_axis, b_axis, heights, levels=levels, colors="white", linewidths=0.7)
     axes.plot(*path.T, "o-", color=RED, ms=3, lw=1.2)
     axes.plot(*path[0], "o", color="black", ms=6)
-    axes.set(title=f"rate {rate}, {word}", xlabel="weight of the radius", xlim=(-2, 16), ylim=(-7, 4))
+    axes.set(title=f"rate {rate}, {word}", xlabel="weight of the radius", xlim=(-2, 16), ylim=(-12, 5))
     axes.title.set_fontsize(9.5)
     axes.grid(False)
 panels[0].set_ylabel("bias")
@@ -278,7 +277,8 @@ show(figure, "Three maps of the loss over weight and bias, pale where it is low,
 # %% [markdown]
 # The pale field is the valley, and the black point is the start. With a rate that is too small the
 # path is right but short. With one that is too large the step crosses the valley and lands on the
-# other slope, from where the next step comes back. Each step starts downhill and ends too far.
+# other slope, from where the next step comes back. Such a path may even meet the lowest field, and is
+# thrown out of it again.
 #
 # ## How fast is too fast?
 #
@@ -452,14 +452,15 @@ show(figure, "Loss above the lowest against passes, on a logarithmic axis, for f
 # Batches of 32 rows win by far for the same reading, because they made 14 steps in each pass while
 # the whole part made one. Single rows made 426, yet they end higher. Near the lowest point the slopes
 # of the single rows cancel in the mean, but each one alone is not small, so every step pushes the
-# weights away again. The line at rate 0.1 shows the cure: smaller steps, smaller pushes. For this
-# reason a rate is often lowered during training, as lesson 05 will do.
+# weights away again. The line at rate 0.1 shows the cure: smaller steps, smaller pushes. Lesson 05
+# therefore lowers the rate during training. (In the first two lines of the table the ± runs over the
+# seven problems.)
 
 # %%
 found = Claims("What we measured: going downhill")
 found.claim("The curvature at the lowest point predicts the largest rate that arrives", arrived / at_lowest, "==", 1,
             tolerance=0.05, control="1, the limit 2 / curvature itself", unit="times",
-            headline="the largest learning rate that arrives is {measured} 2 / curvature at the lowest point")  # fmt: skip
+            headline="the largest rate that arrives is {measured} 2 / curvature at the lowest point")  # fmt: skip
 found.claim("The curvature at the start does not", arrived / at_start, ">", 2, control="twice that limit", unit="times")
 found.claim(
     "Gradient descent ends where another method ends", away, "<", 1e-4, control="weights of scikit-learn, at most"
