@@ -97,8 +97,8 @@ print(f"radius above 15:        {accuracy(by_hand[test], label[test]):.3f}")
 # ## One unit
 #
 # Both rules have the same form. Each feature $x_j$ is multiplied by a number $w_j$, its **weight**,
-# which says how much the feature counts and in which direction. The products are added, and a
-# constant $b$ is added to them: the **bias** moves the border without looking at any feature. The sum
+# which says how much the feature counts and in which direction. The products are added. The **bias**
+# is a constant $b$ that is added to them; it moves the border without looking at any feature. The sum
 # is the *score* $s$, and the unit answers with its sign:
 #
 # $$ s = w_1 x_1 + \dots + w_n x_n + b = w \cdot x + b, \qquad
@@ -112,7 +112,7 @@ print(f"radius above 15:        {accuracy(by_hand[test], label[test]):.3f}")
 # 1. Start with $w = 0$ and $b = 0$.
 # 2. Take the next row $x$ with its label $y$. If the score has the sign of $y$, do nothing.
 # 3. Otherwise it is a mistake: add $y \cdot x$ to $w$, and add $y$ to $b$.
-# 4. Go on until a whole pass over the rows brings no mistake. Such a pass is called an **epoch**.
+# 4. Go on until an epoch brings no mistake. An **epoch** is one pass over all rows.
 #
 # In the drawing, follow the black arrows from the features to the answer, and the red one back. The
 # red arrow is all that learning means here: only a wrong answer changes the weights.
@@ -149,8 +149,9 @@ show(sheet.figure, "Radius, texture and a constant 1 are multiplied by two weigh
 # Take a problem for paper. Two switches are off (0) or on (1), and the answer is $+1$ when at least
 # one of them is on: the logical OR. One detail first. A score of exactly 0 has no sign, and the rule
 # counts it as a mistake for *both* labels, although the unit must say something and answers $-1$. In
-# code a mistake is therefore $y \cdot s \le 0$. Without this the first row could be "right" by doing
-# nothing, on the border itself. Take a pencil, do the first epoch, and compare.
+# code a mistake is therefore $y \cdot s \le 0$. Without this a row with the label $-1$ would count as
+# right from the start, although it lies on the border. Take a pencil, do the first epoch, and
+# compare.
 
 # %%
 switches = np.array([[1, 1], [1, 0], [0, 1], [0, 0]])  # (4, 2)
@@ -379,8 +380,8 @@ print(f"largest difference of a weight from scikit-learn's Perceptron: {away:.0e
 # Trying longer cannot answer this. A *linear program* can: it is a solver for systems of
 # inequalities, and it returns a solution or the certainty that none exists. We ask for weights with
 # $y_i (w \cdot x_i) \ge 1$ for all rows. (If all scores have the right sign, a multiple of the
-# weights brings them all to 1 or more, so the 1 excludes nothing.) Data for which such weights exist
-# are **linearly separable**.
+# weights brings them all to 1 or more, so the 1 excludes nothing.) Data are **linearly separable** if
+# there are weights with which every score has the sign of its label.
 
 
 # %%
@@ -475,8 +476,9 @@ print(f"rank correlation of allowed and made: {rank:.2f}   most mistakes: {pairs
 # %% [markdown]
 # The left picture follows the four quantities of the proof for 1 against 8, mistake by mistake: the
 # solid lines must stay between the dashed ones. The right picture has a point for each pair of
-# digits. Below the line is what the theorem allows. Look how far below the points are, and whether
-# they rise with it.
+# digits. The theorem allows what is below the line. Look how far below the points are, and whether
+# they rise with it. The *rank correlation* printed above is 1 if both numbers put the pairs in the
+# same order, and 0 if the orders have nothing to do with each other.
 
 # %% tags=["hide"]
 # @title Figure: the proof as it happens, and every pair of digits

@@ -77,16 +77,17 @@ for nudge in (-0.001, 0, 0.001):
 #
 # ## A probability instead of a verdict
 #
-# We replace the step by a smooth curve that rises from 0 to 1. The **sigmoid** is the function
+# We replace the step by a smooth curve. The **sigmoid** is the function $1 / (1 + e^{-s})$, which
+# rises smoothly from 0 to 1:
 #
 # $$ \sigma(s) = \frac{1}{1 + e^{-s}}, \qquad \sigma(0) = \tfrac12, \qquad \sigma(2) = 0.88, \qquad
 # \sigma(-2) = 0.12 . $$
 #
 # It turns the score $s = w \cdot x$ into a number $p$ that we read as the probability that the tumour
 # is malignant. Why this curve? Solve the formula for the score and you get $s = \ln \frac{p}{1 - p}$.
-# The fraction is called the odds: $p = 0.8$ are odds of 4 to 1. So the score of such a unit is the
-# logarithm of the odds, and for this reason it is called a **logit**. One more unit of a measurement
-# adds its weight to the logit, which means that it *multiplies* the odds by $e^w$. A logit of 0 is a
+# The fraction is called the odds: $p = 0.8$ are odds of 4 to 1. A **logit** is the logarithm of the
+# odds, and that is what the score of such a unit means. One more unit of a measurement adds its
+# weight to the logit, which means that it *multiplies* the odds by $e^w$. A logit of 0 is a
 # probability of one half, so the border of the unit is still a straight line. The method is known as
 # logistic regression.
 #
@@ -137,9 +138,9 @@ show(sheet.figure, "Radius, texture and a constant 1 are multiplied by two weigh
 #
 # $$ L = -\frac1n \sum_{i=1}^n \big[\, y_i \ln p_i + (1 - y_i) \ln (1 - p_i) \,\big] . $$
 #
-# For the three patients it is $-\ln(0.432) / 3 = 0.280$. A number like this, which says how wrong a
-# unit is and which training makes smaller, is called a **loss**. Who always says one half has the
-# loss $\ln 2 = 0.693$, whatever the labels are. Who says 0.001 where the truth is 1 pays
+# For the three patients it is $-\ln(0.432) / 3 = 0.280$. A **loss** is a number like this one: it
+# says how wrong a unit is, and training makes it smaller. Who always says one half has the loss
+# $\ln 2 = 0.693$, whatever the labels are. Who says 0.001 where the truth is 1 pays
 # $-\ln 0.001 = 6.9$ for this patient alone: to be certain and wrong is expensive.
 
 
@@ -173,11 +174,10 @@ print(f"always one half: {cross_entropy(np.full(3, 0.5), truth):.3f}")
 # grows $x_j$ times as much. So the slope of the loss by $w_j$ is the mean of $(p - y)\, x_j$ over the
 # rows.
 #
-# Each weight has such a slope. The **gradient** is the list of these slopes, one for each weight, and
-# it points in the direction in which the loss grows fastest. Going downhill means to take a step
-# against it. This is **gradient descent**: compute the gradient at the place where you stand, move
-# against it, and do so again. The **learning rate** $\eta$ says how far one step goes for each unit
-# of slope:
+# The **gradient** is the list of the slopes of the loss, one for each weight, and it points in the
+# direction in which the loss grows fastest. Going downhill means to step against it. The rule of
+# **gradient descent** is: compute the gradient at the place where you stand, move against it, and do
+# so again. The **learning rate** $\eta$ says how far one step goes for each unit of slope:
 #
 # $$ w \;\leftarrow\; w - \eta \cdot \frac1n \sum_i (p_i - y_i)\, x_i . $$
 #
