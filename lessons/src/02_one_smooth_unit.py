@@ -156,7 +156,8 @@ def cross_entropy(p, y):
 three, truth = np.array([0.9, 0.6, 0.2]), np.array([1, 1, 0])
 likelihood = np.prod(np.where(truth == 1, three, 1 - three))
 print(f"likelihood {likelihood:.3f}, cross-entropy {cross_entropy(three, truth):.3f}")
-print(f"always one half: {cross_entropy(np.full(3, 0.5), truth):.3f}")
+print(f"always one half: {cross_entropy(np.full(3, 0.5), truth):.3f}, 0.001 for the truth: {-np.log(0.001):.1f}")
+print("sigmoid of -2, 0, 2:", sigmoid(np.array([-2, 0, 2])).round(2))
 
 # %% [markdown]
 # ## The slope of the loss
