@@ -49,9 +49,9 @@ VERSES = dial(6_000, smoke=300)  # verses that the vocabularies of six languages
 # ## A word that is not there
 #
 # A network computes with numbers, and a text has none. The simplest idea is a list. Read many texts, write
-# each new word down, and let its place in the list stand for it. The pieces of a text that get a number
-# are its **tokens**; here each token is a word or a sign such as a comma. The list of all tokens that have
-# a number is the **vocabulary**. A word that is not on the list still needs a number, so one extra token
+# each new word down, and let its place in the list stand for it. A **token** is a piece of text that gets one
+# number; here each token is a word or a sign such as a comma. The **vocabulary** is the list of all tokens
+# that have a number. A word that is not on the list still needs a number, so one extra token
 # stands for all such words: the **unknown token**, written `<unk>`.
 #
 # How much does that lose? We collect the words of snippets from film reviews, lower-cased, and look at
@@ -95,9 +95,9 @@ for kind, name in SOURCES.items():
 figure = curves(
     WORDS,
     {f"learned from {kind}": shares for kind, shares in unknown.items()},
-    title="The list of words is never complete, and another kind of text makes it useless",
+    title="New film snippets: the list of words is never complete",
     x_label="words that the list was made from",
-    y_label="unknown words of new film snippets, %",
+    y_label="unknown words, %",
     log_x=True,
     size=(7.6, 3.3),
 )
@@ -110,19 +110,7 @@ show(figure, "Share of unknown words against the amount of text. For film snippe
 # rare: a new text brings other rare words than the old one did. Moreover, the kind of text counts for more
 # than its amount. Look at the words that are missing, for they are not the unimportant ones. A reader who
 # gets "a `<unk>` tale of `<unk>`" cannot tell praise from blame.
-
-# %%
-found = Claims("What we measured: the share of the words of new film snippets that is unknown")
-found.claim("All the snippets we have still leave more than one word in forty unknown", unknown["film snippets"][-1],
-            ">", 2.5, unit="%")  # fmt: skip
-found.claim(f"{WORDS[-1]:,} words of the Bible leave more unknown than {WORDS[0]:,} words of film snippets",
-            unknown["the Bible"][-1], ">", unknown["film snippets"][0], unit="%",
-            control=f"{WORDS[0]:,} words of film snippets",
-            headline=f"of the words of new film reviews {WORDS[-1]:,} words of the Bible leave {{measured}} unknown, "
-            f"{WORDS[0]:,} words of reviews {{bound}}")  # fmt: skip
-found.show()
-
-# %% [markdown]
+#
 # ## Signs instead of words
 #
 # Letters do not run out as words do, so why not number the letters? For this we must know what a letter is
@@ -137,15 +125,16 @@ for sign in ["A", "é", "e\u0301", "你", "🚀", "👩‍🚀"]:
     print(f"{sign}\tlen {len(sign)}   code points {points:22} bytes {list(sign.encode('utf-8'))}")
 line = test[0]
 print(f"\n{line!r}\n{len(words_of(line))} words, {len(line)} code points, {len(line.encode())} bytes")
-joined = unicodedata.normalize("NFC", "cafe\u0301")
-print("\ncafé == café:", "cafe\u0301" == "café", "  after NFC:", joined == "café")
+print("\ncafé == café:", "cafe\u0301" == "café", "  after NFC:", unicodedata.normalize("NFC", "cafe\u0301") == "café")
+for form, sample in [("NFC", "5 \u212b"), ("NFKC", "2⁵ = 32"), ("NFKC", "1½ 页，好")]:
+    print(f"{form}: {sample!a:20} {sample} becomes {unicodedata.normalize(form, sample)}")
 
 # %% tags=["hide"]
 # @title Drawing: how UTF-8 writes a code point
-sheet = Diagram(8, 2.35)
+sheet = Diagram(8, 2.05)
 signs = {"A": "Latin A", "é": "e with accent", "你": "Chinese “you”", "🚀": "rocket"}
 for row, (sign, name) in enumerate(signs.items()):
-    y = 1.78 - 0.43 * row
+    y = 1.48 - 0.42 * row
     sheet.text((1.95, y), f"{name}, U+{ord(sign):04X}", align="right", size=9)
     for place, byte in enumerate(sign.encode()):
         bits = f"{byte:08b}"
@@ -153,7 +142,7 @@ for row, (sign, name) in enumerate(signs.items()):
         for k, bit in enumerate(bits):
             at = (2.17 + 1.45 * place + 0.165 * k, y)
             sheet.box(bit, at, meaning="given" if k < marks else "subject", width=0.16, height=0.27, size=7.5)
-sheet.text((0.15, 2.17), "Grey bits say how many bytes belong together, blue bits are the code point", align="left",
+sheet.text((0.15, 1.88), "Grey bits say how many bytes belong together, blue bits are the code point", align="left",
            size=11)  # fmt: skip
 show(sheet.figure, "The bits of four signs in UTF-8: a Latin letter has one byte, e with accent two, a Chinese"
      " character three, a rocket four. Grey bits at the start of each byte say how many there are.")  # fmt: skip
@@ -162,15 +151,17 @@ show(sheet.figure, "The bits of four signs in UTF-8: a Latin letter has one byte
 # There are only 256 bytes, every text consists of them, and so nothing is ever unknown. The price stands in
 # the second part of the output: the snippet has several times as many letters as words. Every layer of a
 # network works on every token, and a model that reads a fixed number of tokens then sees a fraction of the
-# text. The last line shows a second trap. The same word can be stored in two ways, with *é* as one code
-# point or as two, and a computer takes them for different words. The normal form **NFC** stores both alike.
+# text. The last lines show a trap. The same word can be stored in two ways, with *é* as one code point or as
+# two, and a computer takes them for different words. The *normal form* NFC stores both alike. It is not
+# harmless, for it changes a few signs for ever, such as the sign of the unit ångström into a letter. NFKC
+# goes further and turns $2^5$ into 25. Whatever you choose, do the same in training and in use.
 #
 # So words are short and lose much, while bytes lose nothing and are long. We would like a token for each
 # frequent word, and a few parts for a rare one.
 #
 # ## Join what stands together often
 #
-# **Byte pair encoding** (BPE) finds such parts by counting (Gage 1994; Sennrich et al. 2016). Cut every word
+# The method of **byte pair encoding** (BPE) finds such parts by counting (Gage 1994; Sennrich et al. 2016). Cut every word
 # into single letters. Count all pairs of neighbours and join the most frequent pair everywhere; the joined
 # pair is a new token. Then count again, until there are as many tokens as you want. The list of joins *in
 # this order* is the tokenizer, because a new word is cut by doing the same joins in the same order.
@@ -298,25 +289,23 @@ def decode(ids, tokens):
 
 # %%
 def learn_fast(texts, size):
-    tokens, joins, counts, places = list(BYTES), {}, Counter(), defaultdict(set)
-    times = Counter(word for line in texts for word in split(line))
-    cut = {word: [BYTES.index(bytes([b])) for b in word.encode()] for word in times}
-
-    def count(word, sign):
-        for pair in pairwise(cut[word]):
+    def count(words, sign):
+        for word, pair in ((word, pair) for word in words for pair in pairwise(cut[word])):
             counts[pair] += sign * times[word]
             places[pair].add(word)
 
-    for word in cut:
-        count(word, 1)
+    tokens, joins, counts, places = list(BYTES), {}, Counter(), defaultdict(set)
+    times = Counter(word for line in texts for word in split(line))
+    cut = {word: [BYTES.index(bytes([b])) for b in word.encode()] for word in times}
+    count(cut, 1)
     while len(tokens) < size:
         pair = min(counts, key=lambda pair: (-counts[pair], pair))
         tokens.append(tokens[pair[0]] + tokens[pair[1]])
         joins[pair] = len(tokens) - 1
-        for word in places.pop(pair):
-            count(word, -1)
-            cut[word] = join(cut[word], pair, joins[pair])
-            count(word, 1)
+        touched = places.pop(pair)
+        count(touched, -1)
+        cut.update({word: join(cut[word], pair, joins[pair]) for word in touched})
+        count(touched, 1)
     return tokens, joins
 
 
@@ -409,7 +398,7 @@ def train_unigram(texts, size, lower=True):
 # snippets to cut. We ask two things. What share of the words contains something unknown? And how many tokens
 # stand for one word, since every token costs time and room? Two changes are compared with each other: another
 # *way* of cutting, and another *text* to learn from. Which of the two will matter more, do you think? Each
-# setting is learned three times, from other texts, so that we see how much is luck.
+# setting is learned three times, from other choices of texts, so that we see how much is luck.
 
 # %%
 ways = {"words": text.train_words, "WordPiece": text.train_wordpiece, "Unigram": train_unigram, "BPE": text.train_bpe}
@@ -431,7 +420,10 @@ print(f"single letters: {letters:.2f} tokens a word")
 # %% tags=["hide"]
 # @title Figure: four ways of cutting, two texts to learn from
 figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
-parts = [(lost, "words with something unknown, %", "What is lost"), (price, "tokens for each word", "What it costs")]
+parts = [
+    (lost, "words with something unknown, %", "Parts of words lose next to nothing"),
+    (price, "tokens for each word", "Another text costs more than another way"),
+]
 for ax, (measured, label, title) in zip(panels, parts, strict=True):
     for shift, kind, meaning in [(-0.2, "film snippets", "subject"), (0.2, "the Bible", "control")]:
         means = [np.mean(measured[kind, way]) for way in ways]
@@ -444,24 +436,36 @@ panels[0].set_yticks(range(4), list(ways))
 panels[0].invert_yaxis()
 panels[0].legend(loc="lower right")
 show(figure, "Bars for words, WordPiece, Unigram and BPE. Left: words lose much, after the Bible more than a third;"
-     " the others lose almost nothing. Right: words cost one token, the others more, most after the Bible.")  # fmt: skip
+     " the others lose almost nothing. Right: words cost one token, parts more, most after the Bible.")  # fmt: skip
 
 # %%
 pieces = ["WordPiece", "Unigram", "BPE"]
 by_way = np.ptp([price["film snippets", way] for way in pieces], axis=0)  # dearest minus cheapest, seed by seed
 by_text = np.subtract(price["the Bible", "BPE"], price["film snippets", "BPE"])
 found = Claims("What we measured on new film snippets")
-found.claim("A list of words of this size loses more than one word in ten", lost["film snippets", "words"], ">", 10,
+found.claim("All our snippets leave more than one word in forty unknown", unknown["film snippets"][-1], ">", 2.5,
             unit="%")  # fmt: skip
+found.claim("Much text of another kind leaves more unknown than little text of the same kind", unknown["the Bible"][-1],
+            ">", unknown["film snippets"][0], unit="%", control=f"{WORDS[0]:,} words of snippets",
+            headline=f"{WORDS[-1]:,} words of the Bible leave {{measured}} of the words of film reviews unknown, "
+            f"{WORDS[0]:,} words of reviews {{bound}}")  # fmt: skip
 found.claim("BPE costs less than half of what letters cost", price["film snippets", "BPE"], "<", letters / 2,
             unit="tokens a word", control="half the price of single letters")  # fmt: skip
 found.claim("The text it learned from matters more than the way of cutting", by_text, ">", by_way,
             unit="tokens a word", control="the dearest minus the cheapest of WordPiece, Unigram and BPE",
-            headline="the text that BPE learned from moves its price by {measured}, another algorithm by {bound}")  # fmt: skip
+            headline="the text BPE learns from moves its price by {measured}, another method by {bound}")  # fmt: skip
 found.show()
 
 # %% [markdown]
-# TODO
+# A list of 4,096 words loses 14% of the words of its own kind of text and 37% of another kind. The three
+# ways that use parts of words lose next to nothing in both cases, and BPE on bytes loses nothing at all. They
+# pay with length, though not much: 1.3 to 1.4 tokens a word, where single letters need 5.2. So this is the
+# answer of the lesson: the numbers should stand for *parts of words*, found by counting.
+#
+# The second answer is about what to care for. Among the three ways the price differs by 0.04 tokens a word,
+# while the same BPE learned from the Bible is 0.44 dearer, because it knows *lord* and *israel* and has to spell
+# *film*. WordPiece looks cheapest, but it does not store where the spaces stood. And there is a limit to what
+# we measured: a price in tokens. Whether a network *understands* one kind of token better is another question.
 #
 # ## One vocabulary, six languages
 #
@@ -492,14 +496,16 @@ print(pd.DataFrame(cost | {"bytes": in_bytes}).round(1))
 figure, ax = plt.subplots(figsize=(8, 3.5))
 for shift, name, meaning in zip([-0.27, 0, 0.27], cost, ["control", "subject", "given"], strict=True):
     size = bpes[name].vocabulary_size
-    ax.barh(np.arange(6) + shift, list(cost[name].values()), 0.25, color=color(meaning), label=f"{name}, {size:,} tokens")
+    ax.barh(
+        np.arange(6) + shift, list(cost[name].values()), 0.25, color=color(meaning), label=f"{name}, {size:,} tokens"
+    )
 ax.set_yticks(range(6), [one.capitalize() for one in languages])
 ax.set(xlabel="tokens in a verse, on average", title="The same verse is dear in a language that was not learned from")
 ax.invert_yaxis()
 ax.grid(visible=False, axis="y")
 ax.legend(loc="upper right")
-show(figure, "Bars for six languages and three vocabularies. Learned from English alone, Russian costs about six"
-     " times as much as English. Learned from six languages, the bars are nearly level. SmolLM2 lies between.")  # fmt: skip
+show(figure, "Bars for six languages and three vocabularies. Learned from English alone, Russian costs some six"
+     " times as much as English. Learned from six languages, the bars are nearly level; SmolLM2 between.")  # fmt: skip
 
 # %%
 spread = {name: max(of.values()) / min(of.values()) for name, of in cost.items()}
@@ -514,16 +520,28 @@ found.claim("For Russian a shared vocabulary beats a larger one that is mostly E
 found.show()
 
 # %% [markdown]
-# TODO
+# Learned from English alone, a Russian verse costs 197 tokens: exactly as many as it has bytes, two for each
+# letter, because no pair of Russian bytes was ever joined. It is 5.9 times as dear as the same verse in English.
+# German, French and Spanish share letters and some parts with English, so they pay about twice the price. If
+# every language has a share of the texts, the dearest costs less than 1.3 times what the cheapest costs. English pays
+# for it with a quarter more, since its parts must now share the 4,096 places.
+#
+# The grey bars belong to the vocabulary of a real language model, twelve times as large, whose texts were
+# mostly English. It is the cheapest in English and charges Russian more than our small shared one does. A
+# larger vocabulary does not help those from whom it did not learn. Petrov et al. (2023) found differences
+# of up to 15 times between languages in tokenizers that are in use. Who pays by the token pays this price in
+# money.
 #
 # ## Inside a real vocabulary
 #
-# TODO
+# SmolLM2 is a language model of 135 million weights, and part IV of the course works with it. Its
+# tokenizer is a byte-level BPE like ours. What do you expect it to do with a number, with the spaces at the
+# start of a line of code, with Chinese, and with a word that has no space before it?
 
 # %%
 smol = bpes["SmolLM2"]
-for sample in ["I have 12345 apples.", "    if x >= 10:\n        return x", "strawberry", " strawberry", "我很喜欢这本书。",
-               "<|im_start|>"]:  # fmt: skip
+for sample in ["I have 12345 apples.", "    if x >= 10:\n        return x", "strawberry", " strawberry",
+               "我很喜欢这本书。", "<|im_start|>"]:  # fmt: skip
     ids = smol.encode(sample)
     print(f"{len(ids):2d} tokens", [smol.decode([i]) for i in ids])
 print("special tokens:", *smol.special_tokens[:3], "…  as a special token:", smol.encode("<|im_start|>", special=True))
@@ -534,11 +552,27 @@ for kind, pattern in kinds.items():
     print(f"{kind:26} {sum(bool(regex.search(pattern, one)) for one in whole):6,} of {len(whole):,} tokens")
 
 # %% [markdown]
-# TODO
+# Numbers are cut into single digits. No token holds two, so a calculation meets every number in the
+# same shape. Runs of spaces are tokens of their own, because code is full of them. Of 49,152 tokens only 80
+# hold a Chinese character, and so most of the Chinese sentence arrives as bytes. Finally, *strawberry* is three
+# tokens and, with a space in front, one. The model sees the number of that token and not its letters. A question
+# about the letters of a word asks it for something that is not in its input.
+#
+# The last example matters for safety. `<|im_start|>` is a **special token**: a number that stands for no text but
+# for an event, such as the beginning of a turn in a conversation. When a *user* types these characters, they
+# must stay ordinary text, here seven tokens. Only the program may send the special token itself. A tokenizer that
+# mixes the two lets a user pretend to be somebody else.
 #
 # ## What a model receives
 #
-# TODO
+# A network wants tables of equal rows, and texts have different lengths. So short rows are filled up with
+# **padding**, a special token that means "nothing here". A **mask** is a second table which is True where a
+# token is real, because nothing may depend on the padding. Two more special tokens mark the beginning and the
+# end of a text, `<bos>` and `<eos>`; without the second a model that writes would never know when to stop.
+#
+# A model that writes is trained to say the next token at every place. Its input and its answers are therefore
+# the same row, moved by one place: the **shifted targets** are what stands one place to the right of each input.
+# The cell makes such a batch of three texts. The drawing below it shows two of the rows as text.
 
 # %%
 tokenizer = text.train_bpe(mixed, OUR_SIZE, bos=True, eos=True)
@@ -548,6 +582,70 @@ longest = max(map(len, batch))
 ids = np.array([row + [tokenizer.pad_id] * (longest - len(row)) for row in batch])  # (texts, time)
 assert (ids == keras.utils.pad_sequences(batch, padding="post", value=tokenizer.pad_id)).all()  # Keras has it ready
 mask = ids != tokenizer.pad_id  # True at what is not padding
-inputs, targets, counts_here = ids[:, :-1], ids[:, 1:], mask[:, 1:]
-for name, table in {"inputs": inputs, "targets": targets, "the target counts": counts_here.astype(int)}.items():
+inputs, targets, counted = ids[:, :-1], ids[:, 1:], mask[:, 1:]
+for name, table in {"inputs": inputs, "targets": targets, "mask of the targets": counted.astype(int)}.items():
     print(f"{name}, {table.shape}\n{table}")
+wrong = tokenizer.decode([i % OUR_SIZE for i in smol.encode("a warm and funny film")])
+print("'a warm and funny film' by the ids of SmolLM2, read with this tokenizer:", repr(wrong))
+
+# %% tags=["hide"]
+# @title Drawing: inputs and shifted targets
+sheet = Diagram(8, 2.75)
+step = 6.9 / inputs.shape[1]
+for row, (above, below) in enumerate(zip(targets[:2], inputs[:2], strict=True)):
+    y = 1.65 - 1.3 * row
+    sheet.text((0.95, y + 0.6), "targets", meaning="output", size=9, align="right")
+    sheet.text((0.95, y), "inputs", meaning="query", size=9, align="right")
+    for k, (said, read) in enumerate(zip(above, below, strict=True)):
+        x = 1.05 + step * (k + 0.5)
+        for token, at, meaning in [(read, y, "query"), (said, y + 0.6, "output")]:
+            name = tokenizer.decode([token], skip_special=False).replace(" ", "␣")
+            padding = token == tokenizer.pad_id
+            sheet.box(name, (x, at), meaning="given" if padding else meaning, width=step - 0.1, height=0.3, size=8.5)
+        if said != tokenizer.pad_id:
+            sheet.arrow((x, y + 0.16), (x, y + 0.43), width=1.2)
+sheet.text((0.2, 2.58), "After each token the model must say the next one; grey is padding, which does not count",
+           align="left", size=11)  # fmt: skip
+show(sheet.figure, "Two rows of tokens, each with its targets above: the same tokens moved by one place. After bos"
+     " stands the first token of the text, after the last one eos. Where the target is padding there is no arrow.")  # fmt: skip
+
+# %% [markdown]
+# ## What can go wrong
+#
+# A tokenizer and a model belong together. Ids say nothing by themselves, so the ids of one tokenizer give other
+# words in another, without any error: that was the last line under the batch. A model can also write ids that are
+# no text, such as two of the three bytes of a character, and then `�` appears. A program that shows
+# a text while it is written waits for the third. And a space belongs to the word after it, so a text that
+# ends with a space leaves a lonely space token, after which a model has rarely seen a word begin.
+#
+# ## Summary
+#
+# - A list of words is never complete. Text of another kind makes it worse than little text of the right kind.
+# - Signs have code points, and UTF-8 writes them as bytes. Bytes are never unknown, but texts become long.
+# - BPE joins the most frequent pair again and again. WordPiece takes the longest piece, Unigram the most
+#   probable cut. What they learned from moves the price more than which of them it is.
+# - A language without a share in the texts pays several times as much for the same content.
+# - A model receives rows of ids with special tokens and padding, a mask, and as targets the row moved by one.
+#
+# ## Exercises
+#
+# Open [exercises/08_text_to_tokens.ipynb](exercises/08_text_to_tokens.ipynb). You count words that look alike,
+# do one step of BPE, encode with given joins, and make what a model receives. In the experiment you find out
+# how much French a vocabulary needs.
+#
+# ## References
+#
+# - P. Gage (1994). A new algorithm for data compression. *The C Users Journal* 12(2), 23–38.
+# - R. Sennrich, B. Haddow, A. Birch (2016). Neural machine translation of rare words with subword units. *ACL*.
+#   Section 3.2: BPE on letters.
+# - A. Radford and others (2019). Language models are unsupervised multitask learners. OpenAI. Section 2.2: BPE
+#   on bytes.
+# - Y. Wu and others (2016). Google's neural machine translation system. arXiv:1609.08144. Section 4.1:
+#   WordPiece.
+# - T. Kudo (2018). Subword regularization: improving neural network translation models with multiple subword
+#   candidates. *ACL*. Section 3.2: the Unigram model and its training.
+# - T. Kudo, J. Richardson (2018). SentencePiece: a simple and language independent subword tokenizer and
+#   detokenizer for neural text processing. *EMNLP*, system demonstrations. Section 2: the program.
+# - A. Petrov, E. La Malfa, P. Torr, A. Bibi (2023). Language model tokenizers introduce unfairness between
+#   languages. *NeurIPS*. Section 4.
+# - The Unicode Consortium. *Unicode Standard Annex 15*, normalization forms. Section 1.
