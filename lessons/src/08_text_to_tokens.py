@@ -161,8 +161,8 @@ show(sheet.figure, "The bits of four signs in UTF-8: a Latin letter has one byte
 #
 # ## Join what stands together often
 #
-# The method of **byte pair encoding** (BPE) finds such parts by counting (Gage 1994; Sennrich et al. 2016). Cut every word
-# into single letters. Count all pairs of neighbours and join the most frequent pair everywhere; the joined
+# The method of **byte pair encoding** (BPE) finds such parts by counting (Gage 1994; Sennrich et al. 2016).
+# Cut every word into single letters. Count all pairs of neighbours and join the most frequent pair everywhere; the joined
 # pair is a new token. Then count again, until there are as many tokens as you want. The list of joins *in
 # this order* is the tokenizer, because a new word is cut by doing the same joins in the same order.
 #
@@ -607,7 +607,7 @@ for row, (above, below) in enumerate(zip(targets[:2], inputs[:2], strict=True)):
 sheet.text((0.2, 2.58), "After each token the model must say the next one; grey is padding, which does not count",
            align="left", size=11)  # fmt: skip
 show(sheet.figure, "Two rows of tokens, each with its targets above: the same tokens moved by one place. After bos"
-     " stands the first token of the text, after the last one eos. Where the target is padding there is no arrow.")  # fmt: skip
+     " stands the first token of the text, at its end eos. Where the target is padding there is no arrow.")  # fmt: skip
 
 # %% [markdown]
 # ## What can go wrong

@@ -106,9 +106,9 @@ def read_rows(frame, length):
 frames = {"English": snippets, "Chinese": load("chinese-reviews").iloc[::EVERY]}
 sets = {language: read_rows(frame, LENGTH[language]) for language, frame in frames.items()}
 for language, (tokenizer, rows, labels) in sets.items():
-    majority = max(labels["test"].mean(), 1 - labels["test"].mean())
-    print(f"{language}: {tokenizer.vocabulary_size:,} tokens; {len(rows['test']):,} test texts; the more frequent label",
-          f"{majority:.3f}; an accuracy of 0.8 has a standard error of {0.4 / len(rows['test']) ** 0.5:.3f}")  # fmt: skip
+    n, majority = len(labels["test"]), max(labels["test"].mean(), 1 - labels["test"].mean())
+    print(f"{language}: {tokenizer.vocabulary_size:,} tokens; {n:,} test texts; the more frequent label {majority:.3f};",
+          f"an accuracy of 0.8 has a standard error of {(0.8 * 0.2 / n) ** 0.5:.3f}")  # fmt: skip
     print("  ", " | ".join(rows["train"][3][:14]))
 
 # %% [markdown]
