@@ -162,9 +162,9 @@ show(sheet.figure, "The bits of four signs in UTF-8: a Latin letter has one byte
 # ## Join what stands together often
 #
 # The method of **byte pair encoding** (BPE) finds such parts by counting (Gage 1994; Sennrich et al. 2016).
-# Cut every word into single letters. Count all pairs of neighbours and join the most frequent pair everywhere; the joined
-# pair is a new token. Then count again, until there are as many tokens as you want. The list of joins *in
-# this order* is the tokenizer, because a new word is cut by doing the same joins in the same order.
+# Cut every word into single letters. Count all pairs of neighbours and join the most frequent pair everywhere;
+# the joined pair is a new token. Then count again, until there are as many tokens as you want. The list of joins
+# *in this order* is the tokenizer, because a new word is cut by doing the same joins in the same order.
 #
 # Take a pencil. A text holds the words *sing* 4 times, *singer* 2, *king* 5 and *ring* 3. Which pair is the
 # most frequent? (In a tie the pair that comes first in the alphabet wins.) The drawing shows what the joins

@@ -107,7 +107,7 @@ frames = {"English": snippets, "Chinese": load("chinese-reviews").iloc[::EVERY]}
 sets = {language: read_rows(frame, LENGTH[language]) for language, frame in frames.items()}
 for language, (tokenizer, rows, labels) in sets.items():
     n, majority = len(labels["test"]), max(labels["test"].mean(), 1 - labels["test"].mean())
-    print(f"{language}: {tokenizer.vocabulary_size:,} tokens; {n:,} test texts; the more frequent label {majority:.3f};",
+    print(f"{language}: {tokenizer.vocabulary_size:,} tokens; {n:,} test texts, {majority:.3f} of one label;",
           f"an accuracy of 0.8 has a standard error of {(0.8 * 0.2 / n) ** 0.5:.3f}")  # fmt: skip
     print("  ", " | ".join(rows["train"][3][:14]))
 
@@ -204,6 +204,7 @@ class Bag(keras.Model):
         return self.logits(mean)  # (batch, 2)
 
 
+# %%
 toy_ids = np.array([[3, 5, 4, 0, 0], [7, 0, 0, 0, 0]])
 ours, library = Bag(10), BagOfEmbeddings(10, num_classes=2, embedding_dim=DIM)
 ours(toy_ids), library(toy_ids)
@@ -232,6 +233,7 @@ def padded_ids(rows, columns, length=None):
     return keras.utils.pad_sequences(ids, maxlen=length, padding="post")  # (texts, time)
 
 
+# %%
 def bag_reader(rows, labels, columns, seed, make=BagOfEmbeddings, length=None):
     """A model of vectors, stopped on validation; and right or wrong on test."""
     keras.utils.set_random_seed(seed)
@@ -270,6 +272,7 @@ def place_by_place(tokens, classes, dim):
     return keras.Sequential([keras.Input((places,), dtype="int32"), *layers])
 
 
+# %%
 tokenizer, rows, labels = sets["English"]
 columns = columns_of(rows, tokenizer)
 bags, placed = [], []
@@ -325,6 +328,7 @@ def shaken(rows, seed):
     return {part: [rng.permutation(row).tolist() for row in rows[part]] for part in rows}
 
 
+# %%
 right = {}  # (language, reader, what it sees) -> for each seed whether each test text is right
 for language, (tokenizer, rows, labels) in sets.items():
     for seed in SEEDS:

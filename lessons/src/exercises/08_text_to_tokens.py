@@ -404,7 +404,7 @@ check(
     case("one verse in ten", 0.1, expect=between(54.5, 60)),
     case("every second verse", 0.5, expect=between(46, 51)),
     nudge="Do the verses to learn from number 3,000 in every case? Is the price measured on the test part?",
-    hint="Learn from french[:n] + english[: 3000 - n] with text.train_bpe(learned, 2000); take the mean of the lengths.",
+    hint="Learn from french[:n] + english[: 3000 - n] with text.train_bpe(learned, 2000); the mean of the lengths.",
 )
 print(
     "tokens of a French verse:",
