@@ -52,12 +52,12 @@ LENGTH = dial({"English": 64, "Chinese": 128}, smoke={"English": 24, "Chinese": 
 # below. Is the writer pleased or not? Write down three answers before you go on, and how sure you are.
 
 # %%
-reviews = {
-    "positive or negative?": ["Even the digressions are funny.",
-                              "There's no reason to miss Interview with the Assassin",
-                              "By no means a great movie, but it is a refreshingly forthright one."],
-}  # fmt: skip
-for number, review in enumerate(reviews["positive or negative?"], start=1):
+reviews = [
+    "Even the digressions are funny.",
+    "There's no reason to miss Interview with the Assassin",
+    "By no means a great movie, but it is a refreshingly forthright one.",
+]
+for number, review in enumerate(reviews, start=1):
     print(number, " ".join(np.random.default_rng(number).permutation(review.lower().split())))
 
 # %% [markdown]
@@ -383,28 +383,23 @@ show(figure, "Accuracy with one standard error. English: all six points lie clos
 
 
 # %%
-def runs(language, reader, name):
-    return accuracy[language, reader, name]
+def order_worth(language, reader):
+    """Points that the order of neighbours is worth, seed by seed: in order minus shaken."""
+    return np.subtract(accuracy[language, reader, "pairs"], accuracy[language, reader, "pairs, shaken"]).tolist()
 
 
-worth = {one: [np.subtract(runs(one, "TF-IDF", "pairs"), other) for other in runs(one, "TF-IDF", "pairs, shaken")]
-         for one in sets}  # fmt: skip
-worth = {one: [float(np.squeeze(points)) for points in each] for one, each in worth.items()}
-found = Claims("What we measured: test texts judged right, in points of 100")
-found.claim("English: the words alone say most of it", runs("English", "bag", "words"), ">",
-            100 * max(np.mean(sets["English"][2]["test"]), 1 - np.mean(sets["English"][2]["test"])) + 20,
-            control="20 points above the more frequent label", unit="%")  # fmt: skip
-found.claim("Chinese: the order of neighbouring characters is worth something to the bag",
-            runs("Chinese", "bag", "pairs"), ">", runs("Chinese", "bag", "pairs, shaken"), unit="%",
-            control="the same pairs of shaken texts",
-            headline="Chinese, order of neighbours against the same texts shaken: {difference}")  # fmt: skip
-found.claim("To the reader that counts it is worth more in Chinese than in English", worth["Chinese"], ">",
-            worth["English"], unit="points", control="the same in English")  # fmt: skip
-found.claim("English, the same words: vectors and counts are less than 2 points apart",
-            abs(np.mean(runs("English", "TF-IDF", "words")) - np.mean(runs("English", "bag", "words"))), "<", 2,
+found = Claims("What we measured on test texts, in points of 100")
+found.claim("Words alone are far above chance in English", accuracy["English", "bag", "words"], ">", 70, unit="%",
+            control="50% would be chance, and 70 is 20 points more")  # fmt: skip
+found.claim("Vectors and counts of the same words are less than 2 points apart in English",
+            np.abs(np.subtract(accuracy["English", "bag", "words"], accuracy["English", "TF-IDF", "words"])).max(), "<", 2,
             unit="points")  # fmt: skip
-found.claim("A score for each place is worse than one score", [100 * right.mean() for right in placed], "<",
-            [100 * right.mean() for right in bags], unit="%", control="the mean")  # fmt: skip
+found.claim("A score for each place is worse than one score for each word", [100 * one.mean() for one in placed], "<",
+            [100 * one.mean() for one in bags], unit="%", control="the mean")  # fmt: skip
+found.claim("In Chinese the order of neighbours is worth something", order_worth("Chinese", "bag"), ">", 0,
+            unit="points", control="the same texts shaken", headline="TODO {measured}")  # fmt: skip
+found.claim("It is worth more than in English", order_worth("Chinese", "bag"), ">", order_worth("English", "bag"),
+            unit="points", control="the same in English", headline="TODO")  # fmt: skip
 found.show()
 
 # %% [markdown]
@@ -416,36 +411,31 @@ found.show()
 # three reviews of the beginning and one more.
 
 # %%
-labels = ["negative", "positive"]
-classifier = TextClassifier(network, sets["English"][0], labels, max_length=LENGTH["English"])
-asked = [*reviews["positive or negative?"], "Worthy of the gong."]
+tokenizer, rows, labels = sets["English"]
+classifier = TextClassifier(network, tokenizer, ["negative", "positive"], max_length=LENGTH["English"])
+asked = [*reviews, "Worthy of the gong."]
 answers = classifier.classify(asked)
-print(answers[["label", "positive"]].assign(truth=snippets.set_index("text").loc[asked, "label"].tolist()))
+print(answers[["label", "positive"]].assign(truth=snippets.set_index("text")["label"].reindex(asked).tolist()))
 table, W, b = network.get_weights()
 score = table @ (W[:, 1] - W[:, 0])  # (tokens,): one score for each word
 
-rows, truth = sets["English"][1]["test"], sets["English"][2]["test"]
 wrong = np.mean([~answer for answer in right["English", "bag", "words"]], axis=0)  # (texts,)
-groups = {
-    "not, no, never, n't": r"\b(?:not?|never|nothing|without)\b|n't",
-    "but, though, while": r"\b(?:but|though|although|yet|while)\b",
-}
-told = {name: snippets["text"][snippets["split"] == "test"].str.contains(pattern, case=False).to_numpy()
-        for name, pattern in groups.items()}  # fmt: skip
+groups = {"a negation": {"not", "no", "never", "without", "nothing", "don't", "doesn't", "isn't", "can't"},
+          "a contrast": {"but", "though", "although", "yet", "while"}}  # fmt: skip
+told = {name: np.array([bool(group & set(row)) for row in rows["test"]]) for name, group in groups.items()}
 for name, has in told.items():
     print(f"{name}: {has.sum()} texts, {wrong[has].mean():.1%} wrong; the others {wrong[~has].mean():.1%}")
-rest = ~np.any(list(told.values()), axis=0)
-print(f"errors in texts with none of these words: {wrong[rest].sum() / wrong.sum():.0%}")
+rest = ~(told["a negation"] | told["a contrast"])
+print(f"errors in texts with neither: {wrong[rest].sum() / wrong.sum():.0%}")
 
 # %% tags=["hide"]
 # @title Figure: the scores of the words
 sheet = Diagram(8, 2.5)
-most = np.abs(score[[columns_of(sets["English"][1], sets["English"][0])[t] + 1 for line in asked
-                     for t in sets["English"][0].tokens(line)]]).max()  # fmt: skip
+most = max(np.abs(score[tokenizer.encode(line)]).max() for line in asked)
 for row, (line, sure) in enumerate(zip(asked, answers["positive"], strict=True)):
     x, y = 0.12, 1.85 - 0.5 * row
-    for token in sets["English"][0].tokens(line):
-        value = score[sets["English"][0].id_of(token)] / most
+    for token in tokenizer.tokens(line):
+        value = score[tokenizer.id_of(token)] / most
         width = 0.1 + 0.073 * len(token)
         fill = SIGNED(0.5 + 0.5 * value)
         sheet.ax.add_patch(plt.Rectangle((x, y - 0.15), width, 0.3, fc=fill, ec="#D0D0D0", lw=0.5))
@@ -474,3 +464,39 @@ own = ["I want my money back.", "A warm, funny and clever film.", "Not good.", "
 print(loaded.classify(own).round(2))
 assert np.allclose(loaded.classify(own)["positive"], classifier.classify(own)["positive"], atol=1e-6)
 folder.cleanup()
+
+# %% [markdown]
+# ## What can go wrong
+#
+# Three mistakes are made again and again. A string goes into `fit` in place of ids; Keras refuses it, with a
+# message about types. The probabilities are compared with the labels: `predictions == labels` is almost never
+# true, because 0.93 is not 1, and what must be compared are *decisions*. And the accuracy of two models is compared
+# although one of them read longer texts, other words or another choice of settings; then nobody knows what made
+# the difference.
+#
+# ## Summary
+#
+# - A bag of words keeps counts and throws order away. TF-IDF makes frequent words quieter.
+# - A bag of embeddings takes the masked mean of vectors. It gives each word one score, wherever it stands.
+# - TODO
+# - Compare on the same rows of tokens, text by text, with the order shaken as the control.
+# - A classifier that is saved needs its tokenizer and its labels in the same file.
+#
+# ## Exercises
+#
+# Open [exercises/10_bag_of_embeddings.ipynb](exercises/10_bag_of_embeddings.ipynb). You compute idf, take a mean
+# that sees no padding, find out what each word contributes, and compare two classifiers text by text. In
+# the experiment you find out how many words carry the opinion.
+#
+# ## References
+#
+# - G. Salton, C. Buckley (1988). Term-weighting approaches in automatic text retrieval. *Information Processing
+#   & Management* 24(5), 513–523. Section 2.
+# - C. J. Hutto, E. Gilbert (2014). VADER: a parsimonious rule-based model for sentiment analysis of social media
+#   text. *ICWSM*. The English snippets.
+# - S. Wang, C. Manning (2012). Baselines and bigrams: simple, good sentiment and topic classification. *ACL*,
+#   short papers. Table 2: words and pairs on short reviews.
+# - M. Iyyer, V. Manjunatha, J. Boyd-Graber, H. Daumé III (2015). Deep unordered composition rivals syntactic
+#   methods for text classification. *ACL*. Section 2: the mean.
+# - A. Joulin, E. Grave, P. Bojanowski, T. Mikolov (2017). Bag of tricks for efficient text classification. *EACL*.
+#   Section 2: the model, and pairs as further tokens.
