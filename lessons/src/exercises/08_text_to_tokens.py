@@ -133,6 +133,11 @@ check(
         expect=step_gives(("th", "e"), {("the",): 4, ("t", "he"): 3, ("t", "h", "e"): 1}),
     ),
     case(
+        "a part that only ends like the pair",
+        {("a", "t"): 3, ("ca", "t"): 1},
+        expect=step_gives(("a", "t"), {("at",): 3, ("ca", "t"): 1}),
+    ),
+    case(
         "a letter three times",
         {("a", "a", "a"): 2},
         expect=step_gives(("a", "a"), {("aa", "a"): 2}),
@@ -192,6 +197,17 @@ def step(words):
     return best, result
 
 
+# %% tags=["wrong"]
+def step(words):
+    pairs = Counter()
+    for parts, count in words.items():
+        for pair in pairwise(parts):
+            pairs[pair] += count
+    best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+    # "ca t" holds "a t", though no part is "a"
+    return best, {tuple(" ".join(w).replace(" ".join(best), "".join(best)).split()): n for w, n in words.items()}
+
+
 # %% [markdown]
 # ## Exercise 3: the order of joins
 #
@@ -236,6 +252,7 @@ check(
         [("b", "c"), ("a", "b"), ("ab", "cd"), ("c", "d")],
         expect=["a", "bc", "d"],
     ),
+    case("a part that only ends like the pair", "cat", [("c", "a"), ("a", "t")], expect=["ca", "t"]),
     case("no joins", "hi", [], expect=["h", "i"]),
     nudge="Which join was learned first? Is it done everywhere in the word before the next one begins?",
     hint="One pass over the word for each join, in the order of the list.",
