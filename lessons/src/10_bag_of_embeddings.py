@@ -383,8 +383,8 @@ for ax, language in zip(panels, sets, strict=True):
     ax.set(title=titles[language], xlabel="test texts judged right, %", ylim=(2.5, -0.5))
 panels[0].set_yticks(range(3), ["words alone", "pairs of shaken words", "pairs in order"])
 panels[1].legend(loc="lower left")
-show(figure, "Accuracy with one standard error. English: words alone and pairs in order overlap, pairs of shaken words are"
-     " to the left. Chinese: pairs in order are clearly to the right of both others, for both readers.")  # fmt: skip
+show(figure, "Accuracy with one standard error. English: words alone and pairs in order overlap, pairs of shaken words"
+     " are to the left. Chinese: pairs in order are clearly to the right of both others, for both readers.")  # fmt: skip
 
 
 # %%
@@ -400,8 +400,9 @@ for language in sets:
                 headline=f"{language}: order of neighbours against the same texts shaken, {{difference}}")  # fmt: skip
 found.claim("Pairs add more to the words in Chinese than in English", gain("Chinese", "bag", "pairs", "words"), ">",
             gain("English", "bag", "pairs", "words"), unit="points", control="the same in English")  # fmt: skip
-found.claim("A larger model alone does not help: pairs without order are worse than words", accuracy["English", "bag",
-            "pairs, shaken"], "<", accuracy["English", "bag", "words"], unit="points", control="words alone")  # fmt: skip
+found.claim("A larger model alone does not help: pairs without order are worse than words",
+            accuracy["English", "bag", "pairs, shaken"], "<", accuracy["English", "bag", "words"], unit="points",
+            control="words alone")  # fmt: skip
 found.claim("One score for each place is worse than one score", [100 * one.mean() for one in placed], "<",
             [100 * one.mean() for one in bags], unit="points", control="the mean")  # fmt: skip
 found.show()
@@ -448,8 +449,8 @@ print(f"errors in texts with neither: {wrong[rest].sum() / wrong.sum():.0%}")
 # %%
 found = Claims("What we measured on the errors of the bag of words, English")
 for name, has in told.items():
-    found.claim(f"Texts with {name} are judged wrong more often", 100 * wrong[has].mean(), ">", 100 * wrong[~has].mean(),
-                unit="%", control="the other texts")  # fmt: skip
+    inside, outside = 100 * wrong[has].mean(), 100 * wrong[~has].mean()
+    found.claim(f"Texts with {name} are judged wrong more often", inside, ">", outside, unit="%", control="the others")
 found.show()
 
 # %% tags=["hide"]
