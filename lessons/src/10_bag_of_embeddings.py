@@ -384,7 +384,7 @@ for ax, language in zip(panels, sets, strict=True):
 panels[0].set_yticks(range(3), ["words alone", "pairs of shaken words", "pairs in order"])
 panels[1].legend(loc="lower left")
 show(figure, "Accuracy with one standard error. English: words alone and pairs in order overlap, pairs of shaken words"
-     " are to the left. Chinese: pairs in order are clearly to the right of both others, for both readers.")  # fmt: skip
+     " are to the left. Chinese: pairs in order are clearly to the right of both others, for both.")  # fmt: skip
 
 
 # %%
