@@ -290,7 +290,7 @@ def decode(ids, tokens):
 # %%
 def learn_fast(texts, size):
     def count(words, sign):
-        for word, pair in ((word, pair) for word in words for pair in pairwise(cut[word])):
+        for word, pair in ((w, pair) for w in words for pair in pairwise(cut[w])):
             counts[pair] += sign * times[word]
             places[pair].add(word)
 
