@@ -317,9 +317,10 @@ show(figure, "Scores of bad, too, best and funny at the first twenty places. Bes
 #
 # Now the question. The first reader gets the words alone. The second gets pairs of neighbours such as
 # *not good* as further columns. But pairs are also *more* columns, so the model grows, and a larger model
-# might be better for that reason. The control removes the order and keeps the size: each text is shaken
-# first, in all parts of the data, and then cut into words and pairs. What remains between the last two is the
-# worth of the order of neighbours. In Chinese the tokens are characters, and most words have two of them.
+# might be better for that reason. The control removes the order alone: each text is shaken first, in all parts
+# of the data, and then cut into words and pairs. What remains between the last two is the worth of the order of
+# neighbours. (Only pairs that stand twice in the training texts get a column, so the number of columns is not quite
+# the same; it is printed.) In Chinese the tokens are characters, and most words have two of them.
 
 
 # %%
@@ -343,9 +344,10 @@ for language, (tokenizer, rows, labels) in sets.items():
             right.setdefault((language, "bag", name), []).append(answer)
             if seed == SEEDS[0] or name == "pairs, shaken":  # nothing else in it is random
                 right.setdefault((language, "TF-IDF", name), []).append(count_reader(one, labels, columns))
-            if (language, name, seed) == ("English", "words", SEEDS[0]):
-                network = bag  # kept for later
-    print(f"{language}: {len(columns):,} columns with pairs")
+            if seed == SEEDS[0]:
+                print(f"{language}, {name}: {len(columns):,} columns")
+            if (language, name) == ("English", "words"):
+                network = bag  # the last one is kept for later
 
 
 # %%
@@ -412,7 +414,8 @@ found.show()
 # readers can do. Pairs in order add about one point to the words, which is not much more than its standard error,
 # so we cannot be sure that it is there. Does this mean that order is worth nothing? The control says no. The
 # same pairs without their order are *worse* than no pairs, by about two points: thousands of further columns, each
-# seen a few times, are mostly a chance to learn by heart. Order pays this price back, and little more.
+# seen a few times, are mostly a chance to learn by heart. Order pays this price back, and little more. With more
+# training texts, each pair would be seen more often and the price would be smaller.
 #
 # In Chinese pairs in order add about three points to the characters, many times the standard error. The reason is
 # not that order matters more to the Chinese. A token is a character here, most words have two of them, and so a pair
