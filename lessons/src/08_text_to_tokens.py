@@ -3,7 +3,7 @@
 #
 # **Which numbers should stand for a text?**
 #
-# **You need** Python strings, dictionaries and regular expressions; lesson 06 for the training and the
+# **You need** Python strings, dictionaries and regular expressions; lesson 01 for the training and the
 # test part.
 #
 # **You will build** byte pair encoding twice, slow and fast, with the same ids as a library in daily use;
@@ -58,7 +58,8 @@ VERSES = dial(6_000, smoke=300)  # verses that the vocabularies of six languages
 # snippets that were held out. Before you go on, write down a guess. After 10,000 words of reviews, what
 # share of the words of *new* reviews is unknown? And after 150,000?
 #
-# The control changes the kind of text and nothing else: the same number of words, from the King James Bible.
+# The control changes the kind of text and nothing else: the same number of words, from the King James Bible. In
+# the figure, look at two things: whether the blue line reaches zero, and where the orange one ends.
 
 
 # %%
@@ -106,7 +107,7 @@ show(figure, "Share of unknown words against the amount of text. For film snippe
      " doubling and stays above zero. For the Bible it starts far higher and falls slowly.")  # fmt: skip
 
 # %% [markdown]
-# Every doubling of the text helps and none of them finishes the work. The reason is that most words are
+# More text of the same kind helps, and no amount of it finishes the work. The reason is that most words are
 # rare: a new text brings other rare words than the old one did. Moreover, the kind of text counts for more
 # than its amount. Look at the words that are missing, for they are not the unimportant ones. A reader who
 # gets "a `<unk>` tale of `<unk>`" cannot tell praise from blame.
@@ -230,8 +231,8 @@ print("a new word:", "·".join(new))
 # Both *i + n* and *n + g* occur 14 times, in every word, and the alphabet decides. After seven joins each
 # word is one token, and *ringer* becomes *ring·er*, which happens to be what a grammar would say.
 #
-# A letter that the text does not hold would still be unknown. GPT-2 closed this hole by a change of alphabet:
-# start from the 256 bytes in place of letters (Radford et al. 2019). Two decisions remain, and they must be
+# A letter that the text does not hold would still be unknown. The makers of the language model GPT-2 closed this
+# hole by a change of alphabet: start from the 256 bytes in place of letters (Radford et al. 2019). Two decisions remain, and they must be
 # those of everybody else if our ids are to agree. First, the text is cut into words before any join, with
 # the space at the front of its word, so that no token crosses the border between words. Second, the bytes get
 # the ids 0 to 255, printable ones first, and each join gets the next id.
@@ -327,14 +328,16 @@ print("the last joins: ", *(repr(decode([i], tokens)) for i in range(len(tokens)
 # The three versions agree in every join and every id. From here on we use the library's version,
 # `kerasllm.text.train_bpe`, which is the same thing written in a faster language. Among the first joins are
 # frequent letters of English with the space before them and, as `�`, two bytes of a Chinese character that
-# has three. Among the last ones are English words, Chinese characters and a first Chinese word, the name
+# has three. Among the last ones are parts of English words, Chinese characters and a first Chinese word, the name
 # 爱玲. Chinese is written without spaces, and nobody told BPE where its words end.
 #
 # ## Two other ways to cut
 #
-# BERT's **WordPiece** has tokens of the same kind; a part inside a word carries the mark `##`. Its encoder
-# does not replay joins. It takes the longest piece that fits, from the left, again and again, and a word that
-# cannot be cut this way is unknown (Wu et al. 2016).
+# **WordPiece**, the tokenizer of the model BERT (lesson 15), has tokens of the same kind; a part inside a word
+# carries the mark `##`. It also learns by joining pairs. (The published version joins the pair that makes the text
+# most probable; the library that we use takes the most frequent one, as BPE does.) But its encoder does not
+# replay the joins. It takes the longest piece that fits, from the left, again and again, and a word that cannot
+# be cut this way is unknown (Wu et al. 2016).
 #
 # The **Unigram** model (Kudo 2018) asks a different question: which cut is the most probable? Each piece has a
 # probability, and a cut is as probable as the product of its pieces. (The name says that a piece does not
@@ -521,7 +524,7 @@ found.show()
 
 # %% [markdown]
 # Learned from English alone, a Russian verse costs 197 tokens: exactly as many as it has bytes, two for each
-# letter, because no pair of Russian bytes was ever joined. It is 5.9 times as dear as the same verse in English.
+# letter, because no pair of Russian bytes was ever joined. (Chinese pays three for a character, and has few.) It is 5.9 times as dear as the same verse in English.
 # German, French and Spanish share letters and some parts with English, so they pay about twice the price. If
 # every language has a share of the texts, the dearest costs less than 1.3 times what the cheapest costs. English pays
 # for it with a quarter more, since its parts must now share the 4,096 places.
