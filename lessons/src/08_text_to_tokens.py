@@ -232,10 +232,10 @@ print("a new word:", "·".join(new))
 # word is one token, and *ringer* becomes *ring·er*, which happens to be what a grammar would say.
 #
 # A letter that the text does not hold would still be unknown. The makers of the language model GPT-2 closed this
-# hole by a change of alphabet: start from the 256 bytes in place of letters (Radford et al. 2019). Two decisions remain, and they must be
-# those of everybody else if our ids are to agree. First, the text is cut into words before any join, with
-# the space at the front of its word, so that no token crosses the border between words. Second, the bytes get
-# the ids 0 to 255, printable ones first, and each join gets the next id.
+# hole by a change of alphabet: start from the 256 bytes in place of letters (Radford et al. 2019). Two decisions
+# remain, and they must be those of everybody else if our ids are to agree. First, the text is cut into words
+# before any join, with the space at the front of its word, so that no token crosses the border between words.
+# Second, the bytes get the ids 0 to 255, printable ones first, and each join gets the next id.
 
 
 # %%
@@ -524,10 +524,11 @@ found.show()
 
 # %% [markdown]
 # Learned from English alone, a Russian verse costs 197 tokens: exactly as many as it has bytes, two for each
-# letter, because no pair of Russian bytes was ever joined. (Chinese pays three for a character, and has few.) It is 5.9 times as dear as the same verse in English.
-# German, French and Spanish share letters and some parts with English, so they pay about twice the price. If
-# every language has a share of the texts, the dearest costs less than 1.3 times what the cheapest costs. English pays
-# for it with a quarter more, since its parts must now share the 4,096 places.
+# letter, because no pair of Russian bytes was ever joined. (Chinese pays three for a character, and has few.) It
+# is 5.9 times as dear as the same verse in English. German, French and Spanish share letters and some parts with
+# English, so they pay about twice the price. If every language has a share of the texts, the dearest costs less
+# than 1.3 times what the cheapest costs. English pays for it with a quarter more, since its parts must now share
+# the 4,096 places.
 #
 # The grey bars belong to the vocabulary of a real language model, twelve times as large, whose texts were
 # mostly English. It is the cheapest in English and charges Russian more than our small shared one does. A
