@@ -70,9 +70,12 @@ def words_of(line):
 def learn_from(name, words, seed=0):
     """Texts of the training part in a random order, as many as hold so many words."""
     table = load(name)
-    texts = table["text"][table["split"] == "train"].sample(frac=1, random_state=seed).tolist()
-    held = np.cumsum([len(words_of(line)) for line in texts])
-    return texts[: np.searchsorted(held, words) + 1]
+    texts, held = [], 0
+    for line in table["text"][table["split"] == "train"].sample(frac=1, random_state=seed):
+        if held < words:
+            texts.append(line)
+            held += len(words_of(line))
+    return texts
 
 
 films = load("movie-snippets")

@@ -243,7 +243,7 @@ def bag_reader(rows, labels, columns, seed, make=BagOfEmbeddings, length=None):
     stop = keras.callbacks.EarlyStopping("val_loss", patience=1, restore_best_weights=True)
     ids = {part: padded_ids(rows[part], columns, length) for part in rows}
     watch = (ids["validation"], labels["validation"])
-    model.fit(ids["train"], labels["train"], 128, EPOCHS, verbose=0, validation_data=watch, callbacks=[stop])
+    model.fit(ids["train"], labels["train"], 256, EPOCHS, verbose=0, validation_data=watch, callbacks=[stop])
     return model, model.predict(ids["test"], verbose=0).argmax(axis=1) == labels["test"]
 
 
@@ -307,8 +307,8 @@ show(figure, "Scores of bad, too, best and funny at the first twenty places. Bes
      " too below it; each line goes up and down around its own level.")  # fmt: skip
 
 # %% [markdown]
-# The model that can do more is right less often, by two points. The figure shows why. Every word keeps its sign
-# at all places, and the scores at two places go together, so there was nothing to gain from the places. But
+# The model that can do more is right less often, by two to three points. The figure shows why. All four words keep
+# their sign at all places, and the scores at two places go together, so there was nothing to gain from the places. But
 # there was something to lose: what is learned from *bad* at the third place does not help at the ninth, and each
 # score has seen only a part of the examples. Where a word stands in the text says little about an opinion. What
 # stands *beside* it might say more.

@@ -398,13 +398,15 @@ def receive(rows, pad):
 
 
 # %% tags=["answer"]
+bibles = load("parallel-bible")  # text, label (the language), split
+
+
+def verses(language, part):
+    return bibles["text"][(bibles["label"] == language) & (bibles["split"] == part)].tolist()
+
+
 def french_price(share):
     """Tokens of a French test verse, on average, when this share of the verses to learn from is French."""
-    bibles = load("parallel-bible")  # text, label (the language), split
-
-    def verses(language, part):
-        return bibles["text"][(bibles["label"] == language) & (bibles["split"] == part)].tolist()
-
     ### BEGIN SOLUTION
     french = round(3000 * share)
     learned = verses("french", "train")[:french] + verses("english", "train")[: 3000 - french]
@@ -423,11 +425,7 @@ check(
     nudge="Do the verses to learn from number 3,000 in every case? Is the price measured on the test part?",
     hint="Learn from french[:n] + english[: 3000 - n] with text.train_bpe(learned, 2000); the mean of the lengths.",
 )
-print(
-    "tokens of a French verse:",
-    *(f"{share:.0%}: {french_price(share):.1f}" for share in (0, 0.01, 0.1, 0.5, 1)),
-    sep="   ",
-)
+print("tokens of a French verse:", *(f"{share:.0%}: {french_price(share):.1f}" for share in (0, 0.01, 0.1, 0.5)))
 
 
 # %% tags=["wrong"]
