@@ -44,6 +44,7 @@ GRID_SEEDS = (100, 101)  # choose the rates, and are used for nothing else
 DIM, UNITS, SIZE = 50, 32, 0.2  # numbers of a word's vector; numbers said for each word; their spread at the start
 BATCH, BUCKETS = 256, 3
 PAIRS, LONGEST = 6_000, 24  # training pairs; words of a snippet in a pair
+MOST = {"train": 7_387, "validation": 1_093}  # texts: as many in Chinese as there are in English
 CUT = {"English": 40, "Chinese": 40}  # words, characters
 PASSES = {"English": 4, "Chinese": 4, "exchanged": 4, "memory": 5}
 
@@ -56,11 +57,14 @@ def opinions(language):
     """Ids and labels of the three parts, and the size of the vocabulary."""
     frame = load("movie-snippets" if language == "English" else "chinese-reviews")
     parts = {name: rows for name, rows in frame.groupby("split", observed=True)}
+    for name, most in MOST.items():
+        if len(parts[name]) > most:
+            parts[name] = parts[name].sample(most, random_state=0)
     words = text.train_words(parts["train"]["text"], vocabulary_size=30_000, minimum_count=2, lower=True)
     found = {}
-    for name, rows in parts.items():
-        ids = [one[: CUT[language]] for one in words.encode_batch(rows["text"].tolist())]
-        found[name] = ids, (rows["label"] == "positive").to_numpy(int)
+    for name, some in parts.items():
+        ids = [one[: CUT[language]] for one in words.encode_batch(some["text"].tolist())]
+        found[name] = ids, (some["label"] == "positive").to_numpy(int)
     return found, words
 
 
