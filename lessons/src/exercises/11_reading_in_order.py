@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Exercises 11 · Reading in order
 #
-# Five exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*,
-# write your guess down before you run anything.
+# Five exercises and an experiment, each alone. They need NumPy and no training. Where the text says
+# *predict*, write your guess down before you run anything.
 
 # %%
 import numpy as np
@@ -64,9 +64,9 @@ def rnn_step(x, h, W, U, b):
 #
 # ## Exercise 2: one step of an LSTM
 #
-# $[z_i, z_f, z_g, z_o] = x W + h U + b$ in this order, cut into four equal parts. Then $i, f, o$ are sigmoids, $g$ is
-# a $\tanh$, the new cell is $f c + i g$, and the new state is $o \tanh(c)$ with the *new* cell. Return the pair (h, c).
-# `W` has the shape (input, 4 · units).
+# $[z_i, z_f, z_g, z_o] = x W + h U + b$ in this order, cut into four equal parts. Then $i, f, o$ are
+# sigmoids, $g$ is a $\tanh$, the new cell is $f c + i g$, and the new state is $o \tanh(c)$ with the *new*
+# cell. Return the pair (h, c). `W` has the shape (input, 4 · units).
 #
 # *Predict:* which two gates must be 1 and 0, so that the cell stays exactly as it was?
 
@@ -131,11 +131,12 @@ def lstm_step(x, h, c, W, U, b):
 #
 # ## Exercise 3: three words at a time
 #
-# Write the convolution of one text. `x` is (time, dim), `kernel` is (3, dim, filters): `kernel[0]` meets the word
-# before, `kernel[1]` the word itself, `kernel[2]` the word after. Beyond the ends stand zeros. Return (time, filters),
-# without an activation and without a bias.
+# Write the convolution of one text. `x` is (time, dim), `kernel` is (3, dim, filters): `kernel[0]` meets the
+# word before, `kernel[1]` the word itself, `kernel[2]` the word after. Beyond the ends stand zeros. Return
+# (time, filters), without an activation and without a bias.
 #
-# *Predict:* how many words of a text can influence the result at one place, when two such layers stand on each other?
+# *Predict:* how many words of a text can influence the result at one place, when two such layers stand on
+# each other?
 
 
 # %% tags=["answer"]
@@ -185,8 +186,8 @@ def convolution(x, kernel):
 #
 # ## Exercise 4: the last state of a padded text
 #
-# `states` is (batch, time, units), and `ids` is (batch, time). Padding has the id 0 and stands on the right. Return for
-# each text the state at its last real word: (batch, units). Every text has at least one word.
+# `states` is (batch, time, units), and `ids` is (batch, time). Padding has the id 0 and stands on the right.
+# Return for each text the state at its last real word: (batch, units). Every text has at least one word.
 #
 # *Predict:* for which texts is `states[:, -1]` right?
 
@@ -237,8 +238,8 @@ def last_state(states, ids):
 #
 # ## Exercise 5: the half-life of a forget gate
 #
-# A forget gate is $\sigma(b)$ at every step, where $b$ is its bias. After how many steps has the cell lost half of what
-# it held? Solve $\sigma(b)^T = 0.5$ for $T$, a real number.
+# A forget gate is $\sigma(b)$ at every step, where $b$ is its bias. After how many steps has the cell lost
+# half of what it held? Solve $\sigma(b)^T = 0.5$ for $T$, a real number.
 #
 # *Predict:* the half-life for $b = 1$, where Keras starts, and the bias that a memory of 70 steps needs.
 
@@ -276,19 +277,21 @@ def half_life(bias):
 
 
 # %% [markdown]
-# The half-life grows like $e^b$. A bias of 1 remembers about two words, and 70 steps need a bias of about 4.6.
+# The half-life grows like $e^b$. A bias of 1 remembers about two words, and 70 steps need a bias of about
+# 4.6.
 #
 # ## Experiment: how large may the weights of the state be?
 #
-# An RNN of 32 units starts with $U$ = `scale` times a rotation, and reads random words. Write `what_is_left`: the size
-# of the gradient of the state after `steps` words with respect to the state before them. Make `rng =
-# np.random.default_rng(0)`, the rotation `np.linalg.qr(rng.normal(size=(32, 32)))[0]`, a state $h$ of zeros and the
-# matrix $J$ = `np.eye(32)`. In each step $h$ becomes $\tanh(\text{word} + h U)$ with a new word `rng.normal(0, 0.2, 32)`, and
-# the chain rule multiplies $J$ from the right by $U$ whose columns are multiplied by $1 - h^2$. Return the root of the mean
-# of $J^2$, times $\sqrt{32}$: it is 1 for a rotation.
+# An RNN of 32 units starts with $U$ = `scale` times a rotation, and reads random words. Write `what_is_left`:
+# the size of the gradient of the state after `steps` words with respect to the state before them. Make `rng =
+# np.random.default_rng(0)`, the rotation `np.linalg.qr(rng.normal(size=(32, 32)))[0]`, a state $h$ of zeros
+# and the matrix $J$ = `np.eye(32)`. In each step $h$ becomes $\tanh(\text{word} + h U)$ with a new word
+# `rng.normal(0, 0.2, 32)`, and the chain rule multiplies $J$ from the right by $U$ whose columns are
+# multiplied by $1 - h^2$. Return the root of the mean of $J^2$, times $\sqrt{32}$: it is 1 for a rotation.
 #
-# *Predict* before you run the check what is left after 50 steps with the scales 0.5, 1 and 2: nothing, about 1, or
-# far more than 1? Only the scale changes. Then explain the third result: what holds the state of a large $U$ back?
+# *Predict* before you run the check what is left after 50 steps with the scales 0.5, 1 and 2: nothing, about
+# 1, or far more than 1? Only the scale changes. Then explain the third result: what holds the state of a
+# large $U$ back?
 
 
 # %% tags=["answer"]
@@ -339,7 +342,7 @@ def what_is_left(scale, steps=50):
 
 
 # %% [markdown]
-# Half a rotation halves the gradient in every step. A whole one loses a little each time, since the slope of $\tanh$ is below 1.
-# With twice a rotation the gradient explodes, although much more slowly than $2^{50}$, about $10^{15}$: large states have
-# small slopes, and so hold it back. Cutting gradients to a largest length (lesson 05) helps against the third case. Nothing
-# brings a vanished gradient back.
+# Half a rotation halves the gradient in every step. A whole one loses a little each time, since the slope of
+# $\tanh$ is below 1. With twice a rotation the gradient explodes, although much more slowly than $2^{50}$,
+# about $10^{15}$: large states have small slopes, and so hold it back. Cutting gradients to a largest length
+# (lesson 05) helps against the third case. Nothing brings a vanished gradient back.
