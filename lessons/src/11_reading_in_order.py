@@ -81,12 +81,12 @@ show(unrolled(["not", "good", "film"], ["0.00", "−0.48", "−0.45"], cell="RNN
 #
 # $$ h_t = \tanh(x_t W + h_{t-1} U + b) $$
 #
-# We check it on paper with words of two numbers: *not* is $(1, 0)$, *good* is $(0, 1)$ and *film* is $(0,
-# 0)$. Let $W$ change nothing, let $b = 0$, and let $U$ have the rows $(0, -2)$ and $(0, 1)$. The first number
-# of the state then notices *not*, and the second one keeps the opinion. Read "not good film". After *not* the
-# state is $\tanh(1, 0) = (0.762, 0)$. After *good* its second number is $\tanh(1 - 2 \cdot 0.762) = -0.480$,
-# since the first row of $U$ turns a remembered *not* into $-2$. After *film* it is $\tanh(-0.480) = -0.446$:
-# a bad opinion. What comes out for "good film not"?
+# We check it on paper with words of two numbers: *not* is $(1, 0)$, *good* is $(0, 1)$ and *film* is
+# $(0, 0)$. Let $W$ change nothing, let $b = 0$, and let $U$ have the rows $(0, -2)$ and $(0, 1)$. The first
+# number of the state then notices *not*, and the second one keeps the opinion. Read "not good film". After
+# *not* the state is $\tanh(1, 0) = (0.762, 0)$. After *good* its second number is
+# $\tanh(1 - 2 \cdot 0.762) = -0.480$, since the first row of $U$ turns a remembered *not* into $-2$. After
+# *film* it is $\tanh(-0.480) = -0.446$: a bad opinion. What comes out for "good film not"?
 
 
 # %%
@@ -229,10 +229,10 @@ show(sheet.figure, "The cell runs along the top from left to right. It is multip
 # $$ i, f, o = \sigma(z_i), \sigma(z_f), \sigma(z_o), \quad g = \tanh(z_g), \qquad
 # c_t = f \, c_{t-1} + i \, g, \qquad h_t = o \tanh(c_t) $$
 #
-# The four vectors $z$ are $x_t W + h_{t-1} U + b$, cut into four parts. Check one unit on paper with $z_i =
-# 0$, $z_f = 1$, $z_g = 1$, $z_o = 0$ and the old cell 0.5. The gates are $i = 0.5$, $f = 0.731$ and $o =
-# 0.5$, and $g = 0.762$. The new cell is $0.731 \cdot 0.5 + 0.5 \cdot 0.762 = 0.746$, and the state is $0.5
-# \cdot \tanh(0.746) = 0.316$.
+# The four vectors $z$ are $x_t W + h_{t-1} U + b$, cut into four parts. Check one unit on paper with
+# $z_i = 0$, $z_f = 1$, $z_g = 1$, $z_o = 0$ and the old cell 0.5. The gates are $i = 0.5$, $f = 0.731$ and
+# $o = 0.5$, and $g = 0.762$. The new cell is $0.731 \cdot 0.5 + 0.5 \cdot 0.762 = 0.746$, and the state is
+# $0.5 \cdot \tanh(0.746) = 0.316$.
 #
 # Along the upper line one step multiplies the gradient by $f$ and by nothing else. That explains the figure.
 # Keras starts with $z_f = 1$, so that $f$ is about 0.73, and $0.73^{100}$ is about $10^{-14}$; other paths
@@ -555,9 +555,9 @@ panels[0, 1].plot([], [], "o", color=ORANGE, label="shuffled")
 figure.legend(*panels[0, 1].get_legend_handles_labels(), loc="outside upper right", ncols=2)
 figure.suptitle("Order is worth about a point or less, and the bag is hard to beat", x=0.01, ha="left", fontsize=11)
 show(figure, "Four panels with five readers each, three blue dots in order and three orange dots shuffled. In English"
-     " the dots overlap but for the LSTM with random vectors, whose blue dots lie about two points further right; the bag is"
-     " furthest right. In Chinese the bag's dots coincide, and the blue dots of GRU, LSTM and BiLSTM lie one to two points"
-     " right of the orange ones.")  # fmt: skip
+     " the dots overlap but for the LSTM with random vectors, whose blue dots lie about two points further right; the"
+     " bag is furthest right. In Chinese the bag's dots coincide, and the blue dots of GRU, LSTM and BiLSTM lie one to two"
+     " points right of the orange ones.")  # fmt: skip
 
 # %% [markdown]
 # In English even the bag's dots in order and shuffled lie up to a point apart, although only chance separates

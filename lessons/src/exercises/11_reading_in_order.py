@@ -283,9 +283,9 @@ def half_life(bias):
 # ## Experiment: how large may the weights of the state be?
 #
 # An RNN of 32 units starts with $U$ = `scale` times a rotation, and reads random words. Write `what_is_left`:
-# the size of the gradient of the state after `steps` words with respect to the state before them. Make `rng =
-# np.random.default_rng(0)`, the rotation `np.linalg.qr(rng.normal(size=(32, 32)))[0]`, a state $h$ of zeros
-# and the matrix $J$ = `np.eye(32)`. In each step $h$ becomes $\tanh(\text{word} + h U)$ with a new word
+# the size of the gradient of the state after `steps` words with respect to the state before them. Make
+# `rng = np.random.default_rng(0)`, the rotation `np.linalg.qr(rng.normal(size=(32, 32)))[0]`, a state $h$ of
+# zeros and the matrix $J$ = `np.eye(32)`. In each step $h$ becomes $\tanh(\text{word} + h U)$ with a new word
 # `rng.normal(0, 0.2, 32)`, and the chain rule multiplies $J$ from the right by $U$ whose columns are
 # multiplied by $1 - h^2$. Return the root of the mean of $J^2$, times $\sqrt{32}$: it is 1 for a rotation.
 #
