@@ -556,8 +556,8 @@ figure.legend(*panels[0, 1].get_legend_handles_labels(), loc="outside upper righ
 figure.suptitle("Order is worth about a point or less, and the bag is hard to beat", x=0.01, ha="left", fontsize=11)
 show(figure, "Four panels with five readers each, three blue dots in order and three orange dots shuffled. In English"
      " the dots overlap but for the LSTM with random vectors, whose blue dots lie about two points further right; the"
-     " bag is furthest right. In Chinese the bag's dots coincide, and the blue dots of GRU, LSTM and BiLSTM lie one to two"
-     " points right of the orange ones.")  # fmt: skip
+     " bag is furthest right. In Chinese the bag's dots coincide, and the blue dots of GRU, LSTM and BiLSTM lie one to"
+     " two points right of the orange ones.")  # fmt: skip
 
 # %% [markdown]
 # In English even the bag's dots in order and shuffled lie up to a point apart, although only chance separates
