@@ -311,8 +311,8 @@ def remembers(make, length, seed=3):
     """Share of unseen texts whose first symbol is still known at the end."""
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
-    symbols = rng.integers(2, 8, (2048, length))
-    y = symbols[:, :1] = rng.integers(0, 2, (2048, 1))
+    symbols, y = rng.integers(2, 8, (2048, length)), rng.integers(0, 2, (2048, 1))
+    symbols[:, :1] = y  # the first symbol is the answer
     x = np.eye(8, dtype="float32")[symbols]
     model = keras.Sequential([keras.Input((length, 8)), make(), keras.layers.Dense(1, activation="sigmoid")])
     model.compile(keras.optimizers.Adam(0.01, clipnorm=1.0), "binary_crossentropy", metrics=["accuracy"])
@@ -320,10 +320,9 @@ def remembers(make, length, seed=3):
     return model.evaluate(x[1024:], y[1024:], verbose=0)[1]
 
 
-here = {(name, n): remembers(make, n) for name, make in networks.items() for n in LENGTHS}
-for (name, n), share in here.items():
+for name, n in [(name, n) for name in networks for n in LENGTHS]:
     in_table = memory.query("model == @name and length == @n")["test_accuracy"].round(2)
-    print(f"{name:16s} {n:3d} symbols: {share:.2f} here; in the table", *in_table)
+    print(f"{name:16s} {n:3d} symbols: {remembers(networks[name], n):.2f} here; in the table", *in_table)
 
 # %% tags=["hide"]
 # @title Figure: who remembers the first symbol
@@ -438,7 +437,8 @@ class Reader(keras.Model):
 # trained because it occurs there. Texts are cut after 40 words, for every reader alike. The vectors start
 # from GloVe (lesson 09), scaled to the size that random vectors would have, and they are trained further.
 
-# %%
+# %% tags=["hide"]
+# @title Data: ids of the words and GloVe vectors, as in lessons 09 and 10
 known = load("glove-50d")
 parts = {name: rows for name, rows in snippets.groupby("split", observed=True)}
 tokenizer = text.train_words(parts["train"]["text"], vocabulary_size=30_000, minimum_count=2, lower=True)
@@ -510,7 +510,8 @@ print(f"order: {difference.mean():+.1f} points, standard error over texts {error
 # bag: it cannot see the difference, so the distance of its dots is the noise of the whole experiment. Then
 # look for distances that are larger.
 
-# %%
+# %% tags=["hide"]
+# @title Table: what order is worth to each reader
 runs = table[table["experiment"] == "opinions"].assign(points=100 * table["test_accuracy"])
 KINDS = list(BOXES)
 
