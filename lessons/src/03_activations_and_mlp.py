@@ -7,7 +7,8 @@
 # descent, Keras) and products of matrices.
 #
 # **You will build** a network that solves XOR, by hand and by training, and a network that reads handwritten
-# digits. You will derive how large the first weights of a deep network must be, and see it fail when they are not.
+# digits. You will derive how large the first weights of a deep network must be, and see it fail when they are
+# not.
 #
 # **Time** about 2 minutes to run on a laptop with 2 cores, and 45 minutes to read.
 
@@ -39,31 +40,33 @@ SEEDS = dial((0, 1, 2), smoke=(0,))  # repetitions with other first weights and 
 # %% [markdown]
 # ## Two layers that are only one
 #
-# A perceptron draws one line, and no line separates the four points of XOR (lesson 01). So we stack units. The outputs
-# of a first layer become the inputs of a second one. A layer whose outputs nobody outside sees is a **hidden layer**.
-# Try it on paper with two hidden units and one output:
+# A perceptron draws one line, and no line separates the four points of XOR (lesson 01). So we stack units.
+# The outputs of a first layer become the inputs of a second one. A layer whose outputs nobody outside sees is
+# a **hidden layer**. Try it on paper with two hidden units and one output:
 #
 # $$h_1 = x_1 + x_2, \qquad h_2 = x_1 - x_2, \qquad y = 2h_1 - h_2.$$
 #
-# Put the first two formulas into the third and you get $y = 2x_1 + 2x_2 - x_1 + x_2 = x_1 + 3x_2$. The
-# three units are one unit again, and one unit cannot do XOR. Would 64 hidden units help? Write down your guess. With a
-# row of inputs $x$, matrices of weights $W_1, W_2$ and biases $b_1, b_2$ the same calculation gives
+# Put the first two formulas into the third and you get $y = 2x_1 + 2x_2 - x_1 + x_2 = x_1 + 3x_2$. The three
+# units are one unit again, and one unit cannot do XOR. Would 64 hidden units help? Write down your guess.
+# With a row of inputs $x$, matrices of weights $W_1, W_2$ and biases $b_1, b_2$ the same calculation gives
 #
 # $$(xW_1 + b_1)W_2 + b_2 = x\,(W_1W_2) + (b_1W_2 + b_2),$$
 #
-# which is one layer with the matrix $W_1W_2$, however many hidden units there were. Linear layers collapse into one.
+# which is one layer with the matrix $W_1W_2$, however many hidden units there were. Linear layers collapse
+# into one.
 #
-# So something that is *not* linear must stand between the layers. A function that is applied to the sum of each
-# unit before the sum is passed on is called an **activation**. The step of the perceptron was one, but lesson 02
-# showed its fault: it is flat, so no nudge of a weight tells where to go. We need curves that bend and that have a slope.
+# So something that is *not* linear must stand between the layers. A function that is applied to the sum of
+# each unit before the sum is passed on is called an **activation**. The step of the perceptron was one, but
+# lesson 02 showed its fault: it is flat, so no nudge of a weight tells where to go. We need curves that bend
+# and that have a slope.
 #
 # ## Four curves and their slopes
 #
-# The sigmoid of lesson 02 rises from 0 to 1. Its relative **tanh** is the same curve stretched, so that it rises from
-# $-1$ to 1. The **ReLU**, $\max(0, x)$, passes positive numbers on and turns negative ones to 0; it made deep networks
-# practical (Glorot, Bordes and Bengio 2011). And **GELU**, $x\,\Phi(x)$, is a ReLU with a round corner, which
-# transformers use; $\Phi(x)$ is the share of a normal distribution that lies below $x$. In the code each curve stands
-# beside its slope.
+# The sigmoid of lesson 02 rises from 0 to 1. Its relative **tanh** is the same curve stretched, so that it
+# rises from $-1$ to 1. The **ReLU**, $\max(0, x)$, passes positive numbers on and turns negative ones to 0;
+# it made deep networks practical (Glorot, Bordes and Bengio 2011). And **GELU**, $x\,\Phi(x)$, is a ReLU with
+# a round corner, which transformers use; $\Phi(x)$ is the share of a normal distribution that lies below $x$.
+# In the code each curve stands beside its slope.
 
 
 # %%
@@ -88,9 +91,9 @@ activations = {  # the curve, its slope, and the curve in TensorFlow
 }
 
 # %% [markdown]
-# Look for the grey parts of the figure. There the slope is below 0.01, so a unit whose sum lies there hardly hears
-# which way its weights should move. This is **saturation**: the input of an activation lies where the curve is flat. Also
-# compare the highest slopes of the four curves.
+# Look for the grey parts of the figure. There the slope is below 0.01, so a unit whose sum lies there hardly
+# hears which way its weights should move. This is **saturation**: the input of an activation lies where the
+# curve is flat. Also compare the highest slopes of the four curves.
 
 # %% tags=["hide"]
 # @title Figure: the curves and their slopes
@@ -110,19 +113,21 @@ show(figure, "Sigmoid, tanh, ReLU and GELU with their slopes. Grey marks slopes 
      " tanh, the left half of ReLU, the far left of GELU. The slope of the sigmoid is at most a quarter.")  # fmt: skip
 
 # %% [markdown]
-# Sigmoid and tanh saturate on both sides, ReLU on the left only. The slope of tanh reaches 1, but that of the sigmoid
-# stays low. It is $\sigma(1-\sigma)$, a product of two numbers whose sum is 1, and such a product is largest when both are
-# $\frac12$. So *the slope of a sigmoid is never above one quarter*. Remember this number; it returns at the end of the lesson.
+# Sigmoid and tanh saturate on both sides, ReLU on the left only. The slope of tanh reaches 1, but that of the
+# sigmoid stays low. It is $\sigma(1-\sigma)$, a product of two numbers whose sum is 1, and such a product is
+# largest when both are $\frac12$. So *the slope of a sigmoid is never above one quarter*. Remember this
+# number; it returns at the end of the lesson.
 #
 # ## XOR, solved by hand
 #
-# Two hidden ReLU units and one output are enough for XOR. Both hidden units add the inputs, and the second one starts
-# one step later:
+# Two hidden ReLU units and one output are enough for XOR. Both hidden units add the inputs, and the second
+# one starts one step later:
 #
 # $$h_1 = \max(0,\ x_1 + x_2), \qquad h_2 = \max(0,\ x_1 + x_2 - 1), \qquad y = h_1 - 2h_2.$$
 #
-# The drawing shows this network with its weights. Units that are fully connected in layers, with an activation between
-# them, are a **multi-layer perceptron**, MLP for short. Go through the four rows on paper before you run the cell.
+# The drawing shows this network with its weights. Units that are fully connected in layers, with an
+# activation between them, are a **multi-layer perceptron**, MLP for short. Go through the four rows on paper
+# before you run the cell.
 
 # %% tags=["hide"]
 # @title Drawing: a network for XOR
@@ -159,8 +164,9 @@ for x, h, y, target in zip(points, hidden, answers, targets, strict=True):
     print(f"{x[0]:3.0f} {x[1]:3.0f}   {h[0]:3.0f} {h[1]:3.0f}   {y:3.0f}   {target:5.0f}")
 
 # %% [markdown]
-# Why does it work? Read $h_1$ and $h_2$ as a *place*. The hidden layer moves each point to a new place, and there one
-# line is enough. In the figure a triangle is the answer 1 and a circle the answer 0. Watch what happens to the two triangles.
+# Why does it work? Read $h_1$ and $h_2$ as a *place*. The hidden layer moves each point to a new place, and
+# there one line is enough. In the figure a triangle is the answer 1 and a circle the answer 0. Watch what
+# happens to the two triangles.
 
 # %% tags=["hide", "readme"]
 # @title Figure: the hidden layer moves the points
@@ -185,17 +191,18 @@ show(figure, "Left: the four points of XOR, no line separates triangles from cir
      " in the inputs that line is a band.")  # fmt: skip
 
 # %% [markdown]
-# Both triangles land on the same place, and a single line cuts them off. Seen from the inputs, that line is a band with
-# two edges, one for each ReLU. More units mean more edges. With enough of them one hidden layer comes as close as we like to any continuous
-# curve on a bounded interval (Cybenko 1989; Leshno and others 1993). The theorem says that such weights exist. It
-# does not say that training finds them.
+# Both triangles land on the same place, and a single line cuts them off. Seen from the inputs, that line is a
+# band with two edges, one for each ReLU. More units mean more edges. With enough of them one hidden layer
+# comes as close as we like to any continuous curve on a bounded interval (Cybenko 1989; Leshno and others
+# 1993). The theorem says that such weights exist. It does not say that training finds them.
 #
 # ## XOR, found by training
 #
-# Does it find them? We train 200 networks with two hidden units from random weights, by the gradient descent of lesson
-# 02, and then networks with more units. The loss is the mean of the squared errors $(y - \text{target})^2$ over the four
-# points. `tf.GradientTape` gives the slopes; we use it as an instrument here, and lesson 04 opens it. Two units are
-# enough, as we have just seen. How many of the 200 will find a solution?
+# Does it find them? We train 200 networks with two hidden units from random weights, by the gradient descent
+# of lesson 02, and then networks with more units. The loss is the mean of the squared errors
+# $(y - \text{target})^2$ over the four points. `tf.GradientTape` gives the slopes; we use it as an instrument
+# here, and lesson 04 opens it. Two units are enough, as we have just seen. How many of the 200 will find a
+# solution?
 
 
 # %%
@@ -235,12 +242,8 @@ with mpl.rc_context(STYLE):
     left.bar([str(units) for units in solved], list(solved.values()), color=BLUE, width=0.6)
     left.set(title="More units: more solutions", xlabel="hidden units", ylabel="% of networks that solve XOR")
     right.plot(np.sort(errors[2]), ".", color=BLUE)
-    for level, text in (
-        (1 / 4, "1/4: all answers ½"),
-        (1 / 6, "1/6: one right"),
-        (1 / 8, "1/8: two right"),
-        (0, "0: solved"),
-    ):
+    levels = {"1/4: all answers ½": 1 / 4, "1/6: one right": 1 / 6, "1/8: two right": 1 / 8, "0: solved": 0}
+    for text, level in levels.items():
         right.axhline(level, color=GREY, lw=0.8, zorder=0)
         right.text(1.02, level, text, va="center", fontsize=9, transform=right.get_yaxis_transform())
     right.set(title="Two units end on four levels", xlabel="network, sorted", ylabel="squared error")
@@ -249,26 +252,29 @@ show(figure, "Left: the share of networks that solve XOR grows from about a fift
      " Right: the final errors of the networks with 2 units lie on four levels: 0, 1/8, 1/6 and 1/4.")  # fmt: skip
 
 # %% [markdown]
-# Most networks with two units fail, although a solution exists for each of them. The right panel tells how. Answer
-# $\frac12$ to everything, and the squared error is $\frac14$. Get one point right and give the three others their mean, $\frac13$ or
-# $\frac23$, and it is $(\frac19 + \frac19 + \frac49)/4 = \frac16$. Get two points right and answer $\frac12$ to the others, and it is $\frac18$. On each
-# of these levels the slope is 0, often because a ReLU is off where it would be needed, so gradient descent rests there.
+# Most networks with two units fail, although a solution exists for each of them. The right panel tells how.
+# Answer $\frac12$ to everything, and the squared error is $\frac14$. Get one point right and give the three
+# others their mean, $\frac13$ or $\frac23$, and it is $(\frac19 + \frac19 + \frac49)/4 = \frac16$. Get two
+# points right and answer $\frac12$ to the others, and it is $\frac18$. On each of these levels the slope is
+# 0, often because a ReLU is off where it would be needed, so gradient descent rests there.
 #
-# With 16 units enough of them start well. What a network *can* express and what training *finds* are two questions, and
-# this is one reason why networks are made larger than they would need to be.
+# With 16 units enough of them start well. What a network *can* express and what training *finds* are two
+# questions, and this is one reason why networks are made larger than they would need to be.
 #
 # ## Ten answers: softmax
 #
-# Now to real data with more than two answers. The sigmoid turned one logit into a probability. For ten digits the last layer
-# gives ten logits $z_1, \dots, z_{10}$, and the **softmax** turns them into ten probabilities: it takes the exponential
-# of each, which is positive, and divides by the sum of all, so that they add up to 1:
+# Now to real data with more than two answers. The sigmoid turned one logit into a probability. For ten digits
+# the last layer gives ten logits $z_1, \dots, z_{10}$, and the **softmax** turns them into ten probabilities:
+# it takes the exponential of each, which is positive, and divides by the sum of all, so that they add up to
+# 1:
 #
 # $$p_i = \frac{e^{z_i}}{\sum_j e^{z_j}}.$$
 #
-# On paper, for logits $(0, \ln 2, \ln 5)$: the exponentials are 1, 2 and 5, their sum is 8, so $p = (0.125, 0.25, 0.625)$.
-# With the two logits $(0, s)$ the second probability is $e^s / (1 + e^s)$, the sigmoid again. The cross-entropy of
-# lesson 02 stays what it was, the mean of $-\ln$ of the probability of the right answer. If the third answer
-# is right it is $-\ln 0.625 = 0.47$, and who gives all ten digits the same probability has $\ln 10 = 2.30$.
+# On paper, for logits $(0, \ln 2, \ln 5)$: the exponentials are 1, 2 and 5, their sum is 8, so
+# $p = (0.125, 0.25, 0.625)$. With the two logits $(0, s)$ the second probability is $e^s / (1 + e^s)$, the
+# sigmoid again. The cross-entropy of lesson 02 stays what it was, the mean of $-\ln$ of the probability of
+# the right answer. If the third answer is right it is $-\ln 0.625 = 0.47$, and who gives all ten digits the
+# same probability has $\ln 10 = 2.30$.
 
 
 # %%
@@ -278,23 +284,25 @@ def softmax(z):
 
 
 z = np.log([1.0, 2.0, 5.0])
-print("softmax of (0, ln 2, ln 5):    ", softmax(z))
-print("1000 added to every logit:     ", softmax(z + 1000))
-print("the formula as it stands there:", np.exp([1000.0, 1001.0]) if False else "exp(1000) is larger than any number")
+print("softmax of (0, ln 2, ln 5):", softmax(z), "  with 1000 added to each:", softmax(z + 1000))
+with np.errstate(over="ignore"):
+    print("without the subtraction, the exponential of 1000 is", np.exp(1000.0))
 
 # %% [markdown]
-# Why subtract the largest logit? $e^{1000}$ is larger than any number that the computer holds. Adding the same $c$ to
-# all logits multiplies the top and the bottom of the fraction by $e^c$, and it cancels. So we may shift them first.
+# Why subtract the largest logit? $e^{1000}$ is larger than any number that the computer holds, and infinity
+# divided by infinity is not a number. Adding the same $c$ to all logits multiplies the top and the bottom of
+# the fraction by $e^c$, and it cancels. So we may shift them first.
 #
 # ## Handwritten digits
 #
-# The data are 1,797 digits of 8 × 8 pixels (Alpaydin and Kaynak 1998). We ask two questions about the same pictures.
-# Which digit is it? And is it odd or even? The second one is a relative of XOR: 1, 3, 5, 7 and 9 have little in
-# common but the answer.
+# The data are 1,797 digits of 8 × 8 pixels (Alpaydin and Kaynak 1998). We ask two questions about the same
+# pictures. Which digit is it? And is it odd or even? The second one is a relative of XOR: 1, 3, 5, 7 and 9
+# have little in common but the answer.
 #
-# The data have three parts. The training part is for training, and the test part is opened once, at the end. But some things
-# must be chosen in between, here the learning rate of each model. Who chooses by the test part has used it, and its
-# result is then too good. So a third part, the **validation part**, is kept for choices alone.
+# The data have three parts. The training part is for training, and the test part is opened once, at the end.
+# But some things must be chosen in between, here the learning rate of each model. Who chooses by the test
+# part has used it, and its result is then too good. So a third part, the **validation part**, is kept for
+# choices alone.
 
 # %%
 digits = load("digits")  # 64 pixel columns, label, split
@@ -303,9 +311,7 @@ X = {name: rows.filter(like="pixel").to_numpy("float32") / 16 for name, rows in 
 digit = {name: rows["label"].to_numpy(int) for name, rows in parts.items()}
 odd = {name: labels % 2 for name, labels in digit.items()}
 for question, labels in {"which digit": digit, "odd or even": odd}.items():
-    print(
-        f"{question}: the most frequent answer is right in {np.bincount(labels['test']).max() / len(labels['test']):.0%}"
-    )
+    print(f"{question}: the most frequent answer is right in {np.bincount(labels['test']).max() / 345:.0%}")
 
 signs = np.where(odd["train"] == 1, 1, -1)[:, None]
 with_bias = np.hstack([X["train"], np.ones_like(signs)])
@@ -313,14 +319,15 @@ plane = linprog(np.zeros(65), A_ub=-signs * with_bias, b_ub=-np.ones(len(signs))
 print("a plane that separates odd from even:", "exists" if plane.success else "does not exist (linear program)")
 
 # %% [markdown]
-# A **baseline** is a simple answer that a model must beat before it deserves attention. The one above always gives the most
-# frequent answer. A better one is a linear model. The linear program of lesson 01 proves more: no plane separates odd from
-# even, not even on the training pictures, so every linear model makes mistakes.
+# A **baseline** is a simple answer that a model must beat before it deserves attention. The one above always
+# gives the most frequent answer. A better one is a linear model. The linear program of lesson 01 proves more:
+# no plane separates odd from even, not even on the training pictures, so every linear model makes mistakes.
 #
-# The main experiment compares two networks: 64 pixels, 64 hidden units, logits. In one of them a ReLU stands between the
-# layers, in the other nothing. Both have the same number of weights, the same start, the same batches and
-# the same number of epochs, and each gets the rate that does best on the validation part. The activation is the only
-# difference, so it is the only explanation of a gap. What do you expect for each question?
+# The main experiment compares two networks: 64 pixels, 64 hidden units, logits. In one of them a ReLU stands
+# between the layers, in the other nothing. Both have the same number of weights, the same start, the same
+# batches and the same number of epochs, and each gets the rate that does best on the validation part. The
+# activation is the only difference, so it is the only explanation of a gap. What do you expect for each
+# question?
 
 # %%
 SIZES = {"0.01": 0.01, "Glorot": np.sqrt(1 / 64), "He": np.sqrt(2 / 64), "1": 1.0}  # explained below
@@ -381,13 +388,13 @@ show(figure, "Test accuracy of four networks. For odd or even the network with a
      " with nothing between its layers. For which digit the two are close.")  # fmt: skip
 
 # %% [markdown]
-# For odd or even the ReLU is worth several points, and the network without it stays where a linear model must stay, since
-# it is one. For which digit the gap is small: each digit against the rest is almost a matter of one plane, so a linear model
-# is a strong baseline there, and we would not know it without having tried. (The same people wrote the training and the test pictures,
-# and new writers are harder to read.)
+# For odd or even the ReLU is worth several points, and the network without it stays where a linear model must
+# stay, since it is one. For which digit the gap is small: each digit against the rest is almost a matter of
+# one plane, so a linear model is a strong baseline there, and we would not know it without having tried. (The
+# same people wrote the training and the test pictures, and new writers are harder to read.)
 #
-# There is no secret in such a network. Its forward calculation is one line, and it is also a layer of our library,
-# `FeedForward`, which you will meet again inside every transformer.
+# There is no secret in such a network. Its forward calculation is one line, and it is also a layer of our
+# library, `FeedForward`, which you will meet again inside every transformer.
 
 # %%
 network = networks["which digit", "ReLU"][0]
@@ -402,10 +409,11 @@ assert np.allclose(ours, layer(X["test"]), atol=1e-4)  # and the library
 # %% [markdown]
 # ## What the hidden units have become
 #
-# In lesson 01 we had to invent the input $x_1x_2$ for XOR ourselves. Here nobody invented anything. What have the hidden units
-# become? For each unit we take the 20 training pictures that excite it most, and count how many different digits are among them.
-# A unit that stands for one digit has 1. But a unit with *random* weights also prefers pictures that look alike, so
-# the count means nothing alone. The control is the same network before training, with the same seed.
+# In lesson 01 we had to invent the input $x_1x_2$ for XOR ourselves. Here nobody invented anything. What have
+# the hidden units become? For each unit we take the 20 training pictures that excite it most, and count how
+# many different digits are among them. A unit that stands for one digit has 1. But a unit with *random*
+# weights also prefers pictures that look alike, so the count means nothing alone. The control is the same
+# network before training, with the same seed.
 
 
 # %%
@@ -465,14 +473,15 @@ found.claim("Training makes units choosier", trained_kinds, "<", random_kinds,
 found.show()
 
 # %% [markdown]
-# A trained unit answers to fewer digits than a random one, but rarely to one alone. Most respond to a part that a few digits share,
-# and a digit is a combination of units.
+# A trained unit answers to fewer digits than a random one, but rarely to one alone. Most respond to a part
+# that a few digits share, and a digit is a combination of units.
 #
 # ## How large must the first weights be?
 #
-# If one hidden layer is good, are twenty better? Two things must travel through such a network. The pictures travel up:
-# the last layer must still be able to tell them apart. The slopes of the loss travel down: the first layer must still hear what
-# was wrong. Each layer multiplies both by something, and twenty equal factors are a power of twenty.
+# If one hidden layer is good, are twenty better? Two things must travel through such a network. The pictures
+# travel up: the last layer must still be able to tell them apart. The slopes of the loss travel down: the
+# first layer must still hear what was wrong. Each layer multiplies both by something, and twenty equal
+# factors are a power of twenty.
 
 # %% tags=["hide"]
 # @title Drawing: what travels through a deep network
@@ -480,48 +489,50 @@ sheet = Diagram(8, 1.75)
 names = ["pictures", "layer 1", "layer 2", "…", "layer 20", "loss"]
 boxes = [sheet.box(name, (0.65 + 1.34 * i, 0.9), meaning="given" if i in (0, 5) else "weights",
                    width=0.4 if name == "…" else 0.78) for i, name in enumerate(names)]  # fmt: skip
-for i, (one, two) in enumerate(zip(boxes, boxes[1:], strict=False)):
+for i in range(5):
+    one, two = boxes[i : i + 2]
     sheet.arrow((one.right[0], 1.0), (two.left[0], 1.0), meaning="query")
     sheet.arrow((two.left[0], 0.8), (one.right[0], 0.8), meaning="error")
     if 0 < i < 4:
         middle = (one.right[0] + two.left[0]) / 2
         sheet.text((middle, 1.17), "× a", meaning="query", size=9)
         sheet.text((middle, 0.62), "× b", meaning="error", size=9)
-sheet.text(
-    (4, 1.52), "pictures: after 20 layers a²⁰ of the differences between them is left", meaning="query", size=9.5
-)
+sheet.text((4, 1.52), "pictures: after 20 layers a²⁰ of their differences is left", meaning="query", size=9.5)
 sheet.text((4, 0.25), "slopes: after 20 layers b²⁰ of what was wrong is left", meaning="error", size=9.5)
 show(sheet.figure, "A chain from the pictures through twenty layers to the loss. Blue arrows to the right multiply by a"
      " at each layer, red arrows to the left by b; after twenty layers a or b to the power of twenty is left.")  # fmt: skip
 
 # %% [markdown]
-# How large are these factors? Take one unit with $n$ inputs, $z = \sum_i x_i w_i$. We assume that *the weights are
-# independent of each other and of the inputs, with mean 0 and variance $\sigma^2$*. That is true at the start, when they are random.
-# Square the sum. Products of two different weights have the mean 0, so only the squares remain:
+# How large are these factors? Take one unit with $n$ inputs, $z = \sum_i x_i w_i$. We assume that *the
+# weights are independent of each other and of the inputs, with mean 0 and variance $\sigma^2$*. That is true
+# at the start, when they are random. Square the sum. Products of two different weights have the mean 0, so
+# only the squares remain:
 #
 # $$\text{mean of } z^2 = n\,\sigma^2 \cdot \text{mean of } x^2 .$$
 #
-# For 64 inputs of size 1 and $\sigma = \frac18$ the factor is $64 \cdot \frac1{64} = 1$, so the sum is as large as the inputs. On the way
-# down the same argument holds for the slopes. An input $x_i$ gets the slope $\sum_k g_k w_{ik}$ from the $m$ units
-# that use it, so the mean square is multiplied by $m\,\sigma^2$. Up we want $\sigma^2 = 1/n$, and down $\sigma^2 = 1/m$. The
-# **Glorot initialisation** is the compromise $\sigma^2 = 2/(n + m)$ (Glorot and Bengio 2010). It makes a second assumption:
-# *the activation has a slope of about 1*, as tanh has near 0.
+# For 64 inputs of size 1 and $\sigma = \frac18$ the factor is $64 \cdot \frac1{64} = 1$, so the sum is as
+# large as the inputs. On the way down the same argument holds for the slopes. An input $x_i$ gets the slope
+# $\sum_k g_k w_{ik}$ from the $m$ units that use it, so the mean square is multiplied by $m\,\sigma^2$. Up we
+# want $\sigma^2 = 1/n$, and down $\sigma^2 = 1/m$. The **Glorot initialisation** is the compromise
+# $\sigma^2 = 2/(n + m)$ (Glorot and Bengio 2010). It makes a second assumption: *the activation has a slope
+# of about 1*, as tanh has near 0.
 #
-# ReLU breaks that assumption. Sums are positive or negative equally often, and ReLU sets the negative half to 0. So
-# half of the mean square is lost, and half of the slopes are 0 as well. The **He initialisation** gives it back
-# with twice the variance, $\sigma^2 = 2/n$ (He and others 2015). For the sigmoid the slope is at most $\frac14$, so the
-# mean square of what travels down is multiplied by at most $n\,\sigma^2 / 16$. Together we get a prediction for the size of the
-# gradient after 20 layers: $(n \sigma^2 c)^{20/2}$, with $c = 1$ for tanh, $\frac12$ for ReLU and $\frac1{16}$ for the sigmoid.
+# ReLU breaks that assumption. Sums are positive or negative equally often, and ReLU sets the negative half to
+# 0. So half of the mean square is lost, and half of the slopes are 0 as well. The **He initialisation** gives
+# it back with twice the variance, $\sigma^2 = 2/n$ (He and others 2015). For the sigmoid the slope is at most
+# $\frac14$, so the mean square of what travels down is multiplied by at most $n\,\sigma^2 / 16$. Together we
+# get a prediction for the size of the gradient after 20 layers: $(n \sigma^2 c)^{20/2}$, with $c = 1$ for
+# tanh, $\frac12$ for ReLU and $\frac1{16}$ for the sigmoid.
 #
-# The next cell tests the prediction for four sizes of weights. It sends 256 random inputs through 20 layers. Going up it measures the
-# *spread*, how much a unit differs from input to input. Going down it measures the *gradient* at each layer, compared
-# with that at the last one.
+# The next cell tests the prediction for four sizes of weights. It sends 256 random inputs through 20 layers.
+# Going up it measures the *spread*, how much a unit differs from input to input. Going down it measures the
+# *gradient* at each layer, compared with that at the last one.
 
 
 # %%
 def probe(activation, sigma, layers=20):
     """Spread and gradient at layers 0 to 20, and the share of saturated units in layer 10."""
-    curve, slope, of_tensorflow = activations[activation]
+    _, slope, of_tensorflow = activations[activation]
     rng = np.random.default_rng(0)
     outputs = [tf.constant(rng.normal(size=(256, 64)))]
     with tf.GradientTape() as tape:
@@ -548,8 +559,8 @@ for (name, size), (_, gradient, saturated) in probes.items():
     print(f"{name:8s}  {size:7s} {predicted:20.0e} {gradient[0]:10.0e} {saturated:13.0%}")
 
 # %% [markdown]
-# In the figure a healthy network is a line that stays in the grey band, within a factor of 1,000 of 1. Read the upper row
-# from left to right and the lower row from right to left, as the two travel.
+# In the figure a healthy network is a line that stays in the grey band, within a factor of 1,000 of 1. Read
+# the upper row from left to right and the lower row from right to left, as the two travel.
 
 # %% tags=["hide"]
 # @title Figure: spread and gradient through twenty layers
@@ -573,19 +584,22 @@ show(figure, "Spread and gradient by layer for sigmoid, tanh and ReLU with four 
      " Glorot or He weights and all networks with weights 0.01 fall by many powers of ten; ReLU with 1 explodes.")  # fmt: skip
 
 # %% [markdown]
-# The prediction holds where its assumptions do. For ReLU it is right at every size. It fails most for tanh with weights of 1: there most
-# units are saturated, their slope is far from 1, and the gradient is much smaller than predicted.
+# The prediction holds where its assumptions do. For ReLU it is right at every size. It fails most for tanh
+# with weights of 1: there most units are saturated, their slope is far from 1, and the gradient is much
+# smaller than predicted.
 #
-# It is often said that gradients vanish because sigmoid units are saturated, and that ReLU cures it. The table says
-# otherwise. With Glorot's weights almost no sigmoid unit is saturated, and the gradient still vanishes, because one quarter to the
-# power of 20 is $10^{-12}$. With weights of 1 many are saturated, and it survives. And a ReLU network with weights of 0.01 loses
-# its gradient like the others. What counts is the product of the size of the weights and the slope.
+# It is often said that gradients vanish because sigmoid units are saturated, and that ReLU cures it. The
+# table says otherwise. With Glorot's weights almost no sigmoid unit is saturated, and the gradient still
+# vanishes, because one quarter to the power of 20 is $10^{-12}$. With weights of 1 many are saturated, and it
+# survives. And a ReLU network with weights of 0.01 loses its gradient like the others. What counts is the
+# product of the size of the weights and the slope.
 #
 # ## Ten layers learn, or they do not
 #
-# A prediction about random networks is worth something only if training agrees. So we train ten hidden layers on the digits:
-# sigmoid with Glorot's weights, sigmoid with weights of 1, and ReLU with He's. The budget is that of the single hidden layer above, and again
-# the validation part chooses each rate. Write down which of them will learn.
+# A prediction about random networks is worth something only if training agrees. So we train ten hidden layers
+# on the digits: sigmoid with Glorot's weights, sigmoid with weights of 1, and ReLU with He's. The budget is
+# that of the single hidden layer above, and again the validation part chooses each rate. Write down which of
+# them will learn.
 
 # %%
 deep = {
@@ -613,49 +627,58 @@ found.claim("Larger first weights rescue the sigmoid", read["sigmoid, weights 1"
 found.show()
 
 # %% [markdown]
-# The three predictions hold. The sigmoid network with Glorot's weights, which was the default for years, gives the answer of somebody who
-# has not seen the picture, at every rate. The same network with larger weights learns, although many of its units are saturated.
-# Compare also the last two lines: at equal budget ten ReLU layers and a single one read about equally well. Depth
-# alone gains nothing on pictures of 8 × 8 pixels. It pays on harder data, and with two inventions that come later, normalisation
-# (lesson 06) and residual connections (lesson 17).
+# The three predictions hold. The sigmoid network with Glorot's weights, which was the default for years,
+# gives the answer of somebody who has not seen the picture, at every rate. The same network with larger
+# weights learns, although many of its units are saturated. Compare also the last two lines: at equal budget
+# ten ReLU layers and a single one read about equally well. Depth alone gains nothing on pictures of 8 × 8
+# pixels. It pays on harder data, and with two inventions that come later, normalisation (lesson 06) and
+# residual connections (lesson 17).
 #
-# One more doubt. Gradient descent takes steps as small as the gradient, so a vanished gradient is a vanished step. Lesson 05 introduces optimisers that divide
-# each step by the usual size of its gradient. With them the sigmoid network does begin to move after many epochs. They make the argument weaker, not wrong:
-# the lower row of the figure is repaired, the upper one is not.
+# One more doubt. Gradient descent takes steps as small as the gradient, so a vanished gradient is a vanished
+# step. Lesson 05 introduces optimisers that divide each step by the usual size of its gradient. With them the
+# sigmoid network does begin to move after many epochs. They make the argument weaker, not wrong: the lower
+# row of the figure is repaired, the upper one is not.
 #
 # ## What can go wrong
 #
-# A ReLU that is off for *every* training picture gets the slope 0 from all of them. Its weights never move again, and it is called dead.
-# A step that is too large can push a whole layer there, as the validation scores of the ten ReLU layers at the largest rate suggest.
-# Smaller steps help, and so do activations like GELU, whose slope left of 0 is not exactly 0.
+# A ReLU that is off for *every* training picture gets the slope 0 from all of them. Its weights never move
+# again, and it is called dead. A step that is too large can push a whole layer there, as the validation
+# scores of the ten ReLU layers at the largest rate suggest. Smaller steps help, and so do activations like
+# GELU, whose slope left of 0 is not exactly 0.
 #
-# What should you choose? In hidden layers ReLU with He's weights, or GELU. Sigmoid where a number between 0 and 1 is wanted, a probability of yes or no.
-# Tanh where it must lie between $-1$ and 1. Softmax for one answer out of many.
+# What should you choose? In hidden layers ReLU with He's weights, or GELU. Sigmoid where a number between 0
+# and 1 is wanted, a probability of yes or no. Tanh where it must lie between $-1$ and 1. Softmax for one
+# answer out of many.
 #
 # ## Summary
 #
 # - Layers with nothing between them collapse into one. An activation that bends, and has a slope, prevents it.
-# - A hidden layer moves the data to places where one plane is enough. Two ReLU units can solve XOR; training finds it reliably only with more.
-# - Softmax turns logits into probabilities that add up to 1. Choose on the validation part, open the test part once.
-# - Through many layers, spread and gradient are multiplied by size of weights × slope. Keep it near 1: Glorot for tanh, He for ReLU.
+# - A hidden layer moves the data to places where one plane is enough. Two ReLU units can solve XOR; training
+#   finds it reliably only with more.
+# - Softmax turns logits into probabilities that add up to 1. Choose on the validation part, open the test
+#   part once.
+# - Through many layers, spread and gradient are multiplied by size of weights × slope. Keep it near 1: Glorot
+#   for tanh, He for ReLU.
 # - Before you explain what training did, look at the untrained network, and try the linear baseline.
 #
 # ## Exercises
 #
-# Open [exercises/03_activations_and_mlp.ipynb](exercises/03_activations_and_mlp.ipynb). You write a softmax, the slope of SiLU, XOR
-# with tanh units, and count the weights of a network. In the experiment you change the size of the first weights. Each answer is checked.
+# Open [exercises/03_activations_and_mlp.ipynb](exercises/03_activations_and_mlp.ipynb). You write a softmax,
+# the slope of SiLU, XOR with tanh units, and count the weights of a network. In the experiment you change the
+# size of the first weights. Each answer is checked.
 #
 # ## References
 #
 # - G. Cybenko (1989). Approximation by superpositions of a sigmoidal function. *Mathematics of Control, Signals
 #   and Systems* 2, 303-314. Theorem 2.
-# - M. Leshno, V. Lin, A. Pinkus, S. Schocken (1993). Multilayer feedforward networks with a nonpolynomial activation
-#   function can approximate any function. *Neural Networks* 6(6), 861-867. Theorem 1.
-# - X. Glorot, Y. Bengio (2010). Understanding the difficulty of training deep feedforward neural networks. *AISTATS*.
-#   Section 3 watches units saturate, section 4.2 derives the rule.
+# - M. Leshno, V. Lin, A. Pinkus, S. Schocken (1993). Multilayer feedforward networks with a nonpolynomial
+#   activation function can approximate any function. *Neural Networks* 6(6), 861-867. Theorem 1.
+# - X. Glorot, Y. Bengio (2010). Understanding the difficulty of training deep feedforward neural networks.
+#   *AISTATS*. Section 3 watches units saturate, section 4.2 derives the rule.
 # - X. Glorot, A. Bordes, Y. Bengio (2011). Deep sparse rectifier neural networks. *AISTATS*. Section 3.
-# - K. He, X. Zhang, S. Ren, J. Sun (2015). Delving deep into rectifiers. *ICCV*. Section 2.2 derives the rule for ReLU.
+# - K. He, X. Zhang, S. Ren, J. Sun (2015). Delving deep into rectifiers. *ICCV*. Section 2.2 derives the rule
+#   for ReLU.
 # - D. Hendrycks, K. Gimpel (2016). Gaussian error linear units. arXiv:1606.08415. Section 2.
-# - I. Goodfellow, Y. Bengio, A. Courville (2016). *Deep learning*. MIT Press. Section 6.1 solves XOR with the same two
-#   units; 6.4.1 is about what one layer can express.
+# - I. Goodfellow, Y. Bengio, A. Courville (2016). *Deep learning*. MIT Press. Section 6.1 solves XOR with the
+#   same two units; 6.4.1 is about what one layer can express.
 # - E. Alpaydin, C. Kaynak (1998). Cascading classifiers. *Kybernetika* 34(4), 369-374. The digits.

@@ -14,6 +14,7 @@
 # %% tags=["hide"]
 # @title Imports
 import time
+import timeit
 
 import keras
 import matplotlib as mpl
@@ -60,6 +61,9 @@ def new_weights(seed, units=64):
     W1 = rng.normal(0, np.sqrt(2 / 64), (64, units))
     W2 = rng.normal(0, np.sqrt(2 / units), (units, 10))
     return [W1, np.zeros(units), W2, np.zeros(10)]
+
+
+weights, X, y = new_weights(0), images[train[:BATCH]], digits[train[:BATCH]]
 
 
 # %%
@@ -111,7 +115,6 @@ def nudge_all(weights, X, y, h=1e-5):
     return gradients
 
 
-weights, X, y = new_weights(0), images[train[:BATCH]], digits[train[:BATCH]]
 nudged = nudge_all(weights, X, y)
 better = [w - RATE * slope for w, slope in zip(weights, nudged, strict=True)]
 print(f"loss before {loss_of(weights, X, y):.4f}, after one step {loss_of(better, X, y):.4f}")
@@ -257,7 +260,7 @@ show(sheet.figure, "Two rows of matrices. Above, the forward pass: X times W1 gi
 # *Softmax with cross-entropy.* For one image with logits $z$ and right digit $y$ the loss is
 # $-\log p_y = -z_y + \log \sum_j e^{z_j}$. The slope of the second term by $z_k$ is $e^{z_k} / \sum_j e^{z_j}$,
 # which is the probability $p_k$. The first term adds $-1$ for the right digit alone. So the slope is
-# *probability minus truth*, and since the loss is a mean over $n$ images,
+# *probability minus truth*, as for the single unit of lesson 02. Since the loss is a mean over $n$ images,
 #
 # $$dZ_2 = (P - Y) / n ,$$
 #
@@ -308,10 +311,10 @@ def gradients_of(weights, X, y):
 by_hand = gradients_of(weights, X, y)
 
 # %% [markdown]
-# Is it the same gradient? We compare it with the nudges, and with Keras. There `tf.GradientTape` writes
-# down the operations of the forward pass and walks back over them by itself. The measure is the *relative error*
-# $\lVert a - b \rVert / (\lVert a \rVert + \lVert b \rVert)$, where $\lVert a \rVert$ is the length of
-# all slopes taken as one vector. It is 0 for equal gradients, and at most 1.
+# Is it the same gradient? We compare it with the nudges, and with Keras. There `tf.GradientTape` writes down
+# the operations of the forward pass and walks back over them by itself. The measure is the *relative error*
+# $\lVert a - b \rVert / (\lVert a \rVert + \lVert b \rVert)$, where $\lVert a \rVert$ is the length of all
+# slopes taken as one vector. It is 0 for equal gradients, and at most 1.
 
 
 # %%
@@ -348,13 +351,8 @@ right_error = compare("by hand against nudging", by_hand, nudged)
 # %%
 def milliseconds(function, arguments, times=1):
     """The shortest of REPEATS measurements of the processor's time, for one call."""
-    tries = []
-    for _ in range(REPEATS):
-        started = time.process_time()
-        for _ in range(times):
-            function(*arguments)
-        tries.append(1000 * (time.process_time() - started) / times)
-    return min(tries)
+    timer = timeit.Timer(lambda: function(*arguments), timer=time.process_time)
+    return 1000 * min(timer.repeat(REPEATS, times)) / times
 
 
 sizes, price = [], {"nudging": [], "backpropagation": []}
@@ -496,12 +494,12 @@ show(figure, "Training loss over the epochs. With the right gradient it falls cl
 # blame that arrives there is worth its way.
 #
 # Now the mistakes. Two of the curves stay where guessing is, so you would search and find the cause. The
-# *wrong mask* lets only positive slopes through, so the weights below can only fall, until every ReLU is
-# off. The *forgotten mean* multiplies every slope by 32. That is the same as a learning rate 32 times too large, and
-# as soon as somebody tunes the rate, the mistake is hidden: see the last line of the table. The
+# *wrong mask* lets only positive slopes through, so the weights below can only fall, until every ReLU is off.
+# The *forgotten mean* multiplies every slope by 32. That is the same as a learning rate 32 times too large,
+# and as soon as somebody tunes the rate, the mistake is hidden: see the last line of the table. The
 # *transposed* gradient is the dangerous one. Its loss falls as a loss should, and without the blue line
-# beside it nobody would suspect anything. In truth its first layer is moved in meaningless directions,
-# and it ends no better than the run that never trained that layer.
+# beside it nobody would suspect anything. In truth its first layer is moved in meaningless directions, and it
+# ends no better than the run that never trained that layer.
 #
 # So a falling loss does not prove that a gradient is right. A *gradient check* does: compare it with
 # nudging, once, on one batch, before any training. Use 64-bit numbers and $h$ near $10^{-5}$.
@@ -528,10 +526,10 @@ found.show()
 #
 # ## An engine that finds gradients alone
 #
-# You wrote four rules by hand. In every network they are the same few, so a program can apply them. This
-# is **automatic differentiation** in reverse mode: a program records which operations made the loss, and
-# applies the rule of each from the last to the first (Linnainmaa 1970). Keras has such an engine from TensorFlow. Ours
-# needs two things. Every value must remember its *parents*, the values that it was made from. And every
+# You wrote four rules by hand. In every network they are the same few, so a program can apply them. This is
+# **automatic differentiation** in reverse mode: a program records which operations made the loss, and applies
+# the rule of each from the last to the first (Linnainmaa 1970). Keras has such an engine from TensorFlow.
+# Ours needs two things. Every value must remember its *parents*, the values that it was made from. And every
 # operation must bring its own rule, from the slope of its result to the slopes of its parents.
 
 
@@ -601,10 +599,10 @@ def backward(last):
 
 
 # %% [markdown]
-# What is `add_up`? NumPy repeats a bias of shape (64,) for every image when it adds it to an array
-# (32, 64). A value that was repeated 32 times is a value that was used 32 times, so its 32 slopes are
-# added up. That is the rule of the bias, in general form. With it the engine is complete. It has no rule for the
-# softmax, and needs none.
+# What is `add_up`? NumPy repeats a bias of shape (64,) for every image when it adds it to an array (32, 64).
+# A value that was repeated 32 times is a value that was used 32 times, so its 32 slopes are added up. That is
+# the rule of the bias, in general form. With it the engine is complete. It has no rule for the softmax, and
+# needs none.
 
 
 # %%
@@ -644,7 +642,7 @@ def backward_overwriting(last):
 
 
 for walk in (backward, backward_overwriting):
-    a = Tensor(3.0)
+    a = Tensor(3)
     walk(a * a + a)
     print(f"slope of a·a + a at 3 with {walk.__name__}: {float(a.grad):.0f}")
 kept = sum(value.data.nbytes for value in in_order(last, []) if value.parents)
