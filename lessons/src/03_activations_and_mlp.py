@@ -62,11 +62,11 @@ SEEDS = dial((0, 1, 2), smoke=(0,))  # repetitions with other first weights and 
 #
 # ## Four curves and their slopes
 #
-# The sigmoid of lesson 02 rises from 0 to 1. Its relative **tanh** is the same curve stretched, so that it
+# The sigmoid of lesson 02 rises from 0 to 1. The **tanh** is the curve of the sigmoid, stretched so that it
 # rises from $-1$ to 1. The **ReLU**, $\max(0, x)$, passes positive numbers on and turns negative ones to 0;
-# it made deep networks practical (Glorot, Bordes and Bengio 2011). And **GELU**, $x\,\Phi(x)$, is a ReLU with
-# a round corner, which transformers use; $\Phi(x)$ is the share of a normal distribution that lies below $x$.
-# In the code each curve stands beside its slope.
+# it made deep networks practical (Glorot, Bordes and Bengio 2011). The **GELU**, $x\,\Phi(x)$, is a ReLU with
+# a round corner, where $\Phi(x)$ is the share of a normal distribution that lies below $x$ (Hendrycks and
+# Gimpel 2016); transformers use it. In the code each curve stands beside its slope.
 
 
 # %%
@@ -172,20 +172,20 @@ for x, h, y, target in zip(points, hidden, answers, targets, strict=True):
 # @title Figure: the hidden layer moves the points
 with mpl.rc_context(STYLE):
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(8, 2.9))
-border = np.linspace(-0.6, 2.6, 50)
-for ax, places in ((left, points), (middle, hidden), (right, points)):
-    for target, paint, marker in ((0, ORANGE, "o"), (1, BLUE, "^")):
-        ax.scatter(*places[targets == target].T, c=paint, marker=marker, s=90, zorder=3)
-middle.plot(border, (border - 0.5) / 2, color=INK, lw=1.4)  # h1 - 2 h2 = 0.5
-middle.annotate("both triangles", (1, 0), (0.75, -0.42), fontsize=8.5)
-a, b = np.meshgrid(np.linspace(-0.4, 1.4, 200), np.linspace(-0.4, 1.4, 200))
-surface = relu(np.stack([a, b], axis=-1) @ np.ones((2, 2)) + np.array([0, -1])) @ np.array([1, -2])
-right.contourf(a, b, surface, levels=[-9, 0.5, 9], colors=["#FBEBCF", "#CFE3F1"])
-left.set(title="Inputs: no line", xlabel="$x_1$", ylabel="$x_2$")
-middle.set(title="Hidden units: one line", xlabel="$h_1$", ylabel="$h_2$", ylim=(-0.6, 1.5))
-right.set(title="Inputs, seen through both", xlabel="$x_1$")
-for ax in (left, right):
-    ax.set(xlim=(-0.4, 1.4), ylim=(-0.4, 1.4), xticks=[0, 1], yticks=[0, 1])
+    border = np.linspace(-0.6, 2.6, 50)
+    for ax, places in ((left, points), (middle, hidden), (right, points)):
+        for target, paint, marker in ((0, ORANGE, "o"), (1, BLUE, "^")):
+            ax.scatter(*places[targets == target].T, c=paint, marker=marker, s=90, zorder=3)
+    middle.plot(border, (border - 0.5) / 2, color=INK, lw=1.4)  # h1 - 2 h2 = 0.5
+    middle.annotate("both triangles", (1, 0), (0.75, -0.42), fontsize=8.5)
+    a, b = np.meshgrid(np.linspace(-0.4, 1.4, 200), np.linspace(-0.4, 1.4, 200))
+    surface = relu(np.stack([a, b], axis=-1) @ np.ones((2, 2)) + np.array([0, -1])) @ np.array([1, -2])
+    right.contourf(a, b, surface, levels=[-9, 0.5, 9], colors=["#FBEBCF", "#CFE3F1"])
+    left.set(title="Inputs: no line", xlabel="$x_1$", ylabel="$x_2$")
+    middle.set(title="Hidden units: one line", xlabel="$h_1$", ylabel="$h_2$", ylim=(-0.6, 1.5))
+    right.set(title="Inputs, seen through both", xlabel="$x_1$")
+    for ax in (left, right):
+        ax.set(xlim=(-0.4, 1.4), ylim=(-0.4, 1.4), xticks=[0, 1], yticks=[0, 1])
 show(figure, "Left: the four points of XOR, no line separates triangles from circles. Middle: the same points at the"
      " places that the two hidden units give them; both triangles land at (1, 0) and a line separates them. Right:"
      " in the inputs that line is a band.")  # fmt: skip
@@ -261,7 +261,7 @@ show(figure, "Left: the share of networks that solve XOR grows from about a fift
 # With 16 units enough of them start well. What a network *can* express and what training *finds* are two
 # questions, and this is one reason why networks are made larger than they would need to be.
 #
-# ## Ten answers: softmax
+# ## Ten answers instead of two
 #
 # Now to real data with more than two answers. The sigmoid turned one logit into a probability. For ten digits
 # the last layer gives ten logits $z_1, \dots, z_{10}$, and the **softmax** turns them into ten probabilities:
@@ -464,7 +464,7 @@ found.claim("Those that fail end on three levels", 100 * near, ">", 100 * 3 * 0.
             control="final errors spread evenly", unit="%")  # fmt: skip
 found.claim("For odd or even a ReLU between the layers is worth a lot", test["odd or even", "ReLU"], ">",
             test["odd or even", "nothing"], control="the same two layers with nothing between", unit="points",
-            headline="a ReLU between two layers is worth {difference} against the same layers without it")  # fmt: skip
+            headline="odd or even: a ReLU between two layers is worth {difference} against nothing there")  # fmt: skip
 gain = {q: np.subtract(test[q, "ReLU"], test[q, "nothing"]) for q in answers}
 found.claim("For which digit it is worth less", gain["which digit"], "<", gain["odd or even"],
             control="its worth for odd or even", unit="points")  # fmt: skip
@@ -500,7 +500,7 @@ for i in range(5):
 sheet.text((4, 1.52), "pictures: after 20 layers a²⁰ of their differences is left", meaning="query", size=9.5)
 sheet.text((4, 0.25), "slopes: after 20 layers b²⁰ of what was wrong is left", meaning="error", size=9.5)
 show(sheet.figure, "A chain from the pictures through twenty layers to the loss. Blue arrows to the right multiply by a"
-     " at each layer, red arrows to the left by b; after twenty layers a or b to the power of twenty is left.")  # fmt: skip
+     " at each layer, red arrows to the left by b; a or b to the power of twenty is left at the end.")  # fmt: skip
 
 # %% [markdown]
 # How large are these factors? Take one unit with $n$ inputs, $z = \sum_i x_i w_i$. We assume that *the
@@ -566,27 +566,29 @@ for (name, size), (_, gradient, saturated) in probes.items():
 # @title Figure: spread and gradient through twenty layers
 with mpl.rc_context(STYLE):
     figure, grid = plt.subplots(2, 3, figsize=(8, 5), sharex=True, sharey="row")
-for column, name in enumerate(LOST):
-    for size, paint, line in zip(SIZES, (ORANGE, BLUE, GREEN, RED), ("-", "-", "--", "-"), strict=True):
-        for ax, values in zip(grid[:, column], probes[name, size], strict=False):
-            ax.semilogy(values, line, color=paint, lw=1.8, label=f"weights {size}" if size in "0.01" else size)
-    grid[0, column].set_title(name)
-    grid[1, column].set(xlabel="layer", xticks=[0, 5, 10, 15, 20])
-grid[0, 0].set_ylabel("spread over inputs →")
-grid[1, 0].set_ylabel("← gradient")
-grid[0, 0].set_yticks([1e-24, 1e-16, 1e-8, 1, 1e8, 1e16])
-grid[1, 0].set_yticks([1e-32, 1e-24, 1e-16, 1e-8, 1, 1e8, 1e16])
-for ax in grid.flat:
-    ax.axhspan(1e-3, 1e3, color="0.9", lw=0, zorder=0)
-grid[1, 1].legend(loc="lower right", fontsize=8)
+    for column, name in enumerate(LOST):
+        for size, paint, line in zip(SIZES, (ORANGE, BLUE, GREEN, RED), ("-", "-", "--", "-"), strict=True):
+            for ax, values in zip(grid[:, column], probes[name, size], strict=False):
+                ax.semilogy(values, line, color=paint, lw=1.8, label=f"weights {size}" if size in "0.01" else size)
+        grid[0, column].set_title(name)
+        grid[1, column].set(xlabel="layer", xticks=[0, 5, 10, 15, 20])
+    grid[0, 0].set_ylabel("spread over inputs →")
+    grid[1, 0].set_ylabel("← gradient")
+    grid[0, 0].set_yticks([1e-24, 1e-16, 1e-8, 1, 1e8, 1e16])
+    grid[1, 0].set_yticks([1e-32, 1e-24, 1e-16, 1e-8, 1, 1e8, 1e16])
+    for ax in grid.flat:
+        ax.axhspan(1e-3, 1e3, color="0.9", lw=0, zorder=0)
+    grid[1, 1].legend(loc="lower right", fontsize=8)
 show(figure, "Spread and gradient by layer for sigmoid, tanh and ReLU with four sizes of weights. Tanh and ReLU with"
      " Glorot or He weights stay in the grey band or near it, so does the sigmoid with weights 1. The sigmoid with"
-     " Glorot or He weights and all networks with weights 0.01 fall by many powers of ten; ReLU with 1 explodes.")  # fmt: skip
+     " Glorot or He weights and all networks with weights 0.01 fall by many powers of ten; ReLU with 1 grows.")  # fmt: skip
 
 # %% [markdown]
-# The prediction holds where its assumptions do. For ReLU it is right at every size. It fails most for tanh
-# with weights of 1: there most units are saturated, their slope is far from 1, and the gradient is much
-# smaller than predicted.
+# The prediction holds where its assumptions do. For ReLU it is right at every size, over forty powers of ten.
+# It fails for tanh and for the sigmoid with weights of 1. There many units are saturated, so their slope is
+# far below the one that we assumed, and the gradient is much smaller than predicted. The upper row tells the
+# same story for the pictures. (One line of the sigmoid becomes flat near $10^{-15}$, because the 64-bit
+# numbers end there.)
 #
 # It is often said that gradients vanish because sigmoid units are saturated, and that ReLU cures it. The
 # table says otherwise. With Glorot's weights almost no sigmoid unit is saturated, and the gradient still
@@ -617,17 +619,17 @@ for name, points in {**read, "one layer, ReLU, He": test["which digit", "ReLU"]}
 # %%
 found = Claims("What we measured: deep networks")
 found.claim("The derivation predicts the gradient of ReLU at every size", max(off["ReLU", size] for size in SIZES),
-            "<", off["tanh", "1"], control="tanh with weights of 1, where an assumption is broken",
+            "<", off["tanh", "1"], control="tanh with weights of 1, which saturate",
             unit="powers of ten off")  # fmt: skip
 found.claim("Ten sigmoid layers with Glorot's weights learn less", read["sigmoid, Glorot"], "<", read["ReLU, He"],
-            control="ten ReLU layers with He's weights, the same budget", unit="points",
-            headline="ten sigmoid layers read {measured} of digits, ten ReLU layers with the same budget {bound}")  # fmt: skip
+            control="ten ReLU layers with He's weights, the same budget", unit="of 100",
+            headline="ten sigmoid layers read {measured} digits, ten ReLU layers of the same budget {bound}")  # fmt: skip
 found.claim("Larger first weights rescue the sigmoid", read["sigmoid, weights 1"], ">", read["sigmoid, Glorot"],
             control="the same network with Glorot's weights", unit="points")  # fmt: skip
 found.show()
 
 # %% [markdown]
-# The three predictions hold. The sigmoid network with Glorot's weights, which was the default for years,
+# The figure was right about all three. The sigmoid network with Glorot's weights, the default of Keras,
 # gives the answer of somebody who has not seen the picture, at every rate. The same network with larger
 # weights learns, although many of its units are saturated. Compare also the last two lines: at equal budget
 # ten ReLU layers and a single one read about equally well. Depth alone gains nothing on pictures of 8 × 8
