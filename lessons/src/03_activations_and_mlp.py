@@ -340,7 +340,7 @@ def trained(labels, rate, seed, activation="relu", size="He", layers=1):
     for _ in range(layers):
         start = keras.initializers.RandomNormal(stddev=SIZES[size])  # of the first weights
         model.add(keras.layers.Dense(64, activation, kernel_initializer=start))
-    model.add(keras.layers.Dense(labels["train"].max() + 1))  # a logit for each answer
+    model.add(keras.layers.Dense(int(labels["train"].max()) + 1))  # a logit for each answer
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # softmax and cross-entropy
     model.compile(keras.optimizers.SGD(rate), loss, jit_compile=False, steps_per_execution=10)
     model.fit(X["train"], labels["train"], batch_size=32, epochs=EPOCHS, verbose=0)
@@ -581,7 +581,7 @@ with mpl.rc_context(STYLE):
     grid[1, 1].legend(loc="lower right", fontsize=8)
 show(figure, "Spread and gradient by layer for sigmoid, tanh and ReLU with four sizes of weights. Tanh and ReLU with"
      " Glorot or He weights stay in the grey band or near it, so does the sigmoid with weights 1. The sigmoid with"
-     " Glorot or He weights and all networks with weights 0.01 fall by many powers of ten; ReLU with 1 grows.")  # fmt: skip
+     " Glorot or He weights and all networks with weights 0.01 fall by many powers; ReLU with 1 grows.")  # fmt: skip
 
 # %% [markdown]
 # The prediction holds where its assumptions do. For ReLU it is right at every size, over forty powers of ten.
@@ -623,7 +623,7 @@ found.claim("The derivation predicts the gradient of ReLU at every size", max(of
             unit="powers of ten off")  # fmt: skip
 found.claim("Ten sigmoid layers with Glorot's weights learn less", read["sigmoid, Glorot"], "<", read["ReLU, He"],
             control="ten ReLU layers with He's weights, the same budget", unit="of 100",
-            headline="ten sigmoid layers read {measured} digits, ten ReLU layers of the same budget {bound}")  # fmt: skip
+            headline="ten sigmoid layers read {measured} digits, ten ReLU layers as long trained {bound}")  # fmt: skip
 found.claim("Larger first weights rescue the sigmoid", read["sigmoid, weights 1"], ">", read["sigmoid, Glorot"],
             control="the same network with Glorot's weights", unit="points")  # fmt: skip
 found.show()
