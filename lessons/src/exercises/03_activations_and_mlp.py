@@ -317,11 +317,13 @@ def sigmoid_net(depth, scale, width=64, seed=0):
 
 
 one = np.ones((1, 1))
+left, down = np.array([[4.0, 0], [0, 0]]), np.array([[0.0, 0], [4, 0]])
 check(
     lost_at,
     case("one unit a layer, weight 0: the slope is 1/4, the gradient 0", one, [0 * one], expect=1),
     case("one unit a layer, weights 1: each step loses at least 3/4", one, [one] * 20, limit=0.02, expect=3),
     case("the order of the layers matters", one, [0.1 * one, one, one], limit=0.02, expect=3),
+    case("a matrix and its transpose are two things", np.zeros((1, 2)), [left, down], limit=0.1, expect=2),
     case("Glorot's weights", *sigmoid_net(30, 1 / 8), expect=lambda n: None if n == 10 else "this is not the depth."),
     case(
         "weights of 1", *sigmoid_net(30, 1.0), expect=lambda n: None if n is None else "the gradient is not lost here."
@@ -348,6 +350,20 @@ def lost_at(h, matrices, limit=1e-6):  # walks through the layers in the wrong d
 # %% tags=["wrong"]
 def lost_at(h, matrices, limit=1e-6):  # the rule of thumb instead of a measurement
     return int(np.ceil(np.log(limit) / np.log(0.25)))
+
+
+# %% tags=["wrong"]
+def lost_at(h, matrices, limit=1e-6):  # the matrix where its transpose belongs: every shape fits
+    slopes = []
+    for W in matrices:
+        h = 1 / (1 + np.exp(-(h @ W)))
+        slopes.append(h * (1 - h))
+    gradient = np.ones_like(h)
+    for passed, (W, slope) in enumerate(zip(matrices[::-1], slopes[::-1], strict=True), start=1):
+        gradient = (gradient * slope) @ W
+        if np.sqrt(np.mean(gradient**2)) < limit:
+            return passed
+    return None
 
 
 # %% tags=["wrong"]
