@@ -407,7 +407,8 @@ found.show()
 # its slope, repeat. But does the *first* layer need any blame? Its 64 hidden units start as random
 # mixtures of pixels, and perhaps random mixtures are good enough for the output layer. If so, the
 # longest part of the backward pass is wasted. The control is a run in which the first layer stays
-# frozen at its random start, while everything else is the same.
+# frozen at its random start, while everything else is the same. Nothing is chosen in this section, so the
+# test part may answer at the end of each run.
 
 
 # %%
@@ -498,8 +499,8 @@ show(figure, "Training loss over the epochs. With the right gradient it falls cl
 # The *forgotten mean* multiplies every slope by 32. That is the same as a learning rate 32 times too large,
 # and as soon as somebody tunes the rate, the mistake is hidden: see the last line of the table. The
 # *transposed* gradient is the dangerous one. Its loss falls as a loss should, and without the blue line
-# beside it nobody would suspect anything. In truth its first layer is moved in meaningless directions, and it
-# ends no better than the run that never trained that layer.
+# beside it nobody would suspect anything. In truth its first layer is moved in meaningless directions, and on
+# the test images it is no better than the run that never trained that layer.
 #
 # So a falling loss does not prove that a gradient is right. A *gradient check* does: compare it with
 # nudging, once, on one batch, before any training. Use 64-bit numbers and $h$ near $10^{-5}$.
