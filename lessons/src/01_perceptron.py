@@ -330,7 +330,7 @@ for column, values in enumerate((hand, last_2, mean_2, last_30, mean_30)):
     middle.plot(column + np.linspace(-0.18, 0.18, len(values)), values, "o", color=paint, ms=4.5)
     middle.plot([column - 0.3, column + 0.3], [values.mean()] * 2, color=paint, lw=2.2)
 middle.set_xticks(range(5), ["by hand", "last, 2", "mean, 2", "last, 30", "mean, 30"], fontsize=9)
-middle.set(title="All runs: the mean helps where groups overlap", ylim=(0.6, 1))
+middle.set(title="All runs: the mean helps two features", ylim=(0.6, 1))
 show(figure, "Left: over the epochs of one run the test accuracy of the last weights jumps up and down, that of"
      " the mean weights is nearly flat. Right: the accuracy of every run as a dot; the last weights with two"
      " features scatter widely, the mean weights less, and thirty features are highest.")  # fmt: skip
@@ -364,6 +364,7 @@ found.claim("Thirty features are better than two", 100 * mean_30, ">", 100 * mea
             control="the same runs with two features", unit="points")  # fmt: skip
 found.show()
 
+# %%
 scaled = standardise(measured, train)  # (569, 31)
 ours = learn(scaled[train], label[train], 20)[0][-1]
 theirs = Perceptron(max_iter=20, tol=None, shuffle=False).fit(scaled[train][:, :30], label[train])
@@ -501,10 +502,10 @@ for name in sorted({(1, 8), (8, 9)} & set(pairs)):
     middle.annotate(
         f"{name[0]}, {name[1]}",
         (allowed[place], made[place]),
-        (-4, -13),
+        (0, -15),
         textcoords="offset points",
         fontsize=9,
-        ha="right",
+        ha="center",
     )
 middle.set(xscale="log", yscale="log", xlabel=r"allowed: $(R / \gamma)^2$", ylabel="mistakes made")
 middle.set_title("Every pair of digits, and its limit")

@@ -263,7 +263,7 @@ figure, panels = plt.subplots(1, 3, figsize=(8, 3.1), sharey=True)
 words = ("too small: it creeps", "right: it arrives", "too large: it jumps")
 levels = [0.3, 0.304, 0.315, 0.34, 0.38, 0.45, 0.55, 0.7, 0.9, 1.2, 1.6, 2.2, 3]
 for axes, (rate, path), word in zip(panels, paths.items(), words, strict=True):
-    axes.contourf(w_axis, b_axis, heights, levels=levels, cmap=AMOUNT, norm=LogNorm(0.3, 3), alpha=0.8)
+    axes.contourf(w_axis, b_axis, heights, levels=levels, cmap=AMOUNT, norm=LogNorm(0.3, 3), alpha=0.8, extend="max")
     axes.contour(w_axis, b_axis, heights, levels=levels, colors="white", linewidths=0.7)
     axes.plot(*path.T, "o-", color=RED, ms=3, lw=1.2)
     axes.plot(*path[0], "o", color="black", ms=6)
@@ -312,8 +312,7 @@ def curvature(w, X):
     return (X.T * p * (1 - p)) @ X / len(X)  # (weights, weights)
 
 
-def lowest(X, y):
-    """The weights with the smallest loss, by Newton's method."""
+def lowest(X, y):  # the weights with the smallest loss, by Newton's method
     w = np.zeros(X.shape[1])
     for _ in range(30):
         w = w - np.linalg.solve(curvature(w, X), gradient(w, X, y))
