@@ -52,8 +52,8 @@ NOISE = dial(5, smoke=1)  # sets of pure noise
 #
 # The two questions are different. The first asks *which number* describes the use of a model, and
 # accuracy turns out to be the wrong one. The second asks *how far we can believe* a number that was
-# measured on a few cases. We take them in this order. As in every lesson, the test part stays closed
-# until all choices are made.
+# measured on a few cases. We take them in this order. As in every lesson, the test part stays
+# closed until all choices are made.
 
 # %%
 tumours = load("breast-cancer")
@@ -92,11 +92,11 @@ show(sheet.figure, "A table of four boxes with ten patients. Malignant: 2 found,
      " others. Recall reads the upper row, precision reads the column of the alarms.")  # fmt: skip
 
 # %% [markdown]
-# Two shares say more than one. **Precision** is the share of the alarms that are real: it reads a column
-# of the table. **Recall** is the share of the tumours that are found: it reads a row. Each of them
-# alone is easy to push up. Whoever gives an alarm to everybody has a recall of 1, and whoever gives a
-# single alarm in the clearest case has a precision of 1. The **F1** score is a mean of the two that is
-# high only if both are: $F_1 = 2PR / (P + R)$.
+# Two shares say more than one. **Precision** is the share of the alarms that are real: it reads a
+# column of the table. **Recall** is the share of the tumours that are found: it reads a row. Each
+# of them alone is easy to push up. Whoever gives an alarm to everybody has a recall of 1, and
+# whoever gives a single alarm in the clearest case has a precision of 1. The **F1** score is a mean
+# of the two that is high only if both are: $F_1 = 2PR / (P + R)$.
 #
 # The drawing has ten patients, so we can calculate on paper. Precision is 2/4, recall is 2/3, and
 # $F_1 = 2 \cdot \tfrac12 \cdot \tfrac23 / (\tfrac12 + \tfrac23) = 4/7$. Accuracy is 7/10. Now
@@ -124,12 +124,12 @@ print("ten patients: precision {:.3f}, recall {:.3f}, F1 {:.3f}".format(*precisi
 # %% [markdown]
 # ## Every patient is tested once
 #
-# For real numbers we need predictions for patients that the model has not seen. Put a part aside for
-# that, and with 445 patients either training or testing gets few. **Cross-validation** uses every
-# patient for both, though never at the same time: the rows are cut into $k$ parts, called folds, and
-# each fold is once the part that is predicted, by a model trained on the other $k - 1$. In the end
-# each patient has one prediction from a model that has never seen this patient. The price is $k$
-# trainings instead of one.
+# For real numbers we need predictions for patients that the model has not seen. Put a part aside
+# for that, and with 445 patients either training or testing gets few. **Cross-validation** uses
+# every patient for both, though never at the same time: the rows are cut into $k$ parts, called
+# folds, and each fold is once the part that is predicted, by a model trained on the other $k - 1$.
+# In the end each patient has one prediction from a model that has never seen this patient. The
+# price is $k$ trainings instead of one.
 
 # %% tags=["hide"]
 # @title Drawing: five folds
@@ -161,6 +161,7 @@ def unseen(x, y, rng, k=5):
     return p
 
 
+# %%
 p = unseen(x, y, np.random.default_rng(0))
 print("found {}, missed {}, false alarms {}, rest {}".format(*counts(y, p > 0.5)))
 print("precision {:.3f}, recall {:.3f}, F1 {:.3f}".format(*precision_recall_f1(y, p > 0.5)))
@@ -170,8 +171,8 @@ assert np.allclose(precision_recall_f1(y, p > 0.5), theirs)  # ours are scikit-l
 
 # %% [markdown]
 # The pipeline matters, because even the mean and the spread that `StandardScaler` needs are learned
-# from the training rows of each fold alone. The result looks acceptable: accuracy is well above "benign
-# for everybody". But recall says that about half of the tumours are missed.
+# from the training rows of each fold alone. The result looks acceptable: accuracy is well above
+# "benign for everybody". But recall says that about half of the tumours are missed.
 #
 # ## Where to draw the line
 #
@@ -179,14 +180,16 @@ assert np.allclose(precision_recall_f1(y, p > 0.5), theirs)  # ours are scikit-l
 # above which we give one. The value 1/2 is a habit, not a law. Each threshold is another classifier
 # with other counts. Let it fall from 1 to 0, and draw the share of tumours found against the share
 # of benign patients with an alarm: that is the **ROC curve**. The area under it, the **AUC**, has a
-# simple meaning. Draw one malignant and one benign patient at random; the AUC is the probability that
-# the malignant one has the higher score. So it can be counted by pairs, and it needs no threshold.
+# simple meaning. Draw one malignant and one benign patient at random; the AUC is the probability
+# that the malignant one has the higher score. So it can be counted by pairs, and it needs no
+# threshold.
 #
 # Which threshold is best depends on what the mistakes cost. Say that a missed tumour costs 10 and a
-# false alarm 1. A patient with probability $p$ costs $10\,p$ on average without an alarm and $1 - p$
-# with one. The alarm is cheaper when $10\,p > 1 - p$, therefore when $p > 1/11$. This holds if the
-# probabilities can be trusted, a condition to which we return below. Every such comparison needs a
-# control that knows nothing: *alarm for everybody*. It costs exactly the share of benign patients.
+# false alarm 1. A patient with probability $p$ costs $10\,p$ on average without an alarm and $1 -
+# p$ with one. The alarm is cheaper when $10\,p > 1 - p$, therefore when $p > 1/11$. This holds if
+# the probabilities can be trusted, a condition to which we return below. Every such comparison
+# needs a control that knows nothing: *alarm for everybody*. It costs exactly the share of benign
+# patients.
 
 
 # %%
@@ -225,29 +228,31 @@ axes[1].axhline(np.mean(y == 0), color=ORANGE, linestyle="--")
 axes[1].text(0.98, np.mean(y == 0) - 0.19, "alarm for everybody", color=ORANGE, ha="right")
 axes[1].set(title="At 1/2 the model is worse than no model", xlabel="threshold", ylabel="cost for each patient")
 axes[1].set_ylim(0, None)
-show(figure, "Left: ROC curve with the point of threshold 1/2 low on the left and that of 1/11 near the upper right."
-     " Right: cost rises with the threshold; only below about 0.2 is it under the line of alarm for everybody.")  # fmt: skip
+show(figure, "Left: ROC curve with the point of threshold 1/2 low on the left, 1/11 near the upper right."
+     " Right: cost rises with the threshold; only below about 0.2 is it under alarm for everybody.")  # fmt: skip
 
 # %% [markdown]
-# Look at the right picture. The cost at threshold 1/2 is more than twice that of alarm for everybody,
-# a rule that needs no measurement and no model. The same model at 1/11 is cheaper than the rule, but
-# not by much, and its accuracy is far below the 0.76 that sounded acceptable. Accuracy ranked the
-# three the wrong way round. So the first answer is: no, at 1/2 this program should not be used.
+# Look at the right picture. The cost at threshold 1/2 is more than twice that of alarm for
+# everybody, a rule that needs no measurement and no model. The same model at 1/11 is cheaper than
+# the rule, but not by much, and its accuracy is far below the 0.76 that sounded acceptable.
+# Accuracy ranked the three the wrong way round. So the first answer is: no, at 1/2 this program
+# should not be used.
 #
 # ## How far can the number move?
 #
 # Now the second question. The accuracy was measured on 445 patients who came to the hospital by
 # chance. Think of patients as tosses of a coin that falls on "right" with probability $a$. The
 # **standard error** is the typical distance between the number measured and the number that
-# infinitely many cases would give; for a share $a$ of $n$ cases it is $\sqrt{a(1-a)/n}$. On paper: 80
-# right of 100 give $\sqrt{0.8 \cdot 0.2 / 100} = 0.04$, so the result is 80 ± 4 points. Four times as
-# many cases halve it, because of the root.
+# infinitely many cases would give; for a share $a$ of $n$ cases it is $\sqrt{a(1-a)/n}$. On paper:
+# 80 right of 100 give $\sqrt{0.8 \cdot 0.2 / 100} = 0.04$, so the result is 80 ± 4 points. Four
+# times as many cases halve it, because of the root.
 #
-# For F1 or a mean cost there is no such short formula. The **bootstrap** replaces it by a game: from the
-# $n$ cases draw $n$ *with* replacement, so that some come twice and others not at all, calculate the
-# number again, and repeat this a few thousand times. The spread of the results imitates the spread
-# over new samples of patients. The middle 95% of them form a **confidence interval**, a range made
-# by a rule which, in 95 of 100 repetitions of the whole study, contains the truth.
+# For F1 or a mean cost there is no such short formula. The **bootstrap** replaces it by a game:
+# from the $n$ cases draw $n$ *with* replacement, so that some come twice and others not at all,
+# calculate the number again, and repeat this a few thousand times. The spread of the results
+# imitates the spread over new samples of patients. The middle 95% of them form a **confidence
+# interval**, a range made by a rule which, in 95 of 100 repetitions of the whole study, contains
+# the truth.
 
 
 # %%
@@ -268,13 +273,13 @@ shuffled = [np.mean((unseen(x, y, rng) > 0.5) == y) for _ in range(20)]
 print(f"cut into folds anew 20 times: spread {np.std(shuffled, ddof=1):.3f}")
 
 # %% [markdown]
-# The last line is another error bar that many reports print: cut the *same* patients into folds anew
-# and take the spread of the results. It is much smaller. Which of the two is right? It can be tested.
-# We draw 150 of our patients and call this a study; the other 295 are its world. Each study reports
-# its accuracy and two intervals. One comes from the bootstrap over its patients, the other is the mean
-# of five shuffles ± 2 of their standard deviations. Then we look whether the accuracy of its model in its
-# world lies inside. A good rule for 95% contains it in about 95 of 100 studies. Everything else is
-# equal: the same patients, the same model, the same folds.
+# The last line is another error bar that many reports print: cut the *same* patients into folds
+# anew and take the spread of the results. It is much smaller. Which of the two is right? It can be
+# tested. We draw 150 of our patients and call this a study; the other 295 are its world. Each study
+# reports its accuracy and two intervals. One comes from the bootstrap over its patients, the other
+# is the mean of five shuffles ± 2 of their standard deviations. Then we look whether the accuracy
+# of its model in its world lies inside. A good rule for 95% contains it in about 95 of 100 studies.
+# Everything else is equal: the same patients, the same model, the same folds.
 
 
 # %%
@@ -313,13 +318,13 @@ show(figure, "Two panels with one vertical interval for each study and a line at
      " are red because they miss the line.")  # fmt: skip
 
 # %% [markdown]
-# The left picture shows long intervals, and nearly all of them cross the line of the truth. The right one
-# shows short intervals that miss it in most studies. The reason is that new folds ask the same
-# patients again. The luck of having met these patients and not others stays the same in every
-# shuffle, and it is the larger part of the doubt. Even the bootstrap is a little short of 95%, since
-# it keeps the models as they are, while other patients would have trained another model too (Hastie et
-# al., section 7.12). So the answer to the second question is: with 445 patients expect about ± 4
-# points, and never quote the spread of folds as the doubt about patients.
+# The left picture shows long intervals, and nearly all of them cross the line of the truth. The
+# right one shows short intervals that miss it in most studies. The reason is that new folds ask the
+# same patients again. The luck of having met these patients and not others stays the same in every
+# shuffle, and it is the larger part of the doubt. Even the bootstrap is a little short of 95%,
+# since it keeps the models as they are, while other patients would have trained another model too
+# (Hastie et al., section 7.12). So the answer to the second question is: with 445 patients expect
+# about ± 4 points, and never quote the spread of folds as the doubt about patients.
 
 # %%
 found = Claims("What we measured about error bars")
@@ -334,16 +339,16 @@ found.show()
 # %% [markdown]
 # ## Two models, the same cases
 #
-# More often we ask which of two models is better. The set is short pieces of film reviews, each positive or
-# negative, which we shall keep for many lessons. The features are plain: for each of the 2,000 most
-# frequent words of the training part a 1 if it occurs and a 0 if not. Lesson 10 treats words
-# properly. The first model is the baseline, logistic regression, and the second a network with 64
-# hidden units. Each may choose one thing on the validation part: how strongly its weights are held small, or after
-# which epoch it stops.
+# More often we ask which of two models is better. The set is short pieces of film reviews, each
+# positive or negative, which we shall keep for many lessons. The features are plain: for each of
+# the 2,000 most frequent words of the training part a 1 if it occurs and a 0 if not. Lesson 10
+# treats words properly. The first model is the baseline, logistic regression, and the second a
+# network with 64 hidden units. Each may choose one thing on the validation part: how strongly its
+# weights are held small, or after which epoch it stops.
 #
-# Keras can write every epoch of a training into a log with `keras.callbacks.TensorBoard`. In a terminal
-# `tensorboard --logdir runs` shows the curves in a browser while the training runs, which is how one sees
-# overfitting before it is over.
+# Keras can write every epoch of a training into a log with `keras.callbacks.TensorBoard`. In a
+# terminal `tensorboard --logdir runs` shows the curves in a browser while the training runs, which
+# is how one sees overfitting before it is over.
 
 # %%
 snippets = load("movie-snippets")
@@ -385,13 +390,14 @@ stopped, _ = reader(SEEDS[0], best)
 print("network: validation loss after each epoch", np.round(readers[0][1], 3), f"so we stop after {best}")
 
 # %% [markdown]
-# All choices are made, so we open the test part of the snippets. Both models read the *same* 2,123 texts, and
-# this is worth a lot. Many texts are easy for both, and these texts say nothing about the difference. A
-# **paired test** looks only at the cases on which the two models disagree. If the models are equally
-# good, each disagreement is a fair coin. Say the first model is right in $a$ of them and the second in
-# $b$. Then $a - b$ has a standard deviation of $\sqrt{a + b}$, and a distance from 0 of more than 2 such
-# standard deviations is unlikely to be luck. On paper: 60 against 40 gives $20 / \sqrt{100} = 2$, just at the edge.
-# (Statisticians call it the test of McNemar or the sign test.)
+# All choices are made, so we open the test part of the snippets. Both models read the *same* 2,123
+# texts, and this is worth a lot. Many texts are easy for both, and these texts say nothing about
+# the difference. A **paired test** looks only at the cases on which the two models disagree. If the
+# models are equally good, each disagreement is a fair coin. Say the first model is right in $a$ of
+# them and the second in $b$. Then $a - b$ has a standard deviation of $\sqrt{a + b}$, and a
+# distance from 0 of more than 2 such standard deviations is unlikely to be luck. On paper: 60
+# against 40 gives $20 / \sqrt{100} = 2$, just at the edge. (Statisticians call it the test of
+# McNemar or the sign test.)
 
 # %%
 truth = stars["test"]
@@ -404,23 +410,23 @@ print(f"only the network is right: {a}, only logistic regression: {b}, distance 
 print(f"standard error of the difference: {paired:.4f} paired, {alone:.4f} as if on different texts")
 
 # %% [markdown]
-# The distance is measured in standard deviations. Compare it with 2, and then look at the two standard errors: the paired one is
-# the smaller, because the luck of easy and hard texts is common to both models and cancels. The same
-# trick is behind the seeds of this course: two methods get the same seeds, and we look at
-# the differences seed by seed.
+# The distance is measured in standard deviations. Compare it with 2, and then look at the two
+# standard errors: the paired one is the smaller, because the luck of easy and hard texts is common
+# to both models and cancels. The same trick is behind the seeds of this course: two methods get the
+# same seeds, and we look at the differences seed by seed.
 #
 # ## Can the probabilities be trusted?
 #
-# The threshold 1/11 assumed that a probability means what it says. **Calibration** is the agreement between
-# what a model predicts and what happens: among all texts that get 70%, about 70% should be positive.
-# To see it, sort the predictions into ten bins and compare, bin by bin, the mean prediction with the
-# share of positives. The mean gap, weighted by the sizes of the bins, is called the expected
-# calibration error. Our three networks were trained for all epochs, so they overfitted, and lesson 06
-# showed that overfitting makes a network sure before it makes it wrong.
+# The threshold 1/11 assumed that a probability means what it says. **Calibration** is the agreement
+# between what a model predicts and what happens: among all texts that get 70%, about 70% should be
+# positive. To see it, sort the predictions into ten bins and compare, bin by bin, the mean
+# prediction with the share of positives. The mean gap, weighted by the sizes of the bins, is called
+# the expected calibration error. Our three networks were trained for all epochs, so they
+# overfitted, and lesson 06 showed that overfitting makes a network sure before it makes it wrong.
 #
 # The cheapest repair is **temperature scaling**: all logits are divided by one number $T$, which is
-# chosen on the validation part for the lowest loss (Guo et al. 2017). With $T > 1$ every probability
-# moves towards 1/2. No decision changes, since no logit changes its sign.
+# chosen on the validation part for the lowest loss (Guo et al. 2017). With $T > 1$ every
+# probability moves towards 1/2. No decision changes, since no logit changes its sign.
 
 
 # %%
@@ -437,6 +443,7 @@ def calibration_error(z, truth):
     return np.sum(share * np.abs(predicted - happened))
 
 
+# %%
 before, after, grid = [], [], np.geomspace(0.2, 20, 400)
 for net, _ in readers:
     z = logits(net, "validation")
@@ -459,26 +466,26 @@ for ax, values, title in zip(axes, (z, z / T), ("As trained: too sure", f"Divide
 axes[0].set_ylabel("share that is positive")
 axes[0].text(0.52, 0.4, "as it should be", color=GREY, rotation=45, rotation_mode="anchor")
 show(figure, "Predicted probability against the share of positives, larger points for more texts. As trained the"
-     " largest points stand at 0 and 1, away from the diagonal. After the division the points lie near it.")  # fmt: skip
+     " largest points stand at 0 and 1, away from the diagonal. After the division they lie near it.")  # fmt: skip
 
 # %% [markdown]
 # Before, most texts get a probability near 0 or 1, and these are wrong far more often than
-# promised. After the division the points lie near the diagonal. One number repaired most of the false
-# certainty. It did not make a single decision better: what was wrong is still wrong, but it is now
-# said with doubt, and doubt is what a threshold from costs needs.
+# promised. After the division the points lie near the diagonal. One number repaired most of the
+# false certainty. It did not make a single decision better: what was wrong is still wrong, but it
+# is now said with doubt, and doubt is what a threshold from costs needs.
 #
 # ## What can go wrong: information that flows the wrong way
 #
-# **Leakage** means that information about the test cases has reached the training or the choice of a
-# model. It is the most frequent reason for results that are too good. Take 50 patients with
-# 5,000 measurements each, all random, and random labels: nobody can do better than 1/2. Keep the 20
-# measurements that fit the labels best, then cross-validate a classifier on them. Done once for *all*
-# rows, this choice has seen the labels of every fold. Done inside each fold, it sees the training rows
-# only. What do you expect from each?
+# **Leakage** means that information about the test cases has reached the training or the choice of
+# a model. It is the most frequent reason for results that are too good. Take 50 patients with 5,000
+# measurements each, all random, and random labels: nobody can do better than 1/2. Keep the 20
+# measurements that fit the labels best, then cross-validate a classifier on them. Done once for
+# *all* rows, this choice has seen the labels of every fold. Done inside each fold, it sees the
+# training rows only. What do you expect from each?
 #
 # The same happens more slowly with a test part that is used again and again. The second half of the
-# cell lets 200 guessers, who throw coins, take a test of 124 cases, and reports the best of
-# them. Then the winner takes a new test.
+# cell lets 200 guessers, who throw coins, take a test of 124 cases, and reports the best of them.
+# Then the winner takes a new test.
 
 # %%
 outside, inside, winner, again = [], [], [], []
@@ -497,18 +504,18 @@ print(f"noise, chosen on all rows: {np.mean(outside):.2f} right; chosen inside e
 print(f"the best of 200 guessers: {np.mean(winner):.2f} right; on a new test: {np.mean(again):.2f}")
 
 # %% [markdown]
-# More than nine in ten right, on noise, because among 5,000 random columns some fit all 50 labels by
-# chance (Hastie et al., section 7.10.2). Everything that looks at data belongs inside the fold:
-# choosing columns, scaling, collecting a vocabulary. And every look at a test part for the sake of a
-# choice makes its number a little too good, as the guessers show, since the best of many is partly the
-# luckiest. This is the whole discipline of a test part: choose on validation, open the test once, report
-# what it says, and take a new one if you must choose again.
+# More than nine in ten right, on noise, because among 5,000 random columns some fit all 50 labels
+# by chance (Hastie et al., section 7.10.2). Everything that looks at data belongs inside the fold:
+# choosing columns, scaling, collecting a vocabulary. And every look at a test part for the sake of
+# a choice makes its number a little too good, as the guessers show, since the best of many is
+# partly the luckiest. This is the whole discipline of a test part: choose on validation, open the
+# test once, report what it says, and take a new one if you must choose again.
 #
 # ## The test part is opened
 #
-# The thresholds were fixed by an argument about costs, not by looking. So the closed 124 patients can
-# say whether the order of the three rules holds. We ask for the difference between the model at 1/11
-# and alarm for everybody patient by patient, and its bootstrap interval.
+# The thresholds were fixed by an argument about costs, not by looking. So the closed 124 patients
+# can say whether the order of the three rules holds. We ask for the difference between the model at
+# 1/11 and alarm for everybody patient by patient, and its bootstrap interval.
 
 # %%
 p_new, y_new = model.fit(x, y).predict_proba(measured[closed])[:, 1], malignant[closed]
@@ -536,10 +543,10 @@ found.claim("The best of many looks better than it is", winner, ">", again, cont
 found.show()
 
 # %% [markdown]
-# The order holds on patients whom nobody had used. At 1/11 the model finds all tumours of this part and
-# pays for it with false alarms, fewer than alarm for everybody has. Its accuracy is the lower one, and
-# its decisions are the better ones. Which number to optimise is a question about the world, and no
-# library answers it.
+# The order holds on patients whom nobody had used. At 1/11 the model finds all tumours of this part
+# and pays for it with false alarms, fewer than alarm for everybody has. Its accuracy is the lower
+# one, and its decisions are the better ones. Which number to optimise is a question about the
+# world, and no library answers it.
 #
 # ## Summary
 #
@@ -554,8 +561,8 @@ found.show()
 #
 # Open [exercises/07_measuring.ipynb](exercises/07_measuring.ipynb). You count precision and recall,
 # find the AUC without a loop over pairs, choose a threshold from costs, test two models on the same
-# cases, and find the temperature of a network that is too sure. In the experiment you measure how often
-# an interval holds the truth. Each answer is checked.
+# cases, and find the temperature of a network that is too sure. In the experiment you measure how
+# often an interval holds the truth. Each answer is checked.
 #
 # ## References
 #

@@ -15,8 +15,8 @@ from kerasllm.course import between, case, check
 #
 # A learner chooses among `rules` rules. A rule that is wrong on more than a share `error` of all
 # images survives $n$ random training images with a probability of at most $(1 - \text{error})^n$.
-# Return the smallest whole number $n$ for which the expected number of bad survivors, rules times that
-# probability, is at most `doubt`.
+# Return the smallest whole number $n$ for which the expected number of bad survivors, rules times
+# that probability, is at most `doubt`.
 #
 # *Predict:* if the number of rules is squared, by which factor does $n$ grow, roughly?
 
@@ -37,8 +37,8 @@ check(
     case("one more rule than a power of two", 1025, 0.5, 1.0, expect=11),
     case("less doubt", 1000, 0.5, 0.01, expect=17),
     case("very many rules", 2.0**1000, 0.1, 0.05, expect=6608),
-    nudge="Write the condition as an inequality and take the logarithm of both sides. What is the sign of ln(1 - error)?",
-    hint="n is at least ln(rules / doubt) divided by -ln(1 - error). The smallest whole number above that is the answer.",
+    nudge="Take the logarithm of both sides of the condition. What is the sign of ln(1 - error)?",
+    hint="n is at least ln(rules / doubt) / -ln(1 - error). Round up to a whole number.",
 )
 
 
@@ -63,8 +63,9 @@ def images_needed(rules, error, doubt):
 #
 # ## Exercise 2: one step with L2
 #
-# The loss is the data's loss plus `strength` times the *sum of the squared weights*, as Keras has it. `gradient` is
-# the gradient of the data's loss alone. Return the weights after one step of plain gradient descent.
+# The loss is the data's loss plus `strength` times the *sum of the squared weights*, as Keras has
+# it. `gradient` is the gradient of the data's loss alone. Return the weights after one step of
+# plain gradient descent.
 #
 # *Predict:* with a gradient of zero, what happens to a weight in many steps?
 
@@ -105,13 +106,14 @@ def l2_step(weights, gradient, rate, strength):
 
 
 # %% [markdown]
-# Without a gradient every step multiplies the weight by the same number a little below 1, so it decays towards
-# zero. A weight survives only if the data push against the decay.
+# Without a gradient every step multiplies the weight by the same number a little below 1, so it
+# decays towards zero. A weight survives only if the data push against the decay.
 #
 # ## Exercise 3: dropout
 #
-# Switch each number of `x` off with probability `share`, each for itself, with random numbers from `rng`. Make
-# the others larger, so that the mean over many draws is `x`. With `share` 0 nothing happens.
+# Switch each number of `x` off with probability `share`, each for itself, with random numbers from
+# `rng`. Make the others larger, so that the mean over many draws is `x`. With `share` 0 nothing
+# happens.
 
 
 # %% tags=["answer"]
@@ -175,8 +177,9 @@ def dropout(x, share, rng):
 # ## Exercise 4: where to stop
 #
 # `losses` are the validation losses after epoch 0, 1, 2, ... Training ends as soon as `patience`
-# epochs in a row have brought no loss *below* the best one so far, or when the losses end. Return two numbers: the epoch
-# whose weights are kept (the first, if several are equal), and the last epoch that was trained.
+# epochs in a row have brought no loss *below* the best one so far, or when the losses end. Return
+# two numbers: the epoch whose weights are kept (the first, if several are equal), and the last
+# epoch that was trained.
 #
 # *Predict:* can a longer patience give worse weights, measured by the validation loss?
 
@@ -237,13 +240,14 @@ def early_stopping(losses, patience):
 
 
 # %% [markdown]
-# It cannot: more patience only sees more epochs, and the best of more is at least as good. What it costs is time.
+# It cannot: more patience only sees more epochs, and the best of more is at least as good. What it
+# costs is time.
 #
 # ## Exercise 5: which numbers share a mean
 #
 # Write both normalisations of the lesson for a table `x` (images, units). `kind` is "batch" or
-# "layer". Then each unit's column is multiplied by its entry of `scale`, and its entry of `shift` is
-# added. Add `eps` to the variance before you take the root.
+# "layer". Then each unit's column is multiplied by its entry of `scale`, and its entry of `shift`
+# is added. Add `eps` to the variance before you take the root.
 #
 # *Predict:* what comes out of "batch" for a single image?
 
@@ -297,17 +301,18 @@ def normalise(x, kind, scale, shift, eps=1e-3):
 # %% [markdown]
 # ## Experiment: where is the top of the hill?
 #
-# The lesson found that a wider network need not be worse. Here you measure what happens between. The
-# model is a network with one hidden layer whose first weights stay random. Only the last layer is
-# learned, by least squares from 40 training points. If there are several solutions without any error, take the
-# one with the smallest weights: `np.linalg.pinv(hidden) @ y`.
+# The lesson found that a wider network need not be worse. Here you measure what happens between.
+# The model is a network with one hidden layer whose first weights stay random. Only the last layer
+# is learned, by least squares from 40 training points. If there are several solutions without any
+# error, take the one with the smallest weights: `np.linalg.pinv(hidden) @ y`.
 #
 # `study(seed, width)` gives the hidden values and the targets of 40 training points and of 500 new
-# ones. Write `test_error`: the mean squared error on the new points, averaged over the seeds 0 to 19.
+# ones. Write `test_error`: the mean squared error on the new points, averaged over the seeds 0 to
+# 19.
 #
-# *Predict* before you run the check: which width is the worst, 20, 40 or 400? Change only the width. Then
-# explain what you see. (With 40 weights there is exactly one solution through 40 points. With 400 there are many, and
-# the smallest can be chosen.)
+# *Predict* before you run the check: which width is the worst, 20, 40 or 400? Change only the
+# width. Then explain what you see. (With 40 weights there is exactly one solution through 40
+# points. With 400 there are many, and the smallest can be chosen.)
 
 
 # %% tags=["answer"]
@@ -356,7 +361,7 @@ def test_error(width):
 
 # %% tags=["wrong"]
 def test_error(width):
-    hidden, y, new_hidden, new_y = study(0, width)
+    _, _, new_hidden, new_y = study(0, width)
     weights = np.linalg.pinv(new_hidden) @ new_y  # learns from the new points
     return np.mean((new_hidden @ weights - new_y) ** 2)
 
@@ -372,7 +377,7 @@ def test_error(width):
 
 
 # %% [markdown]
-# The worst width is the one that can just fit all points, 40. It has a single solution, which must follow
-# every accident, as the cubic of the lesson did. Wider models fit just as perfectly, but among many
-# solutions the smallest is a smooth one. This shape is called double descent (Belkin et al. 2019). The last wrong answer of our own
-# tests used a little L2: with it, the hill disappears.
+# The worst width is the one that can just fit all points, 40. It has a single solution, which must
+# follow every accident, as the cubic of the lesson did. Wider models fit just as perfectly, but
+# among many solutions the smallest is a smooth one. This shape is called double descent (Belkin et
+# al. 2019). The last wrong answer of our own tests used a little L2: with it, the hill disappears.

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Exercises 07 · Measuring
 #
-# Five exercises and an experiment on [lesson 07](../07_measuring.ipynb), each alone. They need NumPy
-# and run in seconds. Where the text says *predict*, write your guess down before you run anything.
+# Five exercises and an experiment on [lesson 07](../07_measuring.ipynb), each alone. They need
+# NumPy and run in seconds. Where the text says *predict*, write your guess down before you run
+# anything.
 
 # %%
 import numpy as np
@@ -65,8 +66,8 @@ def precision_recall(truth, alarm):
 # ## Exercise 2: AUC from ranks
 #
 # In the lesson we compared every positive case with every negative one. With a million cases of
-# each that is $10^{12}$ pairs. Ranks do the same after one sort. Sort all scores and number them
-# 1, 2, 3, ...; the ranks of the $P$ positive cases add up to $R$. Then
+# each that is $10^{12}$ pairs. Ranks do the same after one sort. Sort all scores and number them 1,
+# 2, 3, ...; the ranks of the $P$ positive cases add up to $R$. Then
 #
 # $$\mathrm{AUC} = \frac{R - P(P+1)/2}{P \cdot N},$$
 #
@@ -128,10 +129,11 @@ def auc(labels, scores):
 # %% [markdown]
 # ## Exercise 3: three things that a doctor can do
 #
-# For each patient there is a probability $p$ of being malignant. The doctor may do nothing (0), treat (1), or
-# examine again (2). Doing nothing costs `missed` if the patient is malignant, treating costs `false` if
-# not, and another examination costs `examine` in any case and settles it. Return the number of the cheapest action for each patient,
-# by expected cost. (There are no ties in the check.)
+# For each patient there is a probability $p$ of being malignant. The doctor may do nothing (0),
+# treat (1), or examine again (2). Doing nothing costs `missed` if the patient is malignant,
+# treating costs `false` if not, and another examination costs `examine` in any case and settles it.
+# Return the number of the cheapest action for each patient, by expected cost. (There are no ties in
+# the check.)
 #
 # *Predict:* for which $p$ will nobody examine again?
 
@@ -174,13 +176,14 @@ def cheapest(p, missed, false, examine):
 
 
 # %% [markdown]
-# Near 0 and near 1 nobody needs to ask again. An examination is worth its price where the doubt is large.
+# Near 0 and near 1 nobody needs to ask again. An examination is worth its price where the doubt is
+# large.
 #
 # ## Exercise 4: the same cases for both
 #
-# `first` and `second` say for each case whether a model was right (True or False). Return the distance
-# of the paired test: right in the first model only, minus right in the second only, divided by
-# the square root of their sum. Where the models never disagree, return 0.
+# `first` and `second` say for each case whether a model was right (True or False). Return the
+# distance of the paired test: right in the first model only, minus right in the second only,
+# divided by the square root of their sum. Where the models never disagree, return 0.
 #
 # *Predict:* does the distance change if both models get a million further cases right?
 
@@ -235,9 +238,9 @@ def distance(first, second):
 #
 # ## Exercise 5: how much doubt is missing?
 #
-# A network is too sure of its answers. Write `temperature`: the number $T$ for which `logits / T` has
-# the lowest mean cross-entropy. Search from 0.1 to 100, and be accurate to one percent. Logits may be
-# large: `np.logaddexp(0, z) - labels * z` is a cross-entropy that cannot overflow.
+# A network is too sure of its answers. Write `temperature`: the number $T$ for which `logits / T`
+# has the lowest mean cross-entropy. Search from 0.1 to 100, and be accurate to one percent. Logits
+# may be large: `np.logaddexp(0, z) - labels * z` is a cross-entropy that cannot overflow.
 #
 # *Predict:* what $T$ comes out if every answer is right?
 
@@ -297,13 +300,14 @@ def temperature(logits, labels):
 #
 # ## Experiment: how often does an interval hold the truth?
 #
-# A model is right with probability $a$. A study asks it $n$ cases, gets the share $s$ right and reports the
-# interval $s \pm 1.96 \sqrt{s (1 - s) / n}$. It should hold the true $a$ in 95% of the studies. Write
-# `coverage`: simulate 4,000 studies and return the share of them whose interval holds $a$.
+# A model is right with probability $a$. A study asks it $n$ cases, gets the share $s$ right and
+# reports the interval $s \pm 1.96 \sqrt{s (1 - s) / n}$. It should hold the true $a$ in 95% of the
+# studies. Write `coverage`: simulate 4,000 studies and return the share of them whose interval
+# holds $a$.
 #
-# *Predict* before you run the check: the coverage for $a = 0.5$ with 20 cases, for $a = 0.95$ with 20
-# cases, and for $a = 0.95$ with 500. Then explain what you see. (How wide is the interval of a study
-# in which all 20 answers are right? How often does that happen?)
+# *Predict* before you run the check: the coverage for $a = 0.5$ with 20 cases, for $a = 0.95$ with
+# 20 cases, and for $a = 0.95$ with 500. Then explain what you see. (How wide is the interval of a
+# study in which all 20 answers are right? How often does that happen?)
 
 
 # %% tags=["answer"]
@@ -323,7 +327,7 @@ check(
     case("a good model, 20 cases", 0.95, 20, expect=between(0.59, 0.68)),
     case("a good model, 500 cases", 0.95, 500, expect=between(0.91, 0.96)),
     nudge="Is the width calculated from the share that the study saw? The study does not know a.",
-    hint="shares = rng.binomial(n, a, 4000) / n; the half width is 1.96 * sqrt(share * (1 - share) / n); count |share - a| below it.",
+    hint="shares = rng.binomial(n, a, 4000) / n; each has its own half width. Count |share - a| below it.",
 )
 
 
@@ -346,6 +350,7 @@ def coverage(a, n, studies=4000):
 
 
 # %% [markdown]
-# A third of the small studies see 20 right of 20. Their interval has no width, and it misses. Close to
-# 0 and 1 the simple formula promises too much, and the bootstrap does the same there, because no draw
-# from 20 right answers contains a wrong one. More cases help; Wilson's interval (1927) helps too.
+# A third of the small studies see 20 right of 20. Their interval has no width, and it misses. Close
+# to 0 and 1 the simple formula promises too much, and the bootstrap does the same there, because no
+# draw from 20 right answers contains a wrong one. More cases help; Wilson's interval (1927) helps
+# too.
