@@ -79,26 +79,26 @@ def right(net, rows, y=None):
 
 
 # %%
-def train(net, x, y, seed, change=None, optimizer=None):
-    """STEPS steps; returns validation loss and weights at LOOKS moments."""
+def train(net, x, y, seed, looks=1, change=None, optimizer=None):
+    """STEPS steps; returns the validation loss and the weights at so many moments."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     net.compile(optimizer or keras.optimizers.Adam(3e-3), loss, steps_per_execution=10)
-    rng, looks = np.random.default_rng(seed), []
-    for _ in range(LOOKS):
-        drawn = rng.integers(0, len(x), 50 * STEPS // LOOKS)
+    rng, seen = np.random.default_rng(seed), []
+    for _ in range(looks):
+        drawn = rng.integers(0, len(x), 50 * STEPS // looks)
         batch = x[drawn] if change is None else change(x[drawn], rng)
         net.fit(batch, y[drawn], batch_size=50, verbose=0)
-        looks.append((float(loss(labels[valid], net(images[valid]))), net.get_weights()))
-    return looks
+        seen.append((float(loss(labels[valid], net(images[valid]))), net.get_weights()))
+    return seen
 
 
 # %%
-def trained(n, seed, y=None, change=None, **parts):
-    """A new network, trained on n images; and its looks at the validation part."""
+def trained(n, seed, y=None, looks=1, change=None, **parts):
+    """A new network, trained on n images; and what was seen at its looks."""
     keras.utils.set_random_seed(seed)
     net = network(**parts)
     x, y = images[pool[:n]], labels[pool[:n]] if y is None else y
-    return net, train(net, x, y, seed, change)
+    return net, train(net, x, y, seed, looks, change)
 
 
 # %%
@@ -233,9 +233,9 @@ moments = STEPS // LOOKS * np.arange(1, LOOKS + 1)
 says_true, says_told, new = [], [], []  # one row for each seed, one number for each look
 for seed in SEEDS:
     y, wrong = spoiled(200, seed)
-    net, looks = trained(200, seed, y)
+    net, seen = trained(200, seed, y, LOOKS)
     said = []
-    for _, weights in looks:
+    for _, weights in seen:
         net.set_weights(weights)
         said.append((answers(net, images[pool[wrong]]), right(net, valid)))
     says_true.append([np.mean(one == labels[pool[wrong]]) for one, _ in said])
@@ -391,11 +391,12 @@ for spoil in (False, True):
     y_of = {seed: spoiled(200, seed)[0] if spoil else labels[pool[:200]] for seed in SEEDS}
     for name, choices in remedies.items():
         chosen = best_of(choices, y_of[0])
-        runs = [trained(200, seed, y_of[seed], **chosen) for seed in SEEDS]
+        looks = LOOKS if name == "nothing" else 1  # early stopping needs copies on the way
+        runs = [trained(200, seed, y_of[seed], looks, **chosen) for seed in SEEDS]
         tested[name, spoil] = [right(net, rows["test"]) for net, _ in runs]
         if name == "nothing":  # the same trainings, at their best look
-            for net, looks in runs:
-                net.set_weights(min(looks, key=lambda look: look[0])[1])
+            for net, seen in runs:
+                net.set_weights(min(seen, key=lambda look: look[0])[1])
             tested["early stopping", spoil] = [right(net, rows["test"]) for net, _ in runs]
         print("a fifth wrong" if spoil else "true labels  ", f"{name:15s} {chosen}")
 
@@ -520,3 +521,52 @@ found.claim("It is worth more with wrong labels than with true ones", gain[True]
 found.claim("Normalisation widens the range of rates", min(by_rate["batch"][-1], by_rate["layer"][-1]), ">",
             by_rate["none"][-1], control=f"no normalisation, at the rate {RATES[-1]}")  # fmt: skip
 found.show()
+
+# %% [markdown]
+# ## What can go wrong
+#
+# The most common mistake is to measure in the wrong mode. Dropout and batch normalisation do one
+# thing in training and another in use. `fit` and `predict` know which is which; a model that is
+# called by hand with `training=True` gives answers that change from call to call, or depend on the
+# other images of the batch. The second mistake is a validation part that is used for many choices:
+# it is then slowly learned as well, and its numbers become too good. How much, lesson 07 measures.
+#
+# A belief that many bring along is that a network with more weights than examples must overfit. It
+# is true of the cubic through four points. For wide networks it is often false, as the picture of
+# the widths shows, and as Zhang et al. and Belkin et al. (2019) found at larger sizes. The
+# experiment of the exercises shows where it is true: near the size that can *just* fit the data.
+#
+# ## Summary
+#
+# - A network can learn pure nonsense by heart, so a good fit says nothing about new data.
+# - It is right on new data because the data have a pattern, the training finds patterns before
+#   exceptions, and enough data leave no other pattern that fits.
+# - Too little capacity cannot even fit. Too much does little harm when the labels are right.
+# - Early stopping, L2, dropout and changed images are worth most where labels are wrong or few.
+#   Choose their strength on the validation part.
+# - Batch and layer normalisation are for training at large rates, not a remedy for overfitting.
+#
+# ## Exercises
+#
+# Open [exercises/06_generalisation.ipynb](exercises/06_generalisation.ipynb). You count how many
+# images an argument needs, take a step with L2, write dropout, early stopping and both
+# normalisations. In the experiment you find the width at which a model is worst. Each answer is
+# checked.
+#
+# ## References
+#
+# - C. Zhang, S. Bengio, M. Hardt, B. Recht, O. Vinyals (2017). Understanding deep learning requires
+#   rethinking generalization. *ICLR*. Section 2.
+# - S. Shalev-Shwartz, S. Ben-David (2014). *Understanding Machine Learning*. Section 2.3, the counting
+#   argument.
+# - D. Arpit and others (2017). A closer look at memorization in deep networks. *ICML*. Section 3.
+# - M. Belkin, D. Hsu, S. Ma, S. Mandal (2019). Reconciling modern machine-learning practice and the
+#   classical bias-variance trade-off. *PNAS* 116(32).
+# - I. Goodfellow, Y. Bengio, A. Courville (2016). *Deep Learning*. Sections 5.2 (capacity) and 7.1, 7.4,
+#   7.8, 7.12 (remedies).
+# - L. Prechelt (1998). Early stopping: but when? In *Neural Networks: Tricks of the Trade*.
+# - N. Srivastava and others (2014). Dropout: a simple way to prevent neural networks from overfitting.
+#   *JMLR* 15. Section 4.
+# - S. Ioffe, C. Szegedy (2015). Batch normalization. *ICML*. Section 3.
+# - J. Ba, J. Kiros, G. Hinton (2016). Layer normalization. arXiv:1607.06450. Section 3.
+# - E. Alpaydin, C. Kaynak (1998). Cascading classifiers. *Kybernetika* 34(4). The images.
