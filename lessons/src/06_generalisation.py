@@ -261,10 +261,10 @@ show(figure, "Three lines over the training steps. The share of spoiled images t
 # error on new data against the number of training images. It is the figure that answers our
 # question, so its controls matter. Each network gets the same number of steps, because otherwise
 # more data would also mean more training. One control has shuffled labels at every size. The other
-# is a narrow network with two hidden units, whose capacity is low.
+# is a narrow network with four hidden units, whose capacity is low.
 
 # %%
-kinds = {"256 units": {}, "2 units": {"width": 2}, "256 units, shuffled labels": {}}
+kinds = {"256 units": {}, "4 units": {"width": 4}, "256 units, shuffled labels": {}}
 curve = {kind: np.zeros((len(SEEDS), len(SIZES))) for kind in kinds}
 for kind, parts in kinds.items():
     for i, seed in enumerate(SEEDS):
@@ -285,7 +285,7 @@ figure = curves(SIZES, curve, title="Data with a pattern, and more of it: that i
 ticks = [0.05, 0.1, 0.2, 0.4, 0.9]
 figure.axes[0].set_yticks(ticks, [str(tick) for tick in ticks])
 show(figure, "Error on new images against the number of training images, both axes logarithmic. The wide network falls"
-     " in nearly a straight line. Two units fall less and flatten. Shuffled labels stay at 0.9.")  # fmt: skip
+     " in nearly a straight line. Four units fall less and flatten. Shuffled labels stay at 0.9.")  # fmt: skip
 
 # %% [markdown]
 # CURVE-AFTER
