@@ -82,7 +82,7 @@ def right(net, rows, y=None):
 def train(net, x, y, seed, looks=1, change=None, optimizer=None):
     """STEPS steps; returns the validation loss and the weights at so many moments."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    net.compile(optimizer or keras.optimizers.Adam(3e-3), loss, steps_per_execution=10)
+    net.compile(optimizer or keras.optimizers.Adam(3e-3), loss, steps_per_execution=10, jit_compile=False)
     rng, seen = np.random.default_rng(seed), []
     for _ in range(looks):
         drawn = rng.integers(0, len(x), 50 * STEPS // looks)
@@ -252,9 +252,8 @@ for seed in SEEDS:
     says_told.append([np.mean(one == y[wrong]) for one, _ in said])
     new.append([share for _, share in said])
 for name, table in {"true digit": says_true, "wrong label": says_told, "new images right": new}.items():
-    print(
-        f"{name:16s} after {moments[0]} steps {np.mean(table, axis=0)[0]:.2f}, at the end {np.mean(table, axis=0)[-1]:.2f}"
-    )
+    first, *_, last = np.mean(table, axis=0)
+    print(f"{name:16s} after {moments[0]} steps {first:.2f}, at the end {last:.2f}")
 
 # %% tags=["hide"]
 # @title Figure: first the rule, then the exceptions

@@ -373,7 +373,8 @@ def reader(seed, epochs):
     """A trained network and its validation loss after each epoch."""
     keras.utils.set_random_seed(seed)
     net = keras.Sequential([keras.Input((2000,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(1)])
-    net.compile(keras.optimizers.Adam(2e-3), keras.losses.BinaryCrossentropy(from_logits=True))
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    net.compile(keras.optimizers.Adam(2e-3), loss, jit_compile=False)
     seen = net.fit(bags["train"], stars["train"], batch_size=256, epochs=epochs, verbose=0,
                    validation_data=(bags["validation"], stars["validation"]),
                    callbacks=[keras.callbacks.TensorBoard(f"runs/{seed}-{epochs}", write_graph=False)])  # fmt: skip
