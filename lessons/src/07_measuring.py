@@ -362,6 +362,11 @@ def log_loss(logits, labels):
     return np.mean(np.logaddexp(0, logits) - labels * logits)  # cross-entropy that cannot overflow
 
 
+def logits(net, part):
+    return keras.ops.convert_to_numpy(net(bags[part]))[:, 0]
+
+
+# %%
 baselines = [LogisticRegression(C=C, max_iter=1000).fit(bags["train"], stars["train"]) for C in (0.03, 0.1, 0.3, 1)]
 losses = [log_loss(one.decision_function(bags["validation"]), stars["validation"]) for one in baselines]
 baseline = baselines[np.argmin(losses)]
@@ -379,10 +384,6 @@ def reader(seed, epochs):
                    validation_data=(bags["validation"], stars["validation"]),
                    callbacks=[keras.callbacks.TensorBoard(f"runs/{seed}-{epochs}", write_graph=False)])  # fmt: skip
     return net, seen.history["val_loss"]
-
-
-def logits(net, part):
-    return keras.ops.convert_to_numpy(net(bags[part]))[:, 0]
 
 
 readers = [reader(seed, EPOCHS) for seed in SEEDS]
