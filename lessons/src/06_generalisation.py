@@ -188,15 +188,16 @@ def spoiled(n, seed):
     return y, wrong
 
 
-errors = {}  # (labels, where) -> (seeds, widths)
-for name in ("true", "a fifth wrong"):
-    y_of = {seed: spoiled(200, seed)[0] if name != "true" else labels[pool[:200]] for seed in SEEDS}
-    nets = [[trained(200, seed, y_of[seed], width=width)[0] for width in WIDTHS] for seed in SEEDS]
-    pairs = list(zip(nets, y_of.values(), strict=True))
-    errors[name, "training"] = np.array([[1 - right(net, pool[:200], y) for net in row] for row, y in pairs])
-    errors[name, "new"] = np.array([[1 - right(net, valid) for net in row] for row in nets])
-    for where in ("training", "new"):
-        print(f"{name:13s} {where:8s}", *(f"{e:.3f}" for e in errors[name, where].mean(axis=0)), sep="   ")
+tables = [(name, where) for name in ("true", "a fifth wrong") for where in ("training", "new")]
+errors = {table: np.zeros((len(SEEDS), len(WIDTHS))) for table in tables}
+for i, seed in enumerate(SEEDS):
+    for name, y in {"true": labels[pool[:200]], "a fifth wrong": spoiled(200, seed)[0]}.items():
+        for j, width in enumerate(WIDTHS):
+            net, _ = trained(200, seed, y, width=width)
+            errors[name, "training"][i, j] = 1 - right(net, pool[:200], y)
+            errors[name, "new"][i, j] = 1 - right(net, valid)
+for (name, where), table in errors.items():
+    print(f"{name:13s} {where:8s}", table.mean(axis=0).round(3))
 
 # %% tags=["hide"]
 # @title Figure: error against capacity
@@ -411,7 +412,7 @@ tested = {}
 for spoil in (False, True):
     y_of = {seed: spoiled(200, seed)[0] if spoil else labels[pool[:200]] for seed in SEEDS}
     for name, choices in remedies.items():
-        chosen = best_of(choices, y_of[0])
+        chosen = best_of(choices, y_of[SEEDS[0]])
         looks = LOOKS if name == "nothing" else 1  # early stopping needs copies on the way
         runs = [trained(200, seed, y_of[seed], looks, **chosen) for seed in SEEDS]
         tested[name, spoil] = [right(net, rows["test"]) for net, _ in runs]
@@ -419,7 +420,9 @@ for spoil in (False, True):
             for net, seen in runs:
                 net.set_weights(min(seen, key=lambda look: look[0])[1])
             tested["early stopping", spoil] = [right(net, rows["test"]) for net, _ in runs]
-        print("a fifth wrong" if spoil else "true labels  ", f"{name:15s} {chosen}")
+        print("a fifth wrong" if spoil else "true labels", name, chosen)
+for (name, spoil), shares in tested.items():
+    print("a fifth wrong" if spoil else "true labels  ", f"{name:15s} {np.mean(shares):.3f} right on the test part")
 
 # %% tags=["hide"]
 # @title Figure: what the remedies are worth
