@@ -405,7 +405,7 @@ print("five units, four steps, half of them off:\n", np.where(kept, x / 0.5, 0))
 remedies = {
     "nothing": [{}],
     "L2": [{"l2": strength} for strength in (0.001, 0.003, 0.01)],
-    "dropout": [{"drop": share} for share in (0.3, 0.5, 0.8)],
+    "dropout": [{"drop": share} for share in (0.5, 0.8, 0.9)],
     "shifted images": [{"change": shifted}],
 }
 
@@ -431,7 +431,8 @@ for spoil in (False, True):
             for net, seen in runs:
                 net.set_weights(min(seen, key=lambda look: look[0])[1])
             tested["early stopping", spoil] = [right(net, rows["test"]) for net, _ in runs]
-        print("a fifth wrong" if spoil else "true labels", name, chosen)
+        if len(choices) > 1:
+            print("a fifth wrong:" if spoil else "true labels:", name, "chose", chosen)
 for (name, spoil), shares in tested.items():
     print("a fifth wrong" if spoil else "true labels  ", f"{name:15s} {np.mean(shares):.3f} right on the test part")
 
@@ -449,10 +450,17 @@ for ax, spoil, title in zip(axes, (False, True), ("True labels", "A fifth of the
     ax.set(title=title, xlabel="test images right, in percent", ylim=(len(names) - 0.5, -0.5))
 axes[0].set_yticks(range(len(names)), names)
 show(figure, "Test accuracy of five ways to train, one dot for each seed, a bar at the mean, a dashed line at nothing."
-     " REMEDY-ALT")  # fmt: skip
+     " With true labels four rows lie together and shifted images are worse. With wrong labels all four remedies lie"
+     " to the right of nothing.")  # fmt: skip
 
 # %% [markdown]
-# REMEDY-AFTER
+# The two panels could hardly differ more. With a fifth of the labels wrong all remedies help, most
+# of them by several points, because they keep the network from learning exceptions. With true
+# labels, none of them helps by more than the seeds differ, and the shifted images do harm: a digit
+# that touches the border loses its edge when it is moved, so this change does not leave every label
+# as clear as it was. Early stopping cost nothing in either case, and it is the remedy to begin
+# with. A remedy is worth something where there is a disease. It is no reason to expect that adding
+# all of them makes a model better, and only the validation part can tell whether one does.
 #
 # ## Two layers that are not remedies
 #
@@ -510,16 +518,20 @@ print("a batch of one image:", np.round(alone, 2).tolist())
 # The last line is a trap: in a batch of one image each value is its own mean, and all information
 # is gone.
 #
-# Now the experiment. A network with eight hidden layers learns from all 800 images by plain SGD,
-# with five learning rates, without normalisation, with batch and with layer normalisation.
-# Everything else is the same.
+# Now the experiment. A network with six hidden layers, initialised as He et al. propose (lesson
+# 03), learns from all 800 images by plain SGD, with five learning rates, without normalisation,
+# with batch and with layer normalisation. Everything else is the same.
 
 
 # %%
 def deep(kind):
     parts = [keras.Input((64,))]
-    for _ in range(8):
-        parts += [keras.layers.Dense(32)] + ([kind()] if kind else []) + [keras.layers.Activation("relu")]
+    for _ in range(6):
+        parts += (
+            [keras.layers.Dense(32, kernel_initializer="he_normal")]
+            + ([kind()] if kind else [])
+            + [keras.layers.Activation("relu")]
+        )
     return keras.Sequential([*parts, keras.layers.Dense(10)])
 
 
