@@ -462,7 +462,7 @@ show(figure, "Test accuracy of five ways to train, one dot for each seed, a bar 
 # with. A remedy is worth something where there is a disease. It is no reason to expect that adding
 # all of them makes a model better, and only the validation part can tell whether one does.
 #
-# ## Two layers that are not remedies
+# ## Two layers against another trouble
 #
 # Two more layers are often named in this company. They were invented for another trouble: in a deep
 # network the size of the numbers changes from layer to layer and from step to step, so that one
@@ -549,14 +549,24 @@ for name, kind in kinds.items():
 # %% tags=["hide"]
 # @title Figure: rates that train
 figure = curves(RATES, {f"normalisation: {name}": values for name, values in by_rate.items()},
-                title="Normalised layers train at rates where plain ones fail", x_label="learning rate of SGD",
+                title="With batch normalisation the network trains at every rate", x_label="learning rate of SGD",
                 y_label="new images right", log_x=True, colors={"normalisation: none": "control",
                 "normalisation: batch": "subject", "normalisation: layer": "state"})  # fmt: skip
 figure.axes[0].set_ylim(0, 1)
-show(figure, "Share of new images right against the learning rate. RATE-ALT")
+show(
+    figure,
+    "Share of new images right against the learning rate. Batch normalisation stays high from 0.03 to 1. Layer normalisation and"
+    " no normalisation fall to guessing at the large rates.",
+)
 
 # %% [markdown]
-# RATE-AFTER
+# Without normalisation the large rates fail: the numbers grow from layer to layer and from step to
+# step, until the network guesses. With batch normalisation it reads most new images at rates that
+# differ by a factor of thirty, because a layer whose output is divided by its own spread does not
+# care how large its weights have become. Layer normalisation is as good at the smallest rate and in
+# this experiment gives way much earlier, although it is the one that transformers use (lesson 17),
+# since it does not depend on the other texts of a batch. One seed and one depth are no law; that
+# the plain network fails at a rate of 1 is clear.
 
 # %%
 gain = {spoil: np.subtract(tested["early stopping", spoil], tested["nothing", spoil]) * 100 for spoil in (False, True)}
@@ -565,8 +575,8 @@ found.claim("With wrong labels early stopping helps", tested["early stopping", T
             control="the same trainings to their end")  # fmt: skip
 found.claim("It is worth more with wrong labels than with true ones", gain[True], ">", gain[False],
             control="the gain with true labels", unit="points")  # fmt: skip
-found.claim("Normalisation widens the range of rates", min(by_rate["batch"][-1], by_rate["layer"][-1]), ">",
-            by_rate["none"][-1], control=f"no normalisation, at the rate {RATES[-1]}")  # fmt: skip
+found.claim("Batch normalisation trains at a rate where the plain network fails", by_rate["batch"][-2], ">",
+            by_rate["none"][-2], control=f"no normalisation, the same rate of {RATES[-2]:g}")  # fmt: skip
 found.show()
 
 # %% [markdown]
@@ -591,7 +601,7 @@ found.show()
 # - Too little capacity cannot even fit. Too much does little harm when the labels are right.
 # - Early stopping, L2, dropout and changed images are worth most where labels are wrong or few.
 #   Choose their strength on the validation part.
-# - Batch and layer normalisation are for training at large rates, not a remedy for overfitting.
+# - Batch normalisation lets a deep network train at rates where a plain one fails.
 #
 # ## Exercises
 #
