@@ -555,7 +555,7 @@ figure = curves(RATES, {f"normalisation: {name}": values for name, values in by_
 figure.axes[0].set_ylim(0, 1)
 show(
     figure,
-    "Share of new images right against the learning rate. Batch normalisation stays high from 0.03 to 1. Layer normalisation and"
+    "Share of new images right against the learning rate. Batch normalisation stays high from"
     " no normalisation fall to guessing at the large rates.",
 )
 
@@ -576,7 +576,7 @@ found.claim("With wrong labels early stopping helps", tested["early stopping", T
 found.claim("It is worth more with wrong labels than with true ones", gain[True], ">", gain[False],
             control="the gain with true labels", unit="points")  # fmt: skip
 found.claim("Batch normalisation trains at a rate where the plain network fails", by_rate["batch"][-2], ">",
-            by_rate["none"][-2], control=f"no normalisation, the same rate of {RATES[-2]:g}")  # fmt: skip
+            by_rate["none"][-2], control=f"no normalisation, at the rate {RATES[-2]:g}")  # fmt: skip
 found.show()
 
 # %% [markdown]
