@@ -44,7 +44,7 @@ RATES = dial((0.03, 0.1, 0.3, 1.0, 3.0), smoke=(0.1, 3.0))  # learning rates of 
 #
 # The data come in three parts, as in lesson 03. Only 800 images are for training here. The rest of
 # the training part is lent to the validation part, because small differences cannot be seen on 187
-# images. The test part stays closed until the last experiment.
+# images. The test part stays closed until remedies are compared.
 
 # %%
 digits = load("digits")
@@ -60,6 +60,7 @@ print(f"{len(pool)} images to learn from, {len(valid)} for validation, {len(rows
 # The network has one hidden layer. Two of its arguments, `l2` and `drop`, are explained below and
 # do nothing yet. The training takes a fixed number of steps, each with 50 images drawn at random.
 # From time to time it measures the loss on the validation part and keeps a copy of the weights.
+# (`steps_per_execution` and `jit_compile` concern the speed alone.)
 
 
 # %%
@@ -114,11 +115,11 @@ for name in fits:
     print(f"{name:8s} labels: right on its training images {on_old:.3f}, on new ones {on_new:.3f}")
 
 # %% [markdown]
-# Both networks are perfect on what they were trained on, and one of them knows nothing. This is the
-# experiment of Zhang et al. (2017), who did it with a million photographs. **Generalisation** is
-# being right on data that were not used for training. The experiment shows that a good fit does not
-# explain it, and that the size of the network does not explain it either, for both networks have
-# the same size, the same training and the same fit. What is it then?
+# Both networks are right on all their training images, or nearly all, and one of them knows
+# nothing. This is the experiment of Zhang et al. (2017), who did it with a million photographs.
+# **Generalisation** is being right on data that were not used for training. The experiment shows
+# that a good fit does not explain it, and that the size of the network does not explain it either,
+# for both networks have the same size, the same training and the same fit. What is it then?
 #
 # ## Counting what survives
 #
@@ -130,7 +131,7 @@ for name in fits:
 # \cdot 0.0000266 = 0.027$. Then a rule that fits is almost surely good, *whichever* the training
 # finds.
 #
-# Two words come out of this argument. The **capacity** of a model is the variety of rules that it
+# One word comes out of this argument. The **capacity** of a model is the variety of rules that it
 # can express, here $H$. A model of low capacity that fits is therefore to be believed, and for a
 # model of high capacity we need more data. But put in our network. It has 19,210 weights of 32
 # bits, so $H$ is $2^{614720}$, and the argument needs four million images before it promises
@@ -311,12 +312,12 @@ show(figure, "Error on new images against the number of training images, both ax
 
 # %% [markdown]
 # The blue line is the answer in one picture. With 25 images more than a quarter of the new ones are
-# wrong, with 800 about three in a hundred, although all networks were trained equally long and all
-# fit their images. On these axes the line is nearly straight, so each doubling of the data takes
-# away about the same share of the mistakes. The grey line is the same network with the same amount
-# of data and no pattern: it stays at nine in ten wrong, which is guessing, however many images it
-# learns by heart. The orange line stays high as well, for another reason. What four units cannot
-# express, data cannot teach them.
+# wrong, with 800 about three in a hundred, although all networks were trained equally long. On
+# these axes the line is nearly straight, so each doubling of the data takes away about the same
+# share of the mistakes. The grey line is the same network with the same amount of data and no
+# pattern: it stays at nine in ten wrong, which is guessing, however many images it learns by heart.
+# The orange line stays high as well, for another reason. What four units cannot express, data
+# cannot teach them.
 #
 # So a network is right on new data for three reasons together. The data have a pattern. The
 # training finds patterns before exceptions. And there are enough data that no other pattern fits
@@ -330,8 +331,8 @@ found.claim("The network fits shuffled labels as well as true ones", fits["shuff
             tolerance=0.03, control="the same images with true labels", unit="of the training images")  # fmt: skip
 found.claim("With the same fit, only true labels make it right on new images", news["true"], ">", news["shuffled"],
             control="the same network, shuffled labels",
-            headline="two networks fit their 200 images perfectly: on new ones {measured} are right with true labels,"
-            " {bound} with shuffled ones")  # fmt: skip
+            headline="two equal networks fit their 200 images: of new ones {measured} are right after true labels,"
+            " {bound} after shuffled ones")  # fmt: skip
 found.claim("Spoiled images are answered truly early, not at the end", np.max(says_true, axis=1), ">",
             [row[-1] for row in says_true], control="the end of the training")  # fmt: skip
 harm = {name: errors[name, "new"][:, -1] - errors[name, "new"][:, middle] for name in ("true", "a fifth wrong")}
@@ -561,9 +562,9 @@ show(figure, "Share of new images right against the learning rate. Batch normali
 # step, until the network guesses. With batch normalisation it reads most new images at rates that
 # differ by a factor of thirty, because a layer whose output is divided by its own spread does not
 # care how large its weights have become. Layer normalisation is as good at the smallest rate and in
-# this experiment gives way much earlier, although it is the one that transformers use (lesson 17),
-# since it does not depend on the other texts of a batch. One seed and one depth are no law; that
-# the plain network fails at a rate of 1 is clear.
+# this experiment gives way earlier. Later lessons use it all the same, because it does not depend
+# on the other examples of a batch. One seed and one depth are no law; that the plain network fails
+# at a rate of 1 is clear.
 
 # %%
 gain = {spoil: np.subtract(tested["early stopping", spoil], tested["nothing", spoil]) * 100 for spoil in (False, True)}
