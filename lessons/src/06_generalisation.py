@@ -465,9 +465,9 @@ show(figure, "Test accuracy of five ways to train, one dot for each seed, a bar 
 #
 # ## Two layers against another trouble
 #
-# Two more layers are often named in this company. They were invented for another trouble: in a deep
-# network the size of the numbers changes from layer to layer and from step to step, so that one
-# learning rate cannot suit all layers. Lesson 03 treated the beginning of the training.
+# Two more layers are often listed among the remedies. They were invented for another trouble: in a
+# deep network the size of the numbers changes from layer to layer and from step to step, so that
+# one learning rate cannot suit all layers. Lesson 03 treated the beginning of the training.
 # Normalisation keeps the sizes under control *during* it. The table of hidden values has a row for
 # each image of the batch and a column for each unit. **Batch normalisation** gives each *column*
 # the mean 0 and the variance 1, over the images of the batch (Ioffe and Szegedy 2015). **Layer
@@ -476,7 +476,7 @@ show(figure, "Test accuracy of five ways to train, one dot for each seed, a bar 
 
 # %% tags=["hide"]
 # @title Drawing: which numbers share a mean
-sheet = Diagram(6.6, 2.35)
+sheet = Diagram(6.6, 1.95)
 for left, name, note in (
     (1.6, "batch normalisation", "one mean for each unit"),
     (4.9, "layer normalisation", "one mean for each image"),
@@ -486,8 +486,8 @@ for left, name, note in (
         shades[:, 2] = 0.85
     else:
         shades[1] = 0.85
-    sheet.grid((left, 1.15), (4, 6), values=shades, meaning="state", name=name, note=note, cell=0.28)
-    sheet.text((left - 0.95, 1.15), "images", size=8.5, rotation=90)
+    sheet.grid((left, 0.95), (4, 6), values=shades, meaning="state", name=name, note=note, cell=0.28)
+    sheet.text((left - 0.95, 0.95), "images", size=8.5, rotation=90)
 show(sheet.figure, "Two tables with a row for each of four images and a column for each of six units. Batch"
      " normalisation marks one column, layer normalisation marks one row.")  # fmt: skip
 

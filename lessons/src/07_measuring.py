@@ -172,7 +172,7 @@ assert np.allclose(precision_recall_f1(y, p > 0.5), theirs)  # ours are scikit-l
 # %% [markdown]
 # The pipeline matters, because even the mean and the spread that `StandardScaler` needs are learned
 # from the training rows of each fold alone. The result looks acceptable: accuracy is well above
-# "benign for everybody". But recall says that about half of the tumours are missed.
+# "benign for everybody". But recall says that four of ten tumours are missed.
 #
 # ## Where to draw the line
 #
