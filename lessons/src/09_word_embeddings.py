@@ -35,7 +35,7 @@ from kerasllm.data import load
 # ## Every two words are equally far apart
 #
 # Is *film* closer to *movie* or to *banana*? You know the answer at once, and a machine that reads ids has no way to
-# know it: word 17 is not more like word 18 than like word 4,000. The honest vector of an id is **one-hot**: as long as
+# know it: word 17 is not more like word 18 than like word 4,000. The honest vector of an id is *one-hot*: as long as
 # the vocabulary, 1 at the word's own place and 0 elsewhere. We compare two vectors by their **cosine similarity**, the
 # cosine of the angle between them: $\cos(u, v) = u \cdot v / (|u| \, |v|)$, which is 1 for the same direction and 0 for
 # a right angle. Between any two one-hot vectors it is 0, so what a network learns about *film* does not help with *movie*.
@@ -175,9 +175,9 @@ print(f"{C.nnz:,} pairs of words meet;", ", ".join(f"{name} {score:.2f}" for nam
 # ## Predict the company
 #
 # In 2013 Mikolov and others went another way, known as word2vec. Do not count: *predict*. Each word $w$ gets a vector
-# $u_w$, and a second vector $v_c$ for its role as company. **Skip-gram** looks up one word and predicts each of its
-# neighbours. **CBOW**, the continuous bag of words, turns it round: it takes the mean of all the neighbours' vectors and
-# predicts the word between them. In the drawing purple tables are trained, and a score is a dot product.
+# $u_w$, and a second vector $v_c$ for its role as company. In **skip-gram** one word is looked up, and each of its neighbours
+# is predicted. **CBOW**, the continuous bag of words, turns it round: it takes the mean of all the neighbours' vectors
+# and predicts the word between them. In the drawing purple tables are trained, and a score is a dot product.
 
 # %% tags=["hide"]
 # @title Drawing: skip-gram and CBOW
@@ -196,7 +196,7 @@ for x0, name in ((0.15, "skip-gram"), (4.25, "CBOW")):
     said = ["the", "cat", "warm", "milk"] if name == "skip-gram" else ["drinks"]
     spread = [places[i] for i in (0, 1, 3, 4)] if name == "skip-gram" else [places[2]]
     for word, x in zip(said, spread, strict=True):
-        out = sheet.box(f"{word} ?", (x, 0.32), width=0.72, size=8.5, meaning="output")
+        out = sheet.box(f"{word} ?", (x, 0.32), width=0.68, size=8.5, meaning="output")
         sheet.arrow((middle.x + 0.3 * np.sign(x - middle.x), middle.bottom[1]), out.top, meaning="output", width=1)
     sheet.text((places[2] + (0 if name == "skip-gram" else 0.55), 0.73), "u · v", size=8.5, meaning="output")
 show(sheet.figure, "Two networks over the words the cat drinks warm milk. Skip-gram looks up drinks and predicts each of"
