@@ -103,12 +103,14 @@ def main():
                 print(tried, flush=True)
                 reading_rate = min(tried, key=lambda rate: tried[rate][0])
             common = {
-                "experiment": "carried state", "optimizer": "muon", "rate": RATE, "units": UNITS, "seed": seed, "steps": STEPS,
-                "characters": STEPS * STREAMS * CONTEXT, "seconds": round(seconds),
+                "experiment": "carried state", "optimizer": "muon", "rate": RATE, "units": UNITS, "seed": seed,
+                "steps": STEPS, "characters": STEPS * STREAMS * CONTEXT, "seconds": round(seconds),
                 "trained": "carried" if carried else "zeros",
             }  # fmt: skip
             for state, rate in (("carried", 0.0), ("zeros", 0.0), ("carried", reading_rate))[: 3 if carried else 2]:
-                bits = {"test_bits": round(read(weights, vocabulary_size, data["test"], state == "carried", rate)[0], 4)}
+                bits = {
+                    "test_bits": round(read(weights, vocabulary_size, data["test"], state == "carried", rate)[0], 4)
+                }
                 line = common | {"state": state, "weights": "learning" if rate else "frozen"} | bits
                 record(line)
                 print(line, flush=True)

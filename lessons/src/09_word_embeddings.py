@@ -6,8 +6,8 @@
 # **You need** lesson 02 (sigmoid, gradient descent), lesson 07 (bootstrap) and lesson 08 (words as ids).
 #
 # **You will build** vectors of words from a hundred articles in two ways, from a table of counts and with a trained
-# network, and hold both against the judgement of people. Then you open vectors that others trained on billions of words,
-# and find out which of their famous tricks survive a control.
+# network, and hold both against the judgement of people. Then you open vectors that others trained on billions of
+# words, and find out which of their famous tricks survive a control.
 #
 # **Time** about 2 minutes to run on a laptop with 2 cores, and 45 minutes to read.
 
@@ -27,7 +27,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from kerasllm.course import Claims, dial
 from kerasllm.course.diagrams import Diagram
-from kerasllm.course.figures import bars, show, word_map
+from kerasllm.course.figures import bars, show
 from kerasllm.course.palette import BLUE, INK, ORANGE, STYLE
 from kerasllm.data import load
 
@@ -36,9 +36,10 @@ from kerasllm.data import load
 #
 # Is *film* closer to *movie* or to *banana*? You know the answer at once, and a machine that reads ids has no way to
 # know it: word 17 is not more like word 18 than like word 4,000. The honest vector of an id is *one-hot*: as long as
-# the vocabulary, 1 at the word's own place and 0 elsewhere. We compare two vectors by their **cosine similarity**, the
-# cosine of the angle between them: $\cos(u, v) = u \cdot v / (|u| \, |v|)$, which is 1 for the same direction and 0 for
-# a right angle. Between any two one-hot vectors it is 0, so what a network learns about *film* does not help with *movie*.
+# the vocabulary, 1 at the word's own place and 0 elsewhere. We compare two vectors by their **cosine similarity**,
+# the cosine of the angle between them: $\cos(u, v) = u \cdot v / (|u| \, |v|)$, which is 1 for the same direction and
+# 0 for a right angle. Between any two one-hot vectors it is 0, so what a network learns about *film* does not help
+# with *movie*.
 #
 # Now multiply a one-hot vector with a matrix $W$ that has one row for each word. All rows but one are multiplied by 0,
 # so the product *is* that row. Looking the row up gives the same numbers without the work, and Keras has a layer for
@@ -75,23 +76,22 @@ line_of = np.repeat(np.arange(len(known)), [len(line) for line in known])  # (to
 print(f"{len(text):,} words of text, {len(words):,} different ones")
 
 # %% [markdown]
-# The judge is WordSim-353 (Finkelstein et al. 2002): at least 13 people gave pairs of words a score from 0, unrelated,
-# to 10, the same. Our vectors give each pair a cosine. Do people and cosines put the pairs into the same *order*?
-# Spearman's rank correlation is 1 for the same order and 0 for no connection. Nothing is trained on these pairs. A
-# second set of pairs, SimLex-999, serves for choosing: the learning rates below were chosen on it, and never on the judge.
-
+# The judge is WordSim-353 (Finkelstein et al. 2002): at least 13 people gave pairs of words a score from 0,
+# unrelated, to 10, the same. Our vectors give each pair a cosine. Do people and cosines put the pairs into the same
+# *order*? Spearman's rank correlation is 1 for the same order and 0 for no connection. Nothing is trained on these
+# pairs. A second set of pairs, SimLex-999, serves for choosing: the learning rates below were chosen on it, and never
+# on the judge.
 
 # %%
-def pairs_of(name):
-    """Ids of the left and the right words of the pairs that our text covers, and people's scores."""
-    pairs = load(name)
-    left, right = (pairs[column].str.lower().map(id_of) for column in ("word_1", "word_2"))
-    covered = left.notna() & right.notna()
-    return left[covered].astype(int).to_numpy(), right[covered].astype(int).to_numpy(), pairs["score"][covered].to_numpy()
+pairs = load("wordsim-353")
+sides = pairs[["word_1", "word_2"]].apply(lambda column: column.str.lower().map(id_of))
+covered = sides.notna().all(axis=1)  # pairs whose words our text knows
+left, right = sides[covered].astype(int).to_numpy().T
+human = pairs["score"][covered].to_numpy()
 
 
-unit = lambda vectors: vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)  # noqa: E731
-left, right, human = pairs_of("wordsim-353")
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def agreement(vectors):
@@ -112,12 +112,13 @@ print(f"{len(human)} pairs; random vectors, 20 times: {np.mean(luck):+.2f} ± {n
 # similar things, and company can be counted. Here are six tiny sentences; two words are neighbours when they stand in
 # one sentence. Fill in the row of *cat* on paper before you run the cell: whom does it meet, and how often?
 #
-# Raw counts have a flaw, because in real text the neighbours of every word are mostly *the* and *of*. We rather want to
-# know whether two words meet *more often than by chance*. That is the pointwise mutual information, **PMI** (Church and
-# Hanks 1990). With $n_{wc}$, how often $w$ and $c$ are neighbours, $n_w$ and $n_c$, the sums of their rows, and $n$, the
-# sum of the whole table, it is $\log \frac{n_{wc}\, n}{n_w\, n_c}$. On paper: the table sums to 36, *cat* and *fish* have
-# the row sums 4 and 2 and meet once, so their PMI is $\log(36/8) = 1.50$. *Cat* and *drinks* get $\log(36/16) = 0.81$.
-# Pairs that never meet would get $-\infty$, so everything below 0 is set to 0, which is called positive PMI, or PPMI.
+# Raw counts have a flaw, because in real text the neighbours of every word are mostly *the* and *of*. We rather want
+# to know whether two words meet *more often than by chance*. That is the pointwise mutual information, **PMI**
+# (Church and Hanks 1990). With $n_{wc}$, how often $w$ and $c$ are neighbours, $n_w$ and $n_c$, the sums of their
+# rows, and $n$, the sum of the whole table, it is $\log \frac{n_{wc}\, n}{n_w\, n_c}$. On paper: the table sums to
+# 36, *cat* and *fish* have the row sums 4 and 2 and meet once, so their PMI is $\log(36/8) = 1.50$. *Cat* and
+# *drinks* get $\log(36/16) = 0.81$. Pairs that never meet would get $-\infty$, so everything below 0 is set to 0,
+# which is called positive PMI, or PPMI.
 
 
 # %%
@@ -148,9 +149,10 @@ for name, table in {"counts": counts, "PPMI": ppmi(counts).toarray()}.items():
 #
 # Now the real text. Two words are neighbours when they stand at most five places apart in one paragraph, with up to
 # four others between them. A row then has thousands of columns, and *film* and *movie* as *columns* are again two
-# unrelated things. The singular value decomposition mends this. It finds the best approximation
-# $M \approx U \Sigma V^\top$ with only 64 columns in $U$, so similar columns must share one. As vectors we take
-# $U \Sigma^{1/2}$; the exponent is the one that Levy, Goldberg and Dagan (2015, section 3.3) recommend, not chosen here.
+# unrelated things. The singular value decomposition mends this. It finds the best approximation $M \approx U \Sigma
+# V^\top$ with only 64 columns in $U$, so similar columns must share one. As vectors we take $U \Sigma^{1/2}$; the
+# exponent is the one that Levy, Goldberg and Dagan (2015, section 3.3) recommend, not chosen here.
+
 
 # %%
 def count_neighbours():
@@ -175,9 +177,10 @@ print(f"{C.nnz:,} pairs of words meet;", ", ".join(f"{name} {score:.2f}" for nam
 # ## Predict the company
 #
 # In 2013 Mikolov and others went another way, known as word2vec. Do not count: *predict*. Each word $w$ gets a vector
-# $u_w$, and a second vector $v_c$ for its role as company. In **skip-gram** one word is looked up, and each of its neighbours
-# is predicted. **CBOW**, the continuous bag of words, turns it round: it takes the mean of all the neighbours' vectors
-# and predicts the word between them. In the drawing purple tables are trained, and a score is a dot product.
+# $u_w$, and a second vector $v_c$ for its role as company. In **skip-gram** one word is looked up, and each of its
+# neighbours is predicted. **CBOW**, the continuous bag of words, turns it round: it takes the mean of all the
+# neighbours' vectors and predicts the word between them. In the drawing purple tables are trained, and a score is a
+# dot product.
 
 # %% tags=["hide"]
 # @title Drawing: skip-gram and CBOW
@@ -199,8 +202,8 @@ for x0, name in ((0.15, "skip-gram"), (4.25, "CBOW")):
         out = sheet.box(f"{word} ?", (x, 0.32), width=0.68, size=8.5, meaning="output")
         sheet.arrow((middle.x + 0.3 * np.sign(x - middle.x), middle.bottom[1]), out.top, meaning="output", width=1)
     sheet.text((places[2] + (0 if name == "skip-gram" else 0.55), 0.73), "u · v", size=8.5, meaning="output")
-show(sheet.figure, "Two networks over the words the cat drinks warm milk. Skip-gram looks up drinks and predicts each of"
-     " the four neighbours. CBOW takes the mean of the four neighbours' vectors and predicts drinks.")  # fmt: skip
+show(sheet.figure, "Two networks over the words the cat drinks warm milk. Skip-gram looks up drinks and predicts each"
+     " of the four neighbours. CBOW takes the mean of the four neighbours' vectors and predicts drinks.")  # fmt: skip
 
 # %% [markdown]
 # A softmax over the vocabulary would need a score for every word. In **negative sampling** the network only has to tell
@@ -210,8 +213,9 @@ show(sheet.figure, "Two networks over the words the cat drinks warm milk. Skip-g
 # $$ L = -\log \sigma(u_w \cdot v_c) - \sum_{i=1}^{k} \log \sigma(-u_w \cdot v_{c_i}) $$
 #
 # The gradient for $u_w$ is $(\sigma(u_w \cdot v_c) - 1)\, v_c + \sum_i \sigma(u_w \cdot v_{c_i})\, v_{c_i}$. A real
-# neighbour pulls the word nearer, and a false one pushes it away. On paper: for $u = (1, 0)$, a neighbour $(0, 2)$ and a
-# false one $(2, 0)$ the first score is 0, so its factor is $-0.5$. The second score is 2, so its factor is 0.88.
+# neighbour pulls the word nearer, and a false one pushes it away. On paper: for $u = (1, 0)$, a neighbour $(0, 2)$
+# and a false one $(2, 0)$ the first score is 0, so its factor is $-0.5$. The second score is 2, so its factor is
+# 0.88.
 
 # %%
 u, real, false = np.array([1.0, 0.0]), np.array([0.0, 2.0]), np.array([2.0, 0.0])
@@ -227,10 +231,10 @@ print(f"gradient {gradient.round(2)}; score of the neighbour {u @ real:.2f} -> {
 # $f$ of the text is kept with the probability $\sqrt{t / f}$, here with $t = 10^{-4}$. Nobody learns much from the
 # ten-thousandth *the*.
 #
-# There is a third way to look up. A word that is not in the vocabulary has no row, and a rare one has a poor row. With
-# **subword vectors** (Bojanowski et al. 2017) a word is the mean of its own row and of the rows of its pieces, all runs of
-# 3 to 5 letters of *<word>*. There are too many pieces for a table, so a hash function gives each of them one of 16,384
-# rows, which some must share. A new word then has a vector as soon as its pieces were seen.
+# There is a third way to look up. A word that is not in the vocabulary has no row, and a rare one has a poor row.
+# With **subword vectors** (Bojanowski et al. 2017) a word is the mean of its own row and of the rows of its pieces,
+# all runs of 3 to 5 letters of *<word>*. There are too many pieces for a table, so a hash function gives each of them
+# one of 16,384 rows, which some must share. A new word then has a vector as soon as its pieces were seen.
 
 # %%
 share = np.array([often[word] for word in words]) / len(text)
@@ -335,8 +339,8 @@ figure = bars(
     values, title="Counting and predicting agree with people about equally well", colors=paint,
     x_label=f"rank correlation with people on {len(human)} pairs", reference=(np.mean(luck), "random vectors"),
 )  # fmt: skip
-show(figure, "Bars of the agreement with people. Raw counts and skip-gram on shuffled words are near zero, PPMI is in the"
-     " middle, PPMI with SVD and the trained networks are longest and close together.")  # fmt: skip
+show(figure, "Bars of the agreement with people. Raw counts and skip-gram on shuffled words are near zero, PPMI is in"
+     " the middle, PPMI with SVD and the trained networks are longest and close together.")  # fmt: skip
 
 # %% [markdown]
 # Two grey bars are the controls. The same network on the same words in a shuffled order learns nothing, so what it
@@ -344,6 +348,7 @@ show(figure, "Bars of the agreement with people. Raw counts and skip-gram on shu
 #
 # Does the subword network know words that it never saw? The text covers only a part of the pairs of WordSim-353. The
 # cell takes the other pairs, in which at least one word has no row of its own, and asks for neighbours of new words.
+
 
 # %%
 def part_vector(word):
@@ -365,15 +370,16 @@ for word in ("mathematical", "electricity", "acidic"):
 #
 # ## Two roads to the same place
 #
-# The draw of counting and predicting is no accident (Levy and Goldberg 2014, section 3). Fix one pair. It comes $n_{wc}$
-# times as a real pair, and about $k\, n_w P(c)$ times as noise, where $P(c)$ is the share of $c$ in the noise. The loss
-# is smallest when $\sigma(u_w \cdot v_c)$ equals the share of real ones, that is when
+# The draw of counting and predicting is no accident (Levy and Goldberg 2014, section 3). Fix one pair. It comes
+# $n_{wc}$ times as a real pair, and about $k\, n_w P(c)$ times as noise, where $P(c)$ is the share of $c$ in the
+# noise. The loss is smallest when $\sigma(u_w \cdot v_c)$ equals the share of real ones, that is when
 #
 # $$ u_w \cdot v_c = \log \frac{n_{wc}}{n_w\, P(c)} - \log k . $$
 #
-# If the noise came in proportion to $n_c$, this would be PMI minus $\log k$. Ours comes in proportion to $n_c^{0.75}$, so
-# the network should lie nearer to a PMI with *that* denominator. The figure puts every pair that met at least five times
-# at its count and at its dot product. If the theory were exact, all would lie on the line $y = x - \log 5$.
+# If the noise came in proportion to $n_c$, this would be PMI minus $\log k$. Ours comes in proportion to
+# $n_c^{0.75}$, so the network should lie nearer to a PMI with *that* denominator. The figure puts every pair that met
+# at least five times at its count and at its dot product. If the theory were exact, all would lie on the line $y = x
+# - \log 5$.
 
 # %%
 met = C.tocoo()
@@ -389,15 +395,16 @@ print({name: np.round(values, 3).tolist() for name, values in follows.items()}, 
 # @title Figure: dot products against counts
 with plt.rc_context(STYLE):
     figure, ax = plt.subplots(figsize=(7, 3.8))
-    image = ax.hexbin(expected["with our noise"], dots[0], gridsize=60, bins="log", mincnt=1, linewidths=0, cmap="Blues")
+    x = expected["with our noise"]
+    image = ax.hexbin(x, dots[0], gridsize=60, bins="log", mincnt=1, linewidths=0, cmap="Blues")
     figure.colorbar(image, label="pairs")
-    ends = np.array([0.0, expected["with our noise"].max()])
+    ends = np.array([0.0, x.max()])
     ax.plot(ends, ends - np.log(5), color=ORANGE, lw=1.8)
     ax.text(ends[1], ends[1] - np.log(5), "y = x − log 5 ", color=ORANGE, ha="right", va="bottom")
     ax.set(xlabel="from the counts: log of n_wc / (n_w P(c))", ylabel="dot product u · v")
     ax.set_title("The network has learned counts that it never saw, up to a scale")
-show(figure, "Pairs of words as a cloud: the dot product of the network against the logarithm from the counts. The cloud"
-     " rises along the line y = x minus log 5, and is flatter than it.")  # fmt: skip
+show(figure, "Pairs of words as a cloud: the dot product of the network against the logarithm from the counts. The"
+     " cloud rises along the line y = x minus log 5, and is flatter than it.")  # fmt: skip
 
 # %%
 few = np.random.default_rng(0).integers(0, len(human), (500, len(human)))  # the bootstrap of lesson 07
@@ -423,10 +430,11 @@ learned.show()
 # ## Vectors of the large ones
 #
 # GloVe (Pennington, Socher and Manning 2014) are published vectors of 50 numbers, made from six billion words of
-# Wikipedia and news: 15,000 times our text. The set `wordllama` is younger. It is the table of embeddings of a language
-# model of our days, Llama 2, trained a little further on sentences. A language model predicts the next token of far more
-# text, and its first layer is such a table too. We ask both the same pairs: those whose words are whole pieces of Llama's
-# vocabulary. WordSim asks how *related* two words are, SimLex-999 how *similar*: *cup* and *coffee* are related.
+# Wikipedia and news: 15,000 times our text. The set `wordllama` is younger. It is the table of embeddings of a
+# language model of our days, Llama 2, trained a little further on sentences. A language model predicts the next token
+# of far more text, and its first layer is such a table too. We ask both the same pairs: those whose words are whole
+# pieces of Llama's vocabulary. WordSim asks how *related* two words are, SimLex-999 how *similar*: *cup* and *coffee*
+# are related.
 
 # %%
 glove, llama = load("glove-50d"), load("wordllama")
@@ -448,20 +456,21 @@ print("opposites:", *(f"{a}/{b} {G[place[a]] @ G[place[b]]:.2f} and {L[llama_pla
                       for a, b in opposites))  # fmt: skip
 
 # %% [markdown]
-# On relatedness the two differ by no more than such a small test can tell. On similarity the table of the language model
-# is far ahead, and the opposites show why. *Good* and *bad* stand among the same words, so for GloVe they are nearly the
-# same; whoever must predict the *next* word needs to know which of the two it was. This comparison is not controlled:
-# the sizes of the vectors, the texts and the training on sentences differ as well. It shows what there is, not what
-# caused it. And one limit is common to all tables: *bank* of a river and *bank* with money share one row, because the
-# row is looked up before anybody knows the sentence. Lesson 13 begins to mend that.
+# On relatedness the two differ by no more than such a small test can tell. On similarity the table of the language
+# model is far ahead, and the opposites show why. *Good* and *bad* stand among the same words, so for GloVe they are
+# nearly the same; whoever must predict the *next* word needs to know which of the two it was. This comparison is not
+# controlled: the sizes of the vectors, the texts and the training on sentences differ as well. It shows what there
+# is, not what caused it. And one limit is common to all tables: *bank* of a river and *bank* with money share one
+# row, because the row is looked up before anybody knows the sentence. Lesson 13 begins to mend that.
 #
 # ## King minus man plus woman
 #
-# In an **analogy**, as *man* is to *king*, so *woman* is to which word? Mikolov et al. (2013a) answered with arithmetic:
-# take the vector of *king*, subtract *man*, add *woman*, and look for the nearest word. The myth that readers bring with
-# them is that the nearest word is *queen*. The usual programs, however, never let the three words of the question be the
-# answer. What happens if they may? And what happens if one skips the arithmetic and takes the nearest neighbour of the
-# third word? Guess the share of right answers for each of the three.
+# In an **analogy**, as *man* is to *king*, so *woman* is to which word? Mikolov et al. (2013a) answered with
+# arithmetic: take the vector of *king*, subtract *man*, add *woman*, and look for the nearest word. The myth that
+# readers bring with them is that the nearest word is *queen*. The usual programs, however, never let the three words
+# of the question be the answer. What happens if they may? And what happens if one skips the arithmetic and takes the
+# nearest neighbour of the third word? Guess the share of right answers for each of the three.
+
 
 # %%
 def answer(a, b, c, words=20_000, free=False, arithmetic=True):
@@ -493,10 +502,11 @@ print({name: round(value, 2) for name, value in right_share.items()})
 # ## Prejudice is company too
 #
 # If texts put *she* beside *nurse* more often than beside *engineer*, so will the vectors (Bolukbasi et al. 2016). We
-# project occupations on the direction from *she* to *he*. But where is the middle? A frequent word is not at 0: the mean
-# of the 20,000 most frequent words lies on the side of *he*, simply because of where all vectors lie. So we subtract that
-# mean and speak only about the *order* and the distance to it. The control asks whether any direction would give this
-# order: we compare with a second direction from family words, and with directions between random pairs of words.
+# project occupations on the direction from *she* to *he*. But where is the middle? A frequent word is not at 0: the
+# mean of the 20,000 most frequent words lies on the side of *he*, simply because of where all vectors lie. So we
+# subtract that mean and speak only about the *order* and the distance to it. The control asks whether any direction
+# would give this order: we compare with a second direction from family words, and with directions between random
+# pairs of words.
 
 # %%
 jobs = "nurse receptionist librarian teacher hairdresser dancer nanny engineer programmer carpenter mechanic pilot"
@@ -515,7 +525,8 @@ middle = (G[:20_000] @ unit(G[place["he"]] - G[place["she"]])).mean()
 frequent = np.random.default_rng(0).choice(glove.index[200:5_000], (200, 2))
 by_chance = [abs(spearmanr(he_she, along([pair])).statistic) for pair in frequent]
 same_order = spearmanr(he_she, family).statistic
-print(f"mean of the frequent words {middle:+.3f}; same order {same_order:.2f}, random directions {np.mean(by_chance):.2f}")
+print(f"mean of the frequent words {middle:+.3f}")
+print(f"the two orders correlate at {same_order:.2f}, orders of random directions at {np.mean(by_chance):.2f}")
 
 # %% tags=["hide"]
 # @title Figure: occupations between she and he
@@ -551,10 +562,11 @@ famous.show()
 #
 # ## What can go wrong
 #
-# A score of word vectors depends on its preparation: whether words are put in lower case, whether a pair with an unknown
-# word is dropped or counted as 0, and which pairs the vocabulary covers. Our comparisons therefore use the same pairs on
-# both sides, and a published number means little without its list of pairs. A second trap is to choose the window, the
-# exponent or the learning rate on the judge itself: on 222 pairs the luck of 0.07 is soon "found". Choose on another set.
+# A score of word vectors depends on its preparation: whether words are put in lower case, whether a pair with an
+# unknown word is dropped or counted as 0, and which pairs the vocabulary covers. Our comparisons therefore use the
+# same pairs on both sides, and a published number means little without its list of pairs. A second trap is to choose
+# the window, the exponent or the learning rate on the judge itself: on 222 pairs the luck of 0.07 is soon "found".
+# Choose on another set.
 #
 # ## Summary
 #
@@ -562,28 +574,30 @@ famous.show()
 # - Words with the same company get similar rows, whether one counts company (PMI, then SVD) or predicts it.
 # - Skip-gram's dot products are the logarithm of real over noise pairs, a shifted PMI with the noise that was drawn.
 # - Subword vectors give a row to words that were never seen; CBOW predicts the word from the mean of its company.
-# - Analogies and prejudices are real in the vectors, and smaller than the usual program makes them: it excludes the inputs.
+# - Analogies and prejudices are real in the vectors, and smaller than the usual program makes them: it excludes the
+#   inputs.
 #
 # ## Exercises
 #
 # Open [exercises/09_word_embeddings.ipynb](exercises/09_word_embeddings.ipynb). You write PPMI, the loss of negative
-# sampling with its gradient, a rank correlation, an analogy solver and the removal of a direction. In the experiment you
-# find out what hides behind a removed direction. Each answer is checked.
+# sampling with its gradient, a rank correlation, an analogy solver and the removal of a direction. In the experiment
+# you find out what hides behind a removed direction. Each answer is checked.
 #
 # ## References
 #
 # - Z. Harris (1954). Distributional structure. *Word* 10. J. R. Firth (1957). *A synopsis of linguistic theory*.
-# - K. Church, P. Hanks (1990). Word association norms, mutual information, and lexicography. *Computational Linguistics* 16.
+# - K. Church, P. Hanks (1990). Word association norms, mutual information, and lexicography. *Computational
+#   Linguistics* 16.
 # - T. Mikolov, W. Yih, G. Zweig (2013a). Linguistic regularities in continuous space word representations. *NAACL*.
-# - T. Mikolov and others (2013b). Distributed representations of words and phrases and their compositionality. *NeurIPS*.
-#   Sections 2.2 and 2.3. CBOW is in their arXiv:1301.3781, section 3.1.
+# - T. Mikolov and others (2013b). Distributed representations of words and phrases and their compositionality.
+#   *NeurIPS*. Sections 2.2 and 2.3. CBOW is in their arXiv:1301.3781, section 3.1.
 # - J. Pennington, R. Socher, C. Manning (2014). GloVe: global vectors for word representation. *EMNLP*.
 # - O. Levy, Y. Goldberg (2014). Neural word embedding as implicit matrix factorization. *NeurIPS*. Section 3.
-# - O. Levy, Y. Goldberg, I. Dagan (2015). Improving distributional similarity with lessons learned from word embeddings.
-#   *TACL* 3. Section 3.
+# - O. Levy, Y. Goldberg, I. Dagan (2015). Improving distributional similarity with lessons learned from word
+#   embeddings. *TACL* 3. Section 3.
 # - P. Bojanowski and others (2017). Enriching word vectors with subword information. *TACL* 5. Section 3.2.
-# - L. Finkelstein and others (2002). Placing search in context. *ACM TOIS* 20. F. Hill, R. Reichart, A. Korhonen (2015).
-#   SimLex-999. *Computational Linguistics* 41.
+# - L. Finkelstein and others (2002). Placing search in context. *ACM TOIS* 20. F. Hill, R. Reichart, A. Korhonen
+#   (2015). SimLex-999. *Computational Linguistics* 41.
 # - T. Linzen (2016). Issues in evaluating semantic spaces using word analogies. *RepEval*.
 # - T. Bolukbasi and others (2016). Man is to computer programmer as woman is to homemaker? *NeurIPS*.
 # - M. Nissim, R. van Noord, R. van der Goot (2020). Fair is better than sensational. *Computational Linguistics* 46.

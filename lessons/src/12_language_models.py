@@ -88,10 +88,10 @@ for name, pack in {"zip": zlib.compress, "xz": lzma.compress}.items():
 # ## Counting, and why it fails
 #
 # A run of $n$ characters is an **n-gram**. A counting model of *order* $n$ looks at the last $n - 1$ characters, the
-# context $h$, and answers with the share of the times that $w$ came next: $p(w \mid h) = c(hw) / c(h)$, where $c$ counts
-# in the training books. Our text has 63 characters, so six bits hold one of them, and a whole number of 60 bits holds a
-# run of ten. That lets NumPy count all runs at once. Dropping the last six bits of a number leaves the context, and
-# keeping only the last $6k$ bits leaves the last $k$ characters.
+# context $h$, and answers with the share of the times that $w$ came next: $p(w \mid h) = c(hw) / c(h)$, where $c$
+# counts in the training books. Our text has 63 characters, so six bits hold one of them, and a whole number of 60
+# bits holds a run of ten. That lets NumPy count all runs at once. Dropping the last six bits of a number leaves the
+# context, and keeping only the last $6k$ bits leaves the last $k$ characters.
 
 
 # %%
@@ -111,7 +111,6 @@ def counted(ids, n):
 def ends(ids):
     """For each character of a text the run of ORDER characters that ends with it; line ends stand in front."""
     return runs_of(np.concatenate([np.zeros(ORDER - 1, "int64"), ids]), ORDER)
-
 
 
 # %%
@@ -290,11 +289,11 @@ bits_other = [-np.log2(probability(model, runs_of(other, 7), 1 / V)).mean() for 
 print(f"on the other half: Good's discounts {bits_other[0]:.3f} bits, Kneser-Ney's {bits_other[1]:.3f}")
 
 # %% [markdown]
-# Read the table from left to right. A run that was seen once came 0.56 times, so its count was 0.44 too high, and Good's
-# formula knows it. But with Good's discounts the complete model promises 0.66, and it promises too much at every count:
-# what the shorter levels give back comes on top. Kneser-Ney's discounts are larger to make room for the gift. They
-# overshoot a little for counts above 1, and still they cost fewer bits on the other half. So large discounts say
-# nothing about new books; they are what a model needs that returns a part of what it collects.
+# Read the table from left to right. A run that was seen once came 0.56 times, so its count was 0.44 too high, and
+# Good's formula knows it. But with Good's discounts the complete model promises 0.66, and it promises too much at
+# every count: what the shorter levels give back comes on top. Kneser-Ney's discounts are larger to make room for the
+# gift. They overshoot a little for counts above 1, and still they cost fewer bits on the other half. So large
+# discounts say nothing about new books; they are what a model needs that returns a part of what it collects.
 #
 # ## Counting on books it has never seen
 #
@@ -344,8 +343,8 @@ show(figure, "Bits per character on the validation books against the order. Add 
 #
 # Think about what this rule does. A short context counts a character once for every longer context in which it is
 # new. That is once for each *different* character in front: the count of Kneser and Ney, ten years earlier. So PPM
-# can be written as Kneser-Ney that reads. (The classical PPM hands down by an "escape" that excludes what was seen; ours
-# gives back, as Kneser-Ney does. Its discount of 1/2 is also older, under the name of method D.)
+# can be written as Kneser-Ney that reads. (The classical PPM hands down by an "escape" that excludes what was seen;
+# ours gives back, as Kneser-Ney does. Its discount of 1/2 is also older, under the name of method D.)
 
 
 # %%
@@ -448,7 +447,8 @@ figure.axes[0].set_xticks(range(9), names)
 figure.axes[0].set_ylim(0, None)
 show(figure, "Mean bits by place in a word, for the frozen and the learning counts. The first letter costs most by far,"
      " later letters fall below one bit. The learning line is a little below the frozen one everywhere.")  # fmt: skip
-print(f"first letters are {np.mean(spot == 1):.0%} of the text and {frozen[spot == 1].sum() / frozen.sum():.0%} of the bits")
+first = frozen[spot == 1].sum() / frozen.sum()
+print(f"first letters are {np.mean(spot == 1):.0%} of the text and {first:.0%} of the bits")
 
 # %% [markdown]
 # ## A network that reads
@@ -460,9 +460,9 @@ print(f"first letters are {np.mean(spot == 1):.0%} of the text and {frozen[spot 
 #
 # But how do you train a state over 3.7 million characters? Backpropagation through the whole text would have to keep
 # every state in memory. In **truncated backpropagation** the text is cut into windows, here of 64 characters. The
-# *value* of the state is handed on from one window to the next, but the gradient stops at the border: no weight is blamed for what
-# happened in an earlier window (Williams and Peng 1990). In the drawing, blue arrows carry values and red ones carry
-# gradients.
+# *value* of the state is handed on from one window to the next, but the gradient stops at the border: no weight is
+# blamed for what happened in an earlier window (Williams and Peng 1990). In the drawing, blue arrows carry values and
+# red ones carry gradients.
 
 # %% tags=["hide"]
 # @title Drawing: truncated backpropagation
@@ -522,10 +522,10 @@ lstm.fit(x, y, batch_size=64, shuffle=False, verbose=0)
 print(f"{lstm.count_params():,} weights have read {x.size:,} characters of the training books once")
 
 # %% [markdown]
-# The test is the same question as for PPM. The network reads the test books in 16 streams that carry their states. Once
-# its weights are frozen. The other time it takes a small step of training after each window, which is known as dynamic
-# evaluation (Mikolov et al. 2010, Krause et al. 2018). Each window is asked *before* it is learned. The learning rate of
-# this reading was chosen on the validation books.
+# The test is the same question as for PPM. The network reads the test books in 16 streams that carry their states.
+# Once its weights are frozen. The other time it takes a small step of training after each window, which is known as
+# dynamic evaluation (Mikolov et al. 2010, Krause et al. 2018). Each window is asked *before* it is learned. The
+# learning rate of this reading was chosen on the validation books.
 
 
 # %%
@@ -568,11 +568,11 @@ network_claims.claim("A network in training only for a minute pays more than cou
                      control="Kneser-Ney, frozen as well", unit="bits")  # fmt: skip
 network_claims.claim("It pays less if it goes on learning", growing, "<", carried, control="the same weights, frozen",
                      unit="bits", headline="an LSTM that learns while it reads saves {difference}")  # fmt: skip
-network_claims.claim("Carrying the state pays in training", carried, "<", cold, control="trained from zeros", unit="bits")
+network_claims.claim("Carrying the state pays in training", carried, "<", cold, unit="bits",
+                     control="trained from zeros")  # fmt: skip
 network_claims.show()
-per_word = len(test) / len(texts["test"][:LETTERS].split())  # characters, with the space behind the word
-for name, bits in {"Kneser-Ney, frozen": frozen.mean(), "this notebook's LSTM, frozen": lstm_frozen}.items():
-    print(f"{name}: perplexity {2**bits:.2f} per character, {2 ** (bits * per_word):.0f} per word")
+bits, per_word = frozen.mean(), len(test) / len(texts["test"][:LETTERS].split())  # with the space behind a word
+print(f"Kneser-Ney, frozen: perplexity {2**bits:.2f} per character, {2 ** (bits * per_word):.0f} per word")
 
 # %% tags=["hide"]
 # @title Figure: what a character of the test books costs
@@ -589,8 +589,8 @@ figure = bars(
     values, title="Who learns while it reads pays less, and counting is hard to beat", digits=3,
     x_label="bits per character of the test books", colors=blue | {"xz after the training books": "given"},
 )  # fmt: skip
-show(figure, "Bars of bits per character: xz, the LSTM frozen and learning, a larger LSTM frozen, Kneser-Ney frozen, and"
-     " the same counts learning, which is the lowest. Each learning bar is shorter than its frozen one.")  # fmt: skip
+show(figure, "Bars of bits per character: xz, the LSTM frozen and learning, a larger LSTM frozen, Kneser-Ney"
+     " frozen, and the same counts learning, which is the lowest. Each learning bar is shorter than its frozen one.")  # fmt: skip
 
 # %% [markdown]
 # TODO answer

@@ -366,9 +366,10 @@ def sides_found(vectors, side, d, times):
 
 
 # %% [markdown]
-# With one direction removed the projection on it is exactly 0, and a classifier still finds the side of most words: the
-# words of one side remain each other's neighbours (Gonen and Goldberg 2019). Only after several directions a linear
-# classifier knows no more than a coin. By then every word has lost five of its fifty directions, whatever else they said.
+# With one direction removed the projection on it is exactly 0, and a classifier still finds the side of most words:
+# the words of one side remain each other's neighbours (Gonen and Goldberg 2019). Only after several directions a
+# linear classifier knows no more than a coin. By then every word has lost five of its fifty directions, whatever else
+# they said.
 #
 # **References.** T. Bolukbasi et al. (2016), *NeurIPS*. H. Gonen and Y. Goldberg (2019). Lipstick on a pig: debiasing
 # methods cover up systematic gender biases in word embeddings but do not remove them. *NAACL*.
