@@ -561,8 +561,8 @@ seeds = {}
 for names, rows in runs[runs["experiment"] == "carried state"].groupby(["trained", "state", "weights"], sort=False):
     seeds[names] = rows.sort_values("seed")["test_bits"].tolist()
     print("trained {:7s} read {:7s} {:8s}:".format(*names), *(f"{bits:.4f}" for bits in seeds[names]))
-carried, reset = seeds["carried", "carried", "frozen"], seeds["carried", "zeros", "frozen"]
-cold, growing = seeds["zeros", "carried", "frozen"], seeds["carried", "carried", "learning"]
+carried, growing = seeds["carried", "carried", "frozen"], seeds["carried", "carried", "learning"]
+cold = seeds["zeros", "carried", "frozen"]
 end = runs[runs["units"] == 384].iloc[-1]
 print(f"{end.units} units, {end.steps:,} steps, {end.seconds:,} processor seconds: {end.test_bits:.4f}")
 network_claims = Claims("What the network is worth, in bits per character of the test books")
