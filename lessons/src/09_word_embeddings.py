@@ -234,8 +234,9 @@ print(f"gradient {gradient.round(2)}; score of the neighbour {u @ real:.2f} -> {
 #
 # There is a third way to look up. A word that is not in the vocabulary has no row, and a rare one has a poor row.
 # With **subword vectors** (Bojanowski et al. 2017) a word is the mean of its own row and of the rows of its pieces,
-# all runs of 3 to 5 letters of *<word>*. There are too many pieces for a table, so a hash function gives each of them
-# one of 16,384 rows, which some must share. A new word then has a vector as soon as its pieces were seen.
+# all runs of 3 to 5 letters of *<word>* (we use 20 rows at most). There are too many pieces for a table, so a hash
+# function gives each of them one of 16,384 rows, which some must share. A new word then has a vector as soon as its
+# pieces were seen.
 
 # %%
 share = np.array([often[word] for word in words]) / len(text)

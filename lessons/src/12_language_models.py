@@ -595,17 +595,18 @@ show(figure, "Bars of bits per character: xz, the LSTM frozen and learning, a la
      " frozen, and the same counts learning, the lowest. Each learning bar is the shorter one.")  # fmt: skip
 
 # %% [markdown]
-# Who pays less? The small LSTM has read less than a quarter of the training books and pays clearly more than the counts.
-# The larger one was trained for 1,159 processor seconds and ends a little below the *frozen* counts, at 1.54 against
-# 1.57 bits. But the counts that go on learning are still below it, at 1.48. So the order of the two machines depends on
-# the training time, and it changes with a question that tables of results seldom answer: was the model frozen?
+# Who pays less? The small LSTM has read less than a quarter of the training books and pays clearly more than the
+# counts. The larger one was trained for 1,159 processor seconds and ends a little below the *frozen* counts, at 1.54
+# against 1.57 bits. But the counts that go on learning are still below it, at 1.48. So the order of the two machines
+# depends on the training time, and it changes with a question that tables of results seldom answer: was the model
+# frozen?
 #
-# Learning while reading is worth about 0.09 bits to both machines, although one of them learns by adding 1 and the other
-# by a gradient. The carried state is the surprise of the table. To start every window of the *reading* from zeros costs
-# several hundredths of a bit, because the first characters of each window have nothing to go by. But a network that was
-# *trained* from zeros reads with a carried state almost as well. In 64 characters it has learned what to keep, and it
-# does not matter much that nobody ever handed it a state. On longer training, or where far context counts, this may
-# turn out differently.
+# Learning while reading is worth about 0.09 bits to both machines, although one of them learns by adding 1 and the
+# other by a gradient. The carried state is the surprise of the table. To start every window of the *reading* from
+# zeros costs several hundredths of a bit, because the first characters of each window have nothing to go by. But a
+# network that was *trained* from zeros reads with a carried state almost as well. In 64 characters it has learned
+# what to keep, and it does not matter much that nobody ever handed it a state. On longer training, or where far
+# context counts, this may turn out differently.
 #
 # ## What can go wrong
 #
