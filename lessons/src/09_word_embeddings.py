@@ -507,9 +507,10 @@ print({name: round(value, 2) for name, value in right_share.items()})
 # %% [markdown]
 # Asked freely, *king* itself is the nearest word, and *queen* comes second: the step from *man* to *woman* is small
 # against the vectors, so one lands where one started (Linzen 2016). The same rule makes a famous scandal. "Man is to
-# doctor as woman is to *nurse*" is printed only because *doctor* was forbidden; asked freely the answer is *doctor*, in
-# both directions (Nissim, van Noord and van der Goot 2020). Still the arithmetic is not nothing. The nearest neighbour
-# alone is right far less often than the sum, so differences of vectors do carry a relation.
+# doctor as woman is to *nurse*" is printed only because *doctor* was forbidden; asked freely the answer is *doctor*,
+# in both directions (Nissim, van Noord and van der Goot 2020). Turned round, the same ban makes a doctor *him*. Still
+# the arithmetic is not nothing. The nearest neighbour alone is right far less often than the sum, so differences of
+# vectors do carry a relation.
 #
 # ## Prejudice is company too
 #
@@ -568,9 +569,10 @@ famous.claim("The order of occupations is no accident of one pair", same_order, 
 famous.show()
 
 # %% [markdown]
-# The two directions agree, and random ones do not, so the order says something about the texts. It does not say who can
-# do what, and it does not separate real shares of men and women in the news from stereotype. A program that ranks
-# applications with such vectors would act on both.
+# The two directions agree, and random ones do not, so the order says something about the texts. The middle says
+# nothing: *doctor* lies on the side of *she* on one direction and on the side of *he* on the other, even from the
+# mean. It does not say who can do what, and it does not separate real shares of men and women in the news from
+# stereotype. A program that ranks applications with such vectors would act on both.
 #
 # ## What can go wrong
 #
