@@ -266,10 +266,10 @@ def discounts(counts, good=False):
 
 
 def kneser_ney(ids, order, shorter=different, good=False):
-    """The counts of each level, and their discounts; `shorter` says what the shorter levels count."""
+    """Counts and discounts of each level. shorter: what all but the longest count; good: Good's, on the longest."""
     tables = {n: counted(ids, n) for n in range(1, order + 1)}
     levels = [shorter(tables[n + 1][0], n + 1) for n in range(1, order)] + [tables[order]]
-    return [(*table, discounts(table[1], good)) for table in levels]
+    return [(*table, discounts(table[1], good and table is levels[-1])) for table in levels]
 
 
 # %%
@@ -289,10 +289,10 @@ bits_other = [-np.log2(probability(model, runs_of(other, 7), 1 / V)).mean() for 
 print(f"on the other half: Good's discounts {bits_other[0]:.3f} bits, Kneser-Ney's {bits_other[1]:.3f}")
 
 # %% [markdown]
-# Read the table from left to right. A run that was seen once came 0.56 times, so its count was 0.44 too high, and
-# Good's formula knows it. But with Good's discounts the complete model promises 0.66, and it promises too much at
-# every count: what the shorter levels give back comes on top. Kneser-Ney's discounts are larger to make room for the
-# gift. They overshoot a little for counts above 1, and still they cost fewer bits on the other half. So large
+# Read the table from left to right. A run that was seen once came 0.56 times, so its count was 0.44 too high, and Good's
+# formula knows it. But with Good's discounts on its longest contexts the complete model promises 0.64, and it promises
+# too much at every count: what the shorter levels give back comes on top. Kneser-Ney's discounts are larger to make room
+# for the gift. They overshoot a little for counts above 1, and still they cost fewer bits on the other half. So large
 # discounts say nothing about new books; they are what a model needs that returns a part of what it collects.
 #
 # ## Counting on books it has never seen
@@ -416,7 +416,7 @@ counting = Claims("What counting is worth, in bits per character")
 counting.claim("Counting different neighbours pays", min(cost["Kneser-Ney"].values()), "<", best,
                control="the same machine counting how often, at its best order", unit="bits")  # fmt: skip
 counting.claim("A model that gives back must take more than Good's discounts", bits_other[1], "<", bits_other[0],
-               control="the same model with Good's discounts", unit="bits")  # fmt: skip
+               control="Good's discounts on the longest contexts", unit="bits")  # fmt: skip
 counting.claim("Learning while it reads pays", learning.mean(), "<", frozen.mean(), control="the same tables, frozen",
                headline="counts that go on growing while they read cost {measured}, the same counts frozen {bound}",
                unit="bits")  # fmt: skip
