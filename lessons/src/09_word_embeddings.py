@@ -373,8 +373,8 @@ for word in ("mathematicians", "musicians", "electrically"):
 
 # %% [markdown]
 # The neighbours of the new words show what such vectors know: relatives in *spelling*, with strangers among them. On
-# the pairs the result is weaker. The rank correlation is positive, but less than twice the size of luck, so on a text of
-# this size we cannot be sure that pieces of words carry meaning. Bojanowski et al. found a clear gain with a whole
+# the pairs the result is weaker. The rank correlation is positive, but less than twice the size of luck, so on a text
+# of this size we cannot be sure that pieces of words carry meaning. Bojanowski et al. found a clear gain with a whole
 # Wikipedia, and most of all in languages whose words have many forms.
 #
 # ## Two roads to the same place
