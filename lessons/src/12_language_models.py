@@ -6,8 +6,9 @@
 # **You need** lesson 02 (likelihood, cross-entropy), lesson 05 (Adam, Muon, schedules) and lesson 11 (the LSTM,
 # and gradients that vanish). The logarithm to base 2 returns in every section.
 #
-# **You will build** the best of the counting machines, a compressor that turns out to be the same machine, and an LSTM. Each of them guesses the next character of the King James Bible, first with all
-# its knowledge frozen, then learning while it reads.
+# **You will build** the best of the counting machines, a compressor that turns out to be the same machine, and an
+# LSTM. Each of them guesses the next character of the King James Bible, first with all its knowledge frozen, then
+# learning while it reads.
 #
 # **Time** about 2 minutes to run on a laptop with 2 cores, and 45 minutes to read.
 
@@ -80,9 +81,9 @@ for name, pack in {"zip": zlib.compress, "xz": lzma.compress}.items():
     print(f"{name:3s} on the test books: {alone:.3f} bits per character; after the training books {packers[name]:.3f}")
 
 # %% [markdown]
-# The program xz gains much from the training books, because it copies whole phrases from them. Zip gains almost nothing, for
-# it looks back only 32,768 characters. Write down your guess before you read on: how far below xz can a machine get
-# that does nothing but count? And where will a neural network end, if it is trained for a minute?
+# The program xz gains much from the training books, because it copies whole phrases from them. Zip gains almost
+# nothing, for it looks back only 32,768 characters. Write down your guess before you read on: how far below xz can a
+# machine get that does nothing but count? And where will a neural network end, if it is trained for a minute?
 #
 # ## Counting, and why it fails
 #
@@ -141,8 +142,8 @@ for n in often:
 
 # %% [markdown]
 # On its own training text the long model looks brilliant. On new text a single character with probability 0 makes the
-# whole cost infinite, and at order 10 more than a third of the characters are of this kind. This is over-fitting (lesson 06) in
-# its purest form: the machine has learned the books by heart and believes that nothing else exists.
+# whole cost infinite, and at order 10 more than a third of the characters are of this kind. This is over-fitting
+# (lesson 06) in its purest form: the machine has learned the books by heart and believes that nothing else exists.
 #
 # The oldest repair adds one to every count (Laplace). It never says "impossible", but look at the last column. Longer
 # contexts help up to order 5, and then they hurt. A long context was seen three times, say, and now 63 invented counts
@@ -289,10 +290,11 @@ print(f"on the other half: Good's discounts {bits_other[0]:.3f} bits, Kneser-Ney
 
 # %% [markdown]
 # Read the table from left to right. A run that was seen once came 0.56 times, so its count was 0.44 too high, and
-# Good's formula knows it. But with Good's discounts on its longest contexts the complete model promises 0.64, and it promises
-# too much at every count: what the shorter levels give back comes on top. Kneser-Ney's discounts are larger to make
-# room for the gift. They overshoot a little for counts above 1, and still they cost fewer bits on the other half. So large
-# discounts say nothing about new books; they are what a model needs that returns a part of what it collects.
+# Good's formula knows it. But with Good's discounts on its longest contexts the complete model promises 0.64, and it
+# promises too much at every count: what the shorter levels give back comes on top. Kneser-Ney's discounts are larger
+# to make room for the gift. They overshoot a little for counts above 1, and still they cost fewer bits on the other
+# half. So large discounts say nothing about new books; they are what a model needs that returns a part of what it
+# collects.
 #
 # ## Counting on books it has never seen
 #
