@@ -111,3 +111,17 @@ def test_pictures_show_something_and_no_two_are_the_same(name):
     assert {picture.shape for picture in frame["picture"]} == {(64, 64, 3)}
     assert all(picture.min() < 128 for picture in frame["picture"])
     assert not frame["picture"].map(bytes).duplicated().any()
+
+
+@pytest.mark.network
+def test_paragraphs_of_a_wiki_have_no_markup():
+    frame = loaded("small-wikipedia")
+    assert frame["article"].nunique() == 106
+    assert frame["text"].str.contains(r"\[\[|<ref|http").mean() < 0.01
+    assert frame["text"].str.len().min() > 60
+
+
+def test_experiments_of_ours_come_with_the_package():
+    frame = loaded("character-models")
+    assert set(frame["experiment"]) == {"carried state", "longer"}
+    assert frame["test_bits"].between(1, 6).all()

@@ -18,3 +18,10 @@ def _reading_order(dataset: Dataset) -> pd.DataFrame:
     texts = ["language", "order", "start"]
     frame[texts] = frame[texts].fillna("")
     return whole(frame.astype({"length": int}))
+
+
+@loads("character-models")
+def _character_models(dataset: Dataset) -> pd.DataFrame:
+    # The validation books were read by the longer runs alone.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv")
+    return whole(frame.fillna({"validation_bits": 0.0}))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import html
 import io
 import json
+import re
 
 import numpy as np
 
@@ -45,6 +48,34 @@ def _analogies(dataset: Dataset) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["a", "b", "c", "d", "category"]).assign(split="test")
     frame["category"] = pd.Categorical(frame["category"], frame["category"].unique())
     return whole(frame)
+
+
+# What is taken off a page of a wiki, in this order: a pattern, and what is kept of it.
+_MARKUP = [
+    (r"<!--.*?-->|<ref[^>]*/>|<ref.*?</ref>|\{\|.*?\|\}", ""),  # comments, notes, tables
+    *[(r"\{\{[^{}]*\}\}", "")] * 5,  # templates, which stand inside one another
+    (r"\[\[(File|Image|Category):([^\[\]]|\[\[[^\]]*\]\])*\]\]", ""),
+    (r"\[\[[a-z-]{2,12}:[^\]]*\]\]", ""),  # the same article in other languages
+    (r"\[\[(?:[^|\]]*\|)?([^\]]*)\]\]", r"\1"),  # a link: keep what one reads
+    (r"\[http\S*|<[^>]*>|https?://\S+", ""),
+]
+
+
+@loads("small-wikipedia")
+def _small_wikipedia(dataset: Dataset) -> pd.DataFrame:
+    """Paragraphs of more than 60 characters; shorter lines are headings, lists and rests of tables."""
+    (packed,) = members(dataset)
+    rows = []
+    for title, page in re.findall(
+        r"<title>(.*?)</title>.*?<text[^>]*>(.*?)</text>", bz2.decompress(packed).decode(), re.DOTALL
+    ):
+        if page.startswith("#REDIRECT"):
+            continue
+        text = html.unescape(page)
+        for pattern, kept in _MARKUP:
+            text = re.sub(pattern, kept, text, flags=re.DOTALL)
+        rows += [(line, html.unescape(title)) for line in text.split("\n") if len(line) > 60]
+    return whole(pd.DataFrame(rows, columns=["text", "article"]))
 
 
 @loads("wordllama")

@@ -1,14 +1,15 @@
 # %% [markdown]
-# # 09 · Word embeddings: exercises
+# # Exercises 09 · Word embeddings
 #
-# Write your answer in place of `raise NotImplementedError`, run the cell, then run the check
-# below it. A check says what is wrong, not what is right. Each exercise stands alone. Where the
-# text says *predict*, write your guess down first.
+# Five exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*, write
+# your guess down before you run anything.
 
 # %%
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 
-from kerasllm.course import case, check
+from kerasllm.course import between, case, check
+from kerasllm.data import load
 
 # %% [markdown]
 # ## Exercise 1: positive pointwise mutual information
@@ -39,16 +40,16 @@ def finite(table):
     return None if np.isfinite(table).all() else "there are infinities or NaN in the table."
 
 
-log = np.log
 check(
     ppmi,
     case("two by two", np.array([[4, 0], [1, 3]]),
-         expect=np.array([[log(1.6), 0], [0, log(2)]])),
+         expect=np.array([[np.log(1.6), 0], [0, np.log(2)]])),
     case("rows and columns have other sums", np.array([[2, 1, 1], [0, 0, 4]]),
-         expect=np.array([[log(2), log(2), 0], [0, 0, log(1.6)]])),
+         expect=np.array([[np.log(2), np.log(2), 0], [0, 0, np.log(1.6)]])),
     case("a word that met nothing", np.array([[0, 0], [1, 2]]), expect=finite),
     case("everything doubled", np.array([[8, 0], [2, 6]]),
-         expect=np.array([[log(1.6), 0], [0, log(2)]])),
+         expect=np.array([[np.log(1.6), 0], [0, np.log(2)]])),
+    nudge="What does your table hold where a pair met less often than by chance? And where it never met?",
     hint="First the count that chance would give: row sum times column sum over the total.",
 )  # fmt: skip
 
@@ -108,12 +109,13 @@ def negative_sampling(u, real, noise):
 zero, one = np.zeros(2), np.array([1.0, 0.0])
 check(
     negative_sampling,
-    case("all zero, k = 5", zero, zero, np.zeros((5, 2)), expect=(6 * log(2), [0, 0])),
+    case("all zero, k = 5", zero, zero, np.zeros((5, 2)), expect=(6 * np.log(2), [0, 0])),
     case("the example of the lesson", one, np.array([0.0, 2.0]), np.array([[2.0, 0.0]]),
-         expect=(log(2) + 2.1269280, [1.7615942, -1.0])),
+         expect=(np.log(2) + 2.1269280, [1.7615942, -1.0])),
     case("two noise words", one, np.array([1.0, 1.0]), np.array([[1.0, 0.0], [-1.0, 3.0]]),
          expect=(1.9397851, [0.1931757, 0.5378828])),
     case("large scores", 1000 * one, -one, np.array([[1.0, 0.0]]), expect=(2000.0, [2.0, 0.0])),
+    nudge="Which way does a noise word move the vector? And what is exp(1000)?",
     hint="-log sigmoid(z) is log(1 + exp(-z)); NumPy has logaddexp for such sums.",
 )  # fmt: skip
 
@@ -170,6 +172,7 @@ check(
     case("not sorted", [10, 30, 20, 50, 40], [1, 2, 3, 4, 5], expect=0.8),
     case("equal numbers", [5, 7, 7, 9], [1, 2, 3, 4], expect=0.9486833),
     case("squares", [1, 9, 4, 25, 16], [1, 2, 3, 4, 5], expect=0.8),
+    nudge="Which rank does the largest number of your list get? And which ranks do two equal numbers share?",
     hint="The rank is the number of smaller values plus half of (the number of equal ones + 1).",
 )
 
@@ -233,6 +236,7 @@ check(
     case("all words are candidates", flat, 0, 1, 2, exclude=False, expect=2),
     case("the same without the inputs", flat, 0, 1, 2, expect=3),
     case("the vectors stay as they were", world, 0, 1, 2, expect=untouched),
+    nudge="Do long rows win with you? May an input be the answer when it must not?",
     hint="Set the scores of the inputs to minus infinity before you look for the largest.",
 )
 
@@ -280,8 +284,10 @@ check(
          expect=np.array([[1, 0], [3, 0]])),
     case("a direction that is not of length 1", np.array([[1.0, 2], [3, -4]]),
          np.array([0.0, 5]), expect=np.array([[1, 0], [3, 0]])),
+    case("three numbers a word", np.array([[1.0, 2, 2]]), np.array([0.0, 3, 4]), expect=np.array([[1.0, 0.32, -0.24]])),
     case("a slanted direction", np.array([[2.0, 0], [1, 1], [1, -1]]), np.array([1.0, 1]),
          expect=np.array([[1, -1], [0, 0], [1, -1]])),
+    nudge="What is the dot product of your result with d? Try a direction that is not of length 1.",
     hint="The projection of x on a direction d of length 1 is (x · d) d.",
 )  # fmt: skip
 
@@ -297,33 +303,73 @@ def remove(vectors, d):
 
 
 # %% [markdown]
-# Now GloVe. Take the 500 words that lie most to the "he" side and the 500 most to the "she" side,
-# among frequent ones. Remove the direction. Then train a linear classifier on half of the words
-# and test it on the other half: which side did a word come from?
+# ## Experiment: what hides behind a removed direction?
+#
+# Take the 500 frequent words of GloVe that lie most to the side of *he* and the 500 most to the side of *she*. The cell
+# below prepares their vectors, mixed, and their sides. Write `sides_found`: remove the direction $d$ = he − she, train
+# a linear classifier on the first 500 words to tell the sides, and return its share of right answers on the other
+# 500. Then go on: remove the direction that the classifier has found (`coef_[0]`), train again, and so on. `times` says
+# how many directions are removed before the last classifier is trained; 0 removes none.
+#
+# *Predict* the share for 0, 1 and 5 removed directions before you run the check. Only that number changes. A coin has
+# 0.5. Then explain: was the prejudice in one direction?
 
-# %%
-from sklearn.linear_model import LogisticRegression
 
-from kerasllm.data import load
+# %% tags=["answer"]
+def sides_found(vectors, side, d, times):
+    """vectors (1000, 50), side (1000,) of True and False, d (50,). Returns a share of the last 500 words."""
 
+    ### BEGIN SOLUTION
+    def trained():
+        return LogisticRegression(max_iter=1000).fit(vectors[:500], side[:500])
+
+    for _ in range(times):
+        d = d / np.linalg.norm(d)
+        vectors = vectors - np.outer(vectors @ d, d)
+        d = trained().coef_[0]
+    return trained().score(vectors[500:], side[500:])
+    ### END SOLUTION
+
+
+# %% tags=["check"]
 glove = load("glove-50d").iloc[:10_000]
 G = glove.to_numpy() / np.linalg.norm(glove.to_numpy(), axis=1, keepdims=True)
-he, she = G[glove.index.get_indexer(["he", "she"])]
-order = np.argsort(G @ (he - she))
-rows = np.random.default_rng(0).permutation(np.append(order[:500], order[-500:]))
-side = np.isin(rows, order[-500:])  # True: the "he" side
+he_she = G[glove.index.get_loc("he")] - G[glove.index.get_loc("she")]
+order = np.argsort(G @ he_she)
+mixed = np.random.default_rng(0).permutation(np.append(order[:500], order[-500:]))
+sides = np.isin(mixed, order[-500:])  # True: the side of "he"
+check(
+    sides_found,
+    case("nothing removed", G[mixed], sides, he_she, 0, expect=between(0.99, 1.0)),
+    case("he − she removed", G[mixed], sides, he_she, 1, expect=between(0.8, 0.9)),
+    case("and one more", G[mixed], sides, he_she, 2, expect=between(0.62, 0.76)),
+    case("five directions removed", G[mixed], sides, he_she, 5, expect=between(0.42, 0.6)),
+    nudge="Is every direction brought to length 1 and taken out of all 1,000 vectors? On which words do you test?",
+    hint="In a loop: make d of length 1, vectors - np.outer(vectors @ d, d), fit on [:500], d = model.coef_[0].",
+)
 
-for name, vectors in [("before", G), ("after", G - np.outer(G @ (he - she), he - she)
-                                      / np.sum((he - she) ** 2))]:  # fmt: skip
-    X = vectors[rows]
-    score = LogisticRegression(max_iter=1000).fit(X[:500], side[:500]).score(X[500:], side[500:])
-    print(f"{name:6s} removing: {score:.2f} of the held-out words on the right side")
+
+# %% tags=["wrong"]
+def sides_found(vectors, side, d, times):
+    for _ in range(times):
+        vectors = vectors - np.outer(vectors @ d, d)  # d is not of length 1
+        d = LogisticRegression(max_iter=1000).fit(vectors[:500], side[:500]).coef_[0]
+    return LogisticRegression(max_iter=1000).fit(vectors[:500], side[:500]).score(vectors[500:], side[500:])
+
+
+# %% tags=["wrong"]
+def sides_found(vectors, side, d, times):
+    d = d / np.linalg.norm(d)
+    for _ in range(times):
+        vectors = vectors - np.outer(vectors @ d, d)  # the same direction again and again
+    return LogisticRegression(max_iter=1000).fit(vectors[:500], side[:500]).score(vectors[500:], side[500:])
+
 
 # %% [markdown]
-# The projection is exactly 0, and yet a classifier still finds the side of many words far better
-# than by chance. The words of one side remain each other's neighbours. Gonen and Goldberg (2019)
-# showed this for several methods: hiding one direction does not remove what many others repeat.
+# With one direction removed the projection on it is exactly 0, and a classifier still finds the side of most words:
+# the words of one side remain each other's neighbours (Gonen and Goldberg 2019). Only after several directions a
+# linear classifier knows no more than a coin. By then every word has lost five of its fifty directions, whatever else
+# they said.
 #
-# **References.** T. Bolukbasi et al. (2016), *NeurIPS*. H. Gonen and Y. Goldberg (2019). Lipstick
-# on a pig: debiasing methods cover up systematic gender biases in word embeddings but do not remove
-# them. *NAACL*.
+# **References.** T. Bolukbasi et al. (2016), *NeurIPS*. H. Gonen and Y. Goldberg (2019). Lipstick on a pig: debiasing
+# methods cover up systematic gender biases in word embeddings but do not remove them. *NAACL*.

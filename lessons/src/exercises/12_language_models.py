@@ -1,7 +1,7 @@
 # %% [markdown]
-# # Exercises 09 · Language models
+# # Exercises 12 · Language models
 #
-# Five exercises, each alone. They need NumPy and no training. Where the text says *predict*,
+# Five exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*,
 # write your guess down before you run anything.
 
 # %%
@@ -10,7 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from kerasllm.course import case, check
+from kerasllm.course import between, case, check
+from kerasllm.data import load
 
 # %% [markdown]
 # ## Exercise 1: bits from probabilities
@@ -37,6 +38,7 @@ check(
     case("1/2 and 1/8", np.array([0.5, 0.125]), expect=(2.0, 4.0)),
     case("always certain", np.ones(3), expect=(0.0, 1.0)),
     case("not a power of two", np.array([0.3, 0.9]), expect=(0.944484, 1.924500), tolerance=1e-4),
+    nudge="One answer has several costs. In which order do you take the mean and the logarithm, and to which base?",
     hint="First the cost of each character, -log2 p, and then the mean.",
 )
 
@@ -54,6 +56,8 @@ def bits_and_perplexity(p):
 
 
 # %% [markdown]
+# The perplexity is 4, and the mean of 2 and 8 is 5: a mean of costs is not the cost of a mean.
+#
 # ## Exercise 2: adding less than one
 #
 # Adding 1 to every count is too much for long contexts. Write add-$k$ smoothing for one context:
@@ -82,7 +86,8 @@ check(
     case("k = 1", np.array([3, 1, 0, 0]), 1.0, expect=np.array([0.5, 0.25, 0.125, 0.125])),
     case("k = 1/2", np.array([3, 1, 0, 0]), 0.5, expect=np.array([3.5, 1.5, 0.5, 0.5]) / 6),
     case("a context never seen", np.zeros(5, int), 0.1, expect=np.full(5, 0.2)),
-    hint="How much was added in all? The denominator must contain it.",
+    nudge="Do your probabilities sum to 1 when some characters were never seen?",
+    hint="How much was added in all? The denominator must contain it: k for each of the len(counts) characters.",
 )
 
 
@@ -97,7 +102,7 @@ def add_k(counts, k):
 
 
 # %% [markdown]
-# Try `k = 0.01` on the order-8 counts of the lesson. It is far better than `k = 1`, and far from
+# Try `k = 0.01` on the counts of order 8 in the lesson. It is far better than `k = 1`, and far from
 # Kneser-Ney: a constant for all contexts cannot know which contexts deserve trust.
 #
 # ## Exercise 3: continuation counts
@@ -125,6 +130,7 @@ check(
     case("frequent, but always after the same", "xbxbxbxb", expect={"x": 1, "b": 1}),
     case("the first character", "zab", expect={"z": 0, "a": 1, "b": 1}),
     case("a character after itself", "aab", expect={"a": 1, "b": 1}),
+    nudge="On which side of the character do the neighbours stand that you count? Is a pair counted twice?",
     hint="Collect a set of left neighbours for each character; sets forget repetitions.",
 )
 
@@ -168,7 +174,8 @@ check(
     case("tokens are characters", np.log(2), 100, 100, expect=1.0),
     case("two characters a token", np.log(16), 50, 100, expect=2.0),
     case("model B", 4.2, 260, 1000, expect=1.575421, tolerance=1e-4),
-    hint="How many nats does the whole text cost? Then share them out among the characters.",
+    nudge="How many nats does the whole text cost? And how many bits are that?",
+    hint="loss * tokens is the cost of the text in nats; divide by ln 2, then by the characters.",
 )
 print(f"A: {1.2 / np.log(2):.3f} bits per character, B: {bits_per_character(4.2, 260, 1000):.3f}")
 
@@ -186,52 +193,126 @@ def bits_per_character(loss, tokens, characters):
 # %% [markdown]
 # The model with the twenty times larger perplexity is the better one.
 #
-# ## Exercise 5: how much surprise does temperature make?
+# ## Exercise 5: cut a text into streams
 #
-# Write sampling probabilities at a temperature: $p_i = e^{z_i / T} / \sum_j e^{z_j / T}$, for
-# logits `z` of any size. Then think: the text sampled at $T$ has a mean cost under the model *at
-# temperature 1*. *Predict* whether the samples of a low temperature cost more or fewer bits than
-# real text does.
+# For truncated backpropagation the text is cut into `streams` equal parts, and each step reads the next `size`
+# characters of every part. Return an array (steps, streams, size), so that row $r$ of a step goes on where row $r$ of
+# the step before ended. What does not fill a step at the end of the streams is left out.
+#
+# *Predict:* for a text of 100 characters, 2 streams and size 10: at which character does the second row begin?
 
 
 # %% tags=["answer"]
-def at_temperature(z, T):
-    """Logits (V,) and a temperature above 0 -> probabilities (V,)."""
+def streams_of(ids, streams, size):
+    """ids: array (characters,). Returns the windows (steps, streams, size)."""
     ### BEGIN SOLUTION
-    z = np.asarray(z, dtype=float) / T
-    p = np.exp(z - z.max())
-    return p / p.sum()
+    length = len(ids) // streams
+    steps = length // size
+    rows = np.asarray(ids)[: streams * length].reshape(streams, length)[:, : steps * size]
+    return rows.reshape(streams, steps, size).swapaxes(0, 1)
     ### END SOLUTION
 
 
 # %% tags=["check"]
 check(
-    at_temperature,
-    case("T = 1", np.log([0.5, 0.3, 0.2]), 1.0, expect=np.array([0.5, 0.3, 0.2])),
-    case("T = 1/2 squares", np.log([0.5, 0.25, 0.25]), 0.5, expect=np.array([4, 1, 1]) / 6),
-    case("T = 2 takes roots", np.log([0.64, 0.36]), 2.0, expect=np.array([8, 6]) / 14),
-    case("very cold", np.array([1.0, 3.0, 2.0]), 0.001, expect=np.array([0.0, 1, 0])),
-    hint="Divide the logits, not the probabilities; then softmax, with the largest subtracted.",
-)
-z = np.random.default_rng(0).normal(0, 2, 63)
-cost = -np.log2(at_temperature(z, 1.0))  # what each character costs under the model
-for T in (0.3, 1.0, 1.6):
-    print(f"T = {T}: a sampled character costs {at_temperature(z, T) @ cost:.2f} bits on average")
+    streams_of,
+    case("one stream", np.arange(6), 1, 2, expect=np.array([[[0, 1]], [[2, 3]], [[4, 5]]])),
+    case("two streams", np.arange(12), 2, 3, expect=np.array([[[0, 1, 2], [6, 7, 8]], [[3, 4, 5], [9, 10, 11]]])),
+    case("as many streams as steps", np.arange(8), 2, 2, expect=np.array([[[0, 1], [4, 5]], [[2, 3], [6, 7]]])),
+    case("a rest in every stream", np.arange(10), 2, 2, expect=np.array([[[0, 1], [5, 6]], [[2, 3], [7, 8]]])),
+    case("a rest behind the streams", np.arange(9), 2, 2, expect=np.array([[[0, 1], [4, 5]], [[2, 3], [6, 7]]])),
+    nudge="Print your array for np.arange(12), 2, 3. Does row 1 of step 1 go on where row 1 of step 0 ended?",
+    hint="First (streams, length), then cut the length into (streams, steps, size), then change the first two axes.",
+)  # fmt: skip
 
 
 # %% tags=["wrong"]
-def at_temperature(z, T):
-    p = np.exp(z - np.max(z))
-    p = p / p.sum() / T  # divides the probabilities
-    return p / p.sum()
+def streams_of(ids, streams, size):
+    steps = len(ids) // (streams * size)
+    return np.asarray(ids)[: steps * streams * size].reshape(steps, streams, size)  # the next row, not the next step
 
 
 # %% tags=["wrong"]
-def at_temperature(z, T):
-    p = np.exp(np.asarray(z) * T)  # the wrong way round
-    return p / p.sum()
+def streams_of(ids, streams, size):
+    steps = len(ids) // (streams * size)
+    rows = np.asarray(ids)[: steps * streams * size].reshape(streams, steps, size)
+    return rows  # streams stand first: right only for the shape of equal numbers
+
+
+# %% tags=["wrong"]
+def streams_of(ids, streams, size):
+    steps = len(ids) // (streams * size)  # cuts the rest off before the streams are made
+    return np.asarray(ids)[: steps * streams * size].reshape(streams, steps, size).swapaxes(0, 1)
 
 
 # %% [markdown]
-# Cold samples cost far less than real text. A text without surprises is easy to recognise: this
-# is one way to notice that a machine wrote it.
+# At character 50. A plain `reshape(steps, streams, size)` would put it at 10, and then a carried state would come from
+# a neighbour's text.
+#
+# ## Experiment: what is learning while reading worth on a text that is strange?
+#
+# Write a machine of order 2 with add-one: $p(w \mid v) = (c(vw) + 1) / (c(v) + V)$, where $v$ is the character before.
+# It starts with the counts of one text, reads another one and returns the mean bits per character. If `learns` is True
+# it counts each pair *after* it was asked. The first character of the text has none before it and is not asked.
+#
+# The machine has learned Genesis. Change one thing at a time: it reads the letter of James forwards or backwards (the
+# same letters, in an order that it does not know), frozen or learning. *Predict* the four numbers before you run the
+# check: which text gains more from learning? Then explain the sizes.
+
+
+# %% tags=["answer"]
+def bits_of_reader(learned, text, learns, V=63):
+    """Mean bits per character of `text` for a machine of order 2 that has counted the pairs of `learned`."""
+    ### BEGIN SOLUTION
+    pairs, firsts = Counter(pairwise(learned)), Counter(learned[:-1])
+    cost = 0.0
+    for pair in pairwise(text):
+        cost -= np.log2((pairs[pair] + 1) / (firsts[pair[0]] + V))
+        if learns:
+            pairs[pair] += 1
+            firsts[pair[0]] += 1
+    return cost / (len(text) - 1)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+verses = load("king-james")
+genesis, james = ("\n".join(verses["text"][verses["label"] == book]) for book in ("Genesis", "James"))
+check(
+    bits_of_reader,
+    case("nothing learned, two letters", "", "aba", False, V=4, expect=2.0),
+    case("the same, learning", "", "abab", True, V=4, expect=1.773976, tolerance=1e-4),
+    case("forwards, frozen", genesis, james, False, expect=between(3.45, 3.55)),
+    case("forwards, learning", genesis, james, True, expect=between(3.44, 3.52)),
+    case("backwards, frozen", genesis, james[::-1], False, expect=between(5.6, 6.2)),
+    case("backwards, learning", genesis, james[::-1], True, expect=between(5.0, 5.45)),
+    nudge="Is a pair counted after it was asked, both for itself and for its first character?",
+    hint="Two Counters, of pairs and of first characters; when learning, add 1 to both after the cost.",
+)
+for name, text in {"forwards": james, "backwards": james[::-1]}.items():
+    frozen, learning = (bits_of_reader(genesis, text, learns) for learns in (False, True))
+    print(f"James {name:9s}: frozen {frozen:.3f}, learning {learning:.3f}, gain {frozen - learning:.3f} bits")
+
+
+# %% tags=["wrong"]
+def bits_of_reader(learned, text, learns, V=63):
+    if learns:
+        learned = learned + text  # learns before it is asked
+    pairs, firsts = Counter(pairwise(learned)), Counter(learned[:-1])
+    return np.mean([-np.log2((pairs[pair] + 1) / (firsts[pair[0]] + V)) for pair in pairwise(text)])
+
+
+# %% tags=["wrong"]
+def bits_of_reader(learned, text, learns, V=63):
+    pairs, firsts = Counter(pairwise(learned)), Counter(learned[:-1])
+    cost = 0.0
+    for pair in pairwise(text):
+        cost -= np.log2((pairs[pair] + 1) / (firsts[pair[0]] + V))
+        pairs[pair] += learns  # counts the pair, and forgets its first character
+    return cost / (len(text) - 1)
+
+
+# %% [markdown]
+# Forwards the machine knows the language already, and a short letter teaches it little. Backwards almost every pair is
+# a surprise, and it earns much from each. So the worth of learning measures how strange a text is, and a benchmark
+# whose text is strange favours whoever learns.
