@@ -6,16 +6,15 @@
 # **You need** lesson 05 (Muon), lesson 13 (heads, rotary positions), lesson 17 (the block of a GPT) and lesson 18
 # (the KV-cache).
 #
-# **You will build** the parts of a language model of today in NumPy, each in a few lines and equal to the library's:
-# another normalisation, a gate, shared keys, a window, experts. Then you read a table in which each was added alone to
-# GPT-2's block, and each taken alone out of a modern one, and you repeat two of its cells.
+# **You will build** the parts of a language model of today in NumPy, each in a few lines and equal to the
+# library's: another normalisation, a gate, shared keys, a window, experts. Then you read a table in which each was
+# added alone to GPT-2's block, and each taken alone out of a modern one, and you repeat two of its cells.
 #
 # **Time** about 2 minutes to run on a laptop with 2 cores, and 45 minutes to read.
 
 # %% tags=["hide"]
 # @title Imports
 import math
-import time
 
 import keras
 import matplotlib.pyplot as plt
@@ -46,16 +45,16 @@ SEED = 0  # the seed that is repeated: it names the batches
 # %% [markdown]
 # ## Nine inventions and one question
 #
-# The block of lesson 17 is that of GPT-2, from 2019. Open the settings of a model of today, Llama, Qwen or
-# Gemma, and nearly every part has another name. Each change came with a paper in which it helped. But the papers
-# compare different models on different texts, with different budgets, and a model that adopts six changes at once
-# does not say which of them it needs. A change may also help only because another one is missing.
+# The block of lesson 17 is that of GPT-2, from 2019. Open the settings of a model of today, Llama, Qwen or Gemma,
+# and nearly every part has another name. Each change came with a paper in which it helped. But the papers compare
+# different models on different texts, with different budgets, and a model that adopts six changes at once does not
+# say which of them it needs. A change may also help only because another one is missing.
 #
-# So we do what a table of one paper cannot. Each change is added *alone* to GPT-2's block, and each is taken *alone*
-# out of a block that has them all. Everything else is equal: text, tokens, batches, steps, judge. If a
+# So we do what a table of one paper cannot. Each change is added *alone* to GPT-2's block, and each is taken
+# *alone* out of a block that has them all. Everything else is equal: text, tokens, batches, steps, judge. If a
 # change helps in both places, it is worth something by itself. Before you read on, put these nine in the order of
-# their worth: rotary positions, RMSNorm, SwiGLU, squared ReLU, QK-norm, grouped-query attention, a sliding window, a
-# mixture of experts, Muon. Which of them do you expect to make the model *worse*?
+# their worth: rotary positions, RMSNorm, SwiGLU, squared ReLU, QK-norm, grouped-query attention, a sliding window,
+# a mixture of experts, Muon. Which of them do you expect to make the model *worse*?
 
 # %% tags=["hide"]
 # @title Drawing: GPT-2's block and a modern one
@@ -80,20 +79,20 @@ for name, (y, boxes, meaning) in rows.items():
 sheet.text((3.15, 1.62), "rotary, QK-norm, shared keys, window", meaning="subject", size=8.5)
 sheet.text((3.15, 3.52), "a table of positions is added before the first block", meaning="given", size=8.5)
 sheet.text((0.95, 0.1), "trained by Muon in place of AdamW", meaning="subject", size=8.5, align="left")
-show(sheet.figure, "Two blocks below each other with the same stream and the same two plus signs. GPT-2's has layer norm,"
-     " attention and dense layers; the modern one has RMSNorm, another attention, and SwiGLU or experts.")  # fmt: skip
+show(sheet.figure, "Two blocks below each other with the same stream and the same two plus signs. GPT-2's has layer"
+     " norm, attention and dense layers; the modern one has RMSNorm, another attention, and SwiGLU or experts.")  # fmt: skip
 
 # %% [markdown]
-# The drawing shows what did *not* change: the stream, the two parts and the two plus signs are those of
-# lesson 17. The inventions are other fillings of the boxes, so we can build them one after the other.
+# The drawing shows what did *not* change: the stream, the two parts and the two plus signs are those of lesson 17.
+# The inventions are other fillings of the boxes, so we can build them one after the other.
 #
 # ## A simpler normalisation
 #
 # Layer normalisation subtracts the mean of a token's numbers and divides by their standard deviation. An
-# **RMSNorm** leaves out the first half: it divides by the root of the mean square and subtracts nothing (Zhang and Sennrich 2019).
-# On paper: the squares of $(2, 4, 6)$ have the mean $56/3 = 18.67$, whose root is 4.32, so the result is $(0.46, 0.93,
-# 1.39)$. The direction of the vector stays, and its length becomes $\sqrt 3$. The argument for it is not that it learns better, but that the
-# subtraction costs time and nobody has shown that it is needed.
+# **RMSNorm** leaves out the first half: it divides by the root of the mean square and subtracts nothing (Zhang and
+# Sennrich 2019). On paper: the squares of $(2, 4, 6)$ have the mean $56/3 = 18.67$, whose root is 4.32, so the
+# result is $(0.46, 0.93, 1.39)$. The direction of the vector stays, and its length becomes $\sqrt 3$. The argument
+# for it is not that it learns better, but that the subtraction costs time and nobody has shown that it is needed.
 
 
 # %%
@@ -112,20 +111,22 @@ theirs = keras.layers.RMSNormalization(epsilon=1e-6)(np.array([[2.0, 4.0, 6.0]])
 assert np.allclose(rms_norm(np.array([2.0, 4.0, 6.0])), theirs, atol=1e-5)  # ours is Keras'
 
 # %% [markdown]
-# The second line shows the difference. A constant that is added to all numbers is invisible to layer normalisation, and RMSNorm lets it pass.
+# The second line shows the difference. A constant that is added to all numbers is invisible to layer
+# normalisation, and RMSNorm lets it pass.
 #
 # ## A gate, or a square
 #
-# The dense layers of GPT-2 compute $\text{GELU}(xW_1)W_2$. A **SwiGLU** layer has a third matrix, whose outputs are a
-# gate: they decide how much of each hidden unit passes (Shazeer 2020). With $\text{silu}(z) = z \cdot \sigma(z)$ it computes
+# The dense layers of GPT-2 compute $\text{GELU}(xW_1)W_2$. A **SwiGLU** layer has a third matrix, whose outputs
+# are a gate: they decide how much of each hidden unit passes (Shazeer 2020). With $\text{silu}(z) = z \cdot
+# \sigma(z)$ it computes
 #
 # $$ \big(\text{silu}(x W_\text{gate}) \odot x W_\text{value}\big) W_\text{out} $$
 #
-# where $\odot$ multiplies number by number. Take one unit whose value is 3. If its gate gets 0, then $\text{silu}(0) = 0$ and nothing passes.
-# If it gets 2, $\text{silu}(2) = 2 \cdot 0.88 = 1.76$, and 5.28 passes. So a unit can multiply two things that it
-# has read, which a sum followed by a bend cannot. Three matrices would be half as many weights again; so the hidden layer
-# has $\frac{8}{3} d$ units instead of $4d$, and the weights are equal. A simpler idea keeps the two matrices and bends
-# harder: squared ReLU, $\max(0, z)^2$ (So et al. 2021).
+# where $\odot$ multiplies number by number. Take one unit whose value is 3. If its gate gets 0, then
+# $\text{silu}(0) = 0$ and nothing passes. If it gets 2, $\text{silu}(2) = 2 \cdot 0.88 = 1.76$, and 5.28 passes.
+# So a unit can multiply two things that it has read, which a sum followed by a bend cannot. Three matrices would
+# be half as many weights again; so the hidden layer has $\frac{8}{3} d$ units instead of $4d$, and the weights are
+# equal. A simpler idea keeps the two matrices and bends harder: squared ReLU, $\max(0, z)^2$ (So et al. 2021).
 
 
 # %%
@@ -154,18 +155,19 @@ assert np.allclose(swiglu(x, matrices["expand"], matrices["gate"], matrices["pro
 # %% [markdown]
 # ## Four changes of attention
 #
-# Rotary positions you know from lesson 13: queries and keys are turned by their place, and no table is added. The other three
-# are as short. In **QK-norm** each query and each key is divided by its root mean square before they meet (Henry et al. 2020). A
-# score of vectors with $d$ numbers can then be no larger than $\sqrt d$ times the trained scales, however large the weights grow. On paper: $q = (3, 4)$ and
-# $k = (30, 40)$ have the score $250 / \sqrt 2 = 177$, at which softmax is saturated. Normalised, both have the
-# length $\sqrt 2$, and the score is $2 / \sqrt 2 = 1.41$.
+# Rotary positions you know from lesson 13: queries and keys are turned by their place, and no table is added. The
+# other three are as short. In **QK-norm** each query and each key is divided by its root mean square before they
+# meet (Henry et al. 2020). A score of vectors with $d$ numbers can then be no larger than $\sqrt d$ times the
+# trained scales, however large the weights grow. On paper: $q = (3, 4)$ and $k = (30, 40)$ have the score $250 /
+# \sqrt 2 = 177$, at which softmax is saturated. Normalised, both have the length $\sqrt 2$, and the score is $2 /
+# \sqrt 2 = 1.41$.
 #
-# The other two save memory, not bits. The KV-cache of lesson 18 holds a key and a value for every token,
-# every head and every block. With **grouped-query attention** several heads of queries share one head of keys and
-# values (Ainslie et al. 2023): with 4 heads of queries and 2 of keys the cache is half as large. A **sliding window**
+# The other two save memory, not bits. The KV-cache of lesson 18 holds a key and a value for every token, every
+# head and every block. With **grouped-query attention** several heads of queries share one head of keys and values
+# (Ainslie et al. 2023): with 4 heads of queries and 2 of keys the cache is half as large. A **sliding window**
 # lets a token see only the last few tokens, itself included (Beltagy et al. 2020). What has left the window can be
-# forgotten, so the cache stops growing. Usually only some of the blocks have a window, so that the others can still look far back.
-# The drawing shows which pairs remain.
+# forgotten, so the cache stops growing. Usually only some of the blocks have a window, so that the others can
+# still look far back. The drawing shows which pairs remain.
 
 # %% tags=["hide"]
 # @title Drawing: a causal mask and a window of three
@@ -205,7 +207,9 @@ library = MultiHeadAttention(4, num_kv_heads=2, causal=True, window=3, rotary=Ro
                              qk_norm=keras.layers.RMSNormalization(epsilon=1e-6))  # fmt: skip
 x = rng.normal(size=(7, 32)).astype("float32")
 library.build((None, 7, 32))
-kernels = [ops.convert_to_numpy(one.kernel) for one in (library.query, library.key, library.value, library.output_dense)]
+kernels = [
+    ops.convert_to_numpy(one.kernel) for one in (library.query, library.key, library.value, library.output_dense)
+]
 assert np.allclose(attention(x, *kernels, 4, 2, 3), library(x[None])[0], atol=1e-4)  # ours is the library's
 print("kernels of queries, keys, values, output:", *(kernel.shape for kernel in kernels))
 for name, kv_heads, near in [("GPT-2", 4, 0), ("shared keys", 2, 0), ("and a window in every second block", 2, 2)]:
@@ -215,14 +219,15 @@ for name, kv_heads, near in [("GPT-2", 4, 0), ("shared keys", 2, 0), ("and a win
 # %% [markdown]
 # ## A mixture of experts
 #
-# Most weights of a block stand in its dense layers, and every token pays for all of them. In a **mixture of experts** there are several such
-# networks side by side, and a small trained matrix, the router, chooses for each token the few that compute its
-# output (Shazeer et al. 2017). The model gets more weights at the same number of FLOPs a token. On paper: the router gives four
-# experts the probabilities 0.5, 0.1, 0.3, 0.1. The best two are the first and the third, with the shares
-# $0.5 / 0.8 = 0.625$ and $0.3 / 0.8 = 0.375$, and the output is that mix of the two.
+# Most weights of a block stand in its dense layers, and every token pays for all of them. In a **mixture of
+# experts** there are several such networks side by side, and a small trained matrix, the router, chooses for each
+# token the few that compute its output (Shazeer et al. 2017). The model gets more weights at the same number of
+# FLOPs a token. On paper: the router gives four experts the probabilities 0.5, 0.1, 0.3, 0.1. The best two are the
+# first and the third, with the shares $0.5 / 0.8 = 0.625$ and $0.3 / 0.8 = 0.375$, and the output is that mix of
+# the two.
 #
-# There is a trap in it. An expert that is chosen more often learns more, is therefore better, and is chosen more often still.
-# A small term in the loss, which grows when the experts are used unevenly, works against that.
+# There is a trap in it. An expert that is chosen more often learns more, is therefore better, and is chosen more
+# often still. A small term in the loss, which grows when the experts are used unevenly, works against that.
 
 
 # %%
@@ -246,22 +251,23 @@ assert np.allclose(experts(x, router, *stacks), library(x[None])[0], atol=1e-5) 
 print("router", router.shape, "  values, gates and outputs of the experts", *(one.shape for one in stacks))
 
 # %% [markdown]
-# (The library computes every expert and multiplies what was not chosen by 0, which is simpler and slower. So our seconds do not
-# show what experts save.) The last of the nine, Muon, is the optimiser of lesson 05: it replaces the update of a matrix by
-# the nearest one whose singular values are all 1.
+# (The library computes every expert and multiplies what was not chosen by 0, which is simpler and slower. So our
+# seconds do not show what experts save.) The last of the nine, Muon, is the optimiser of lesson 05: it replaces
+# the update of a matrix by the nearest one whose singular values are all 1.
 #
 # ## The experiment
 #
-# The models read the King James Bible in 1,024 subwords, 8 windows of 128 tokens a step, 400 steps. There are two sizes: 4 blocks of
-# width 64 and 6 blocks of width 128. *Modern* means seven changes at once: rotary positions, RMSNorm, SwiGLU, QK-norm, 2 heads of keys for
-# 4 of queries, a window of 32 tokens in every second block, and Muon. The other two have a control of their own. Squared ReLU stands
-# in the place of SwiGLU, so it is held against GELU in the same block. The experts are gated themselves, so they are held
-# against one gated network.
+# The models read the King James Bible in 1,024 subwords, 8 windows of 128 tokens a step, 400 steps. There are two
+# sizes: 4 blocks of width 64 and 6 blocks of width 128. *Modern* means seven changes at once: rotary positions,
+# RMSNorm, SwiGLU, QK-norm, 2 heads of keys for 4 of queries, a window of 32 tokens in every second block, and
+# Muon. The other two have a control of their own. Squared ReLU stands in the place of SwiGLU, so it is held
+# against GELU in the same block. The experts are gated themselves, so they are held against one gated network.
 #
-# Learning rates are a trap. An optimiser at the wrong rate loses against any other, so each of the two optimisers has, in each of the two
-# blocks, the best rate on the validation books: it was doubled or halved until both neighbours were worse, with a seed that is not used again.
-# All designs with the same seed read the same batches, so that two runs differ in the change alone, and we can subtract seed by seed.
-# The runs take hours; so the table is made by `benchmarks/modern_blocks.py`, and it comes with the course as a set.
+# Learning rates are a trap. An optimiser at the wrong rate loses against any other, so each of the two optimisers
+# has, in each of the two blocks, the best rate on the validation books: it was doubled or halved until both
+# neighbours were worse, with a seed that is not used again. All designs with the same seed read the same batches,
+# so that two runs differ in the change alone, and we can subtract seed by seed. The runs take hours; so the table
+# is made by `benchmarks/modern_blocks.py`, and it comes with the course as a set.
 
 # %%
 runs = load("modern-blocks")  # a row for each run
@@ -286,8 +292,8 @@ def pair(change, block):
 
 
 # %% [markdown]
-# What a change is worth is now one subtraction: the bits without it minus the bits with it, for each seed. Positive numbers
-# are bits saved.
+# What a change is worth is now one subtraction: the bits without it minus the bits with it, for each seed.
+# Positive numbers are bits saved.
 
 
 # %%
@@ -306,7 +312,9 @@ for size in table["size"].unique():
     print(f"{size}: bits saved      added to GPT-2      taken out of modern")
     for name in CHANGES:
         cells = [worth[size, name, block] for block in ("gpt2", "modern")]
-        words = [f"{one.mean():+.3f} ({one.min():+.3f} to {one.max():+.3f})" if len(one) else "not run" for one in cells]
+        words = [
+            f"{one.mean():+.3f} ({one.min():+.3f} to {one.max():+.3f})" if len(one) else "not run" for one in cells
+        ]
         print(f"   {name:18s}", "   ".join(f"{word:26s}" for word in words))
 
 # %% tags=["hide"]
@@ -332,4 +340,86 @@ axes[0, 0].set_title("TITLE")
 show(figure, "ALT")
 
 # %% [markdown]
+# TODO READING
+#
+# ## Two cells, repeated
+#
+# A table that somebody hands you should be checked. So we train two of its runs again, GPT-2's block with the
+# table of positions and with rotary ones, at the small size and with seed 0. The same seed means the same batches
+# and the same starting weights. On another machine sums are rounded in another order, so we expect the same result
+# to about a hundredth, not to the last digit.
+
+# %%
+verses = load("king-james")
+texts = {part: [f"{text}\n" for text in verses.text[verses.split == part]][:VERSES] for part in ("train", "test")}
+tokenizer = train_bpe(texts["train"], VOCABULARY)
+ids = {part: tokenizer.encode_flat(texts[part])[0] for part in texts}
+
+
+def run_again(positions, rate):
+    """The bits a character of the test books after a run of the table."""
+    shape = {"context_length": 128, "num_layers": LAYERS, "embedding_dim": 64, "use_bias": False}
+    settings = gpt_settings(VOCABULARY, positions=positions, **shape)
+    keras.utils.set_random_seed(SEED)
+    model = GPT(settings)
+    schedule = warmup_linear(rate, STEPS, max(1, STEPS // 20))
+    optimizer = AdamW(schedule, weight_decay=0.1, beta_2=0.99, epsilon=1e-8, global_clipnorm=1.0, undecayed=["gamma"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, steps_per_execution=AT_ONCE)
+    batches = windows(ids["train"], context=128, batch_size=8, seed=SEED, steps=STEPS)
+    model.fit(batches, shuffle=False, verbose=0)
+    total = log_probability(model, [tokenizer.encode("\n")], [ids["test"]], stride=64).total[0]
+    return -total / math.log(2) / sum(map(len, texts["test"]))
+
+
+# %%
+again = {}
+for design, positions in {"gpt2": "learned", "gpt2+rope": "rotary"}.items():
+    row = table[(table["size"] == "small") & (table["design"] == design) & (table["seed"] == SEED)].iloc[0]
+    again[design] = run_again(positions, row["rate"])
+    print(f"{design:10s} the table has {row['test']:.3f}, here {again[design]:.3f} bits a character")
+here, there = again["gpt2"] - again["gpt2+rope"], saved("small", "rope", "gpt2")[0]
+print(f"rotary positions save {there:.3f} in the table, {here:.3f} here")
+
+# %% [markdown]
+# TODO CLAIMS
+
+# %%
+found = Claims("What we measured: bits a character saved, test books")
+found.claim("PLACEHOLDER", 1, ">", 0, headline="x {measured}")
+found.show()
+
+# %% [markdown]
+# ## What can go wrong
+#
 # TODO
+#
+# ## Summary
+#
+# TODO
+#
+# ## Exercises
+#
+# Open [exercises/19_modern_blocks.ipynb](exercises/19_modern_blocks.ipynb). You write RMSNorm, give each head its
+# shared keys, count what remains in a cache, and choose experts. In the experiment you find out what QK-norm does
+# when weights grow. Each answer is checked.
+#
+# ## References
+#
+# - J. Su and others (2021). RoFormer: enhanced transformer with rotary position embedding. arXiv:2104.09864.
+#   Section 3.2.
+# - B. Zhang, R. Sennrich (2019). Root mean square layer normalization. *NeurIPS*. Section 4.
+# - N. Shazeer (2020). GLU variants improve transformer. arXiv:2002.05202. Section 2.
+# - D. So and others (2021). Primer: searching for efficient transformers for language modeling. *NeurIPS*. Section
+#   4: squared ReLU.
+# - A. Henry and others (2020). Query-key normalization for transformers. *Findings of EMNLP*. Section 3.
+# - J. Ainslie and others (2023). GQA: training generalized multi-query transformer models. *EMNLP*. Section 2.2.
+# - I. Beltagy, M. Peters, A. Cohan (2020). Longformer: the long-document transformer. arXiv:2004.05150. Section
+#   3.1: the window.
+# - N. Shazeer and others (2017). Outrageously large neural networks: the sparsely-gated mixture-of-experts layer.
+#   *ICLR*. Section 2.
+# - W. Fedus, B. Zoph, N. Shazeer (2022). Switch transformers. *JMLR* 23. Section 2.2: the loss that keeps experts
+#   even.
+# - K. Jordan and others (2024). Muon: an optimizer for hidden layers in neural networks (a report with code).
+# - S. Narang and others (2021). Do transformer modifications transfer across implementations and applications?
+#   *EMNLP*. Section 3.2: the same question at a larger scale.

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Exercises 17 · GPT
 #
-# Four exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*, write
-# your guess down before you run anything.
+# Four exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*,
+# write your guess down before you run anything.
 
 # %%
 import numpy as np
@@ -12,9 +12,9 @@ from kerasllm.course import between, case, check
 # %% [markdown]
 # ## Exercise 1: a block
 #
-# Write the block of this lesson. The stream `x` has the shape (time, dim). `attend` and `dense` are functions of such
-# an array, and each of them reads a normalised copy of the stream. The normalisation is the one of one token: subtract
-# its mean and divide by $\sqrt{\text{variance} + 10^{-5}}$.
+# Write the block of this lesson. The stream `x` has the shape (time, dim). `attend` and `dense` are functions of
+# such an array, and each of them reads a normalised copy of the stream. The normalisation is the one of one token:
+# subtract its mean and divide by $\sqrt{\text{variance} + 10^{-5}}$.
 #
 # *Predict:* what comes out when both functions return zeros?
 
@@ -94,9 +94,9 @@ def block(x, attend, dense):
 #
 # ## Exercise 2: who sees the future?
 #
-# A model gets ids (batch, time) and returns logits (batch, time, vocabulary). Write a test: does any
-# logit change at a place *before* a token that was changed? Return True if the model sees the future.
-# The model may see it only at some places, so change the tokens one after the other.
+# A model gets ids (batch, time) and returns logits (batch, time, vocabulary). Write a test: does any logit change
+# at a place *before* a token that was changed? Return True if the model sees the future. The model may see it only
+# at some places, so change the tokens one after the other.
 #
 # *Predict:* a causal model gets a padding mask that is computed from the ids. Can it see the future?
 
@@ -163,10 +163,9 @@ def sees_the_future(model, ids, vocabulary_size):
 # %% [markdown]
 # ## Exercise 3: how many parameters?
 #
-# Count the parameters of a GPT as GPT-2 has it: a table of $V$ tokens, a table of positions, blocks,
-# a last layer normalisation, a tied head. A block has four projections $d \times d$ in attention, two
-# matrices $d \times 4d$ and $4d \times d$, a bias for each of these six, and two layer normalisations
-# with scale and shift.
+# Count the parameters of a GPT as GPT-2 has it: a table of $V$ tokens, a table of positions, blocks, a last layer
+# normalisation, a tied head. A block has four projections $d \times d$ in attention, two matrices $d \times 4d$
+# and $4d \times d$, a bias for each of these six, and two layer normalisations with scale and shift.
 #
 # *Predict:* GPT-2 has 12 blocks of width 768 and 50,257 tokens. Which share stands in its tables?
 
@@ -210,11 +209,10 @@ def parameters(V, context, blocks, d):
 # %% [markdown]
 # ## Exercise 4: how many days?
 #
-# A model has `N` weights in its matrices and reads `D` tokens. There are `devices` machines of `peak` FLOPs
-# a second each, of which training really gets the share `utilisation`. Return the days of training.
+# A model has `N` weights in its matrices and reads `D` tokens. There are `devices` machines of `peak` FLOPs a
+# second each, of which training really gets the share `utilisation`. Return the days of training.
 #
-# *Predict:* twice as many weights, on twice as many tokens, on four times as many devices. Longer or
-# shorter?
+# *Predict:* twice as many weights, on twice as many tokens, on four times as many devices. Longer or shorter?
 
 
 # %% tags=["answer"]
@@ -252,13 +250,13 @@ def days_of_training(N, D, devices, peak, utilisation):
 # ## Experiment: what the plus sign does in a deep network
 #
 # A network has `depth` parts. Part $i$ multiplies a vector of 64 numbers by a matrix $W_i$ of random numbers with
-# mean 0 and standard deviation $0.5 / 8$. With plus signs the slope of a part is the matrix $I + W_i$, without them it is $W_i$
-# alone. The gradient starts at the end as a vector of 64 random numbers, and is multiplied by the transposed slope of
-# every part. Write `gradient_left`: the length of the gradient at the beginning divided by its length at the end, as the
-# median of 50 such networks.
+# mean 0 and standard deviation $0.5 / 8$. With plus signs the slope of a part is the matrix $I + W_i$, without
+# them it is $W_i$ alone. The gradient starts at the end as a vector of 64 random numbers, and is multiplied by the
+# transposed slope of every part. Write `gradient_left`: the length of the gradient at the beginning divided by its
+# length at the end, as the median of 50 such networks.
 #
-# *Predict* before you run the check: the number for 16 parts, without the plus signs and with them. Then change the depth to
-# 64 and predict again. Which of the two grows, and what in the block of this lesson keeps it small?
+# *Predict* before you run the check: the number for 16 parts, without the plus signs and with them. Then change
+# the depth to 64 and predict again. Which of the two grows, and what in the block of this lesson keeps it small?
 
 
 # %% tags=["answer"]
@@ -288,7 +286,9 @@ check(
     hint="slope = rng.normal(0, 0.5 / 8, (64, 64)), plus np.eye(64) where plus is True; gradient = slope.T @ gradient.",
 )
 for depth in (4, 16, 64):
-    print(f"{depth:2d} parts: without plus {gradient_left(depth, False):.1e}, with plus {gradient_left(depth, True):.1f}")
+    print(
+        f"{depth:2d} parts: without plus {gradient_left(depth, False):.1e}, with plus {gradient_left(depth, True):.1f}"
+    )
 
 
 # %% tags=["wrong"]

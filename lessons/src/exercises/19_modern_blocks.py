@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Exercises 19 · Modern blocks
 #
-# Four exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*, write
-# your guess down before you run anything.
+# Four exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*,
+# write your guess down before you run anything.
 
 # %%
 import numpy as np
@@ -12,8 +12,8 @@ from kerasllm.course import between, case, check
 # %% [markdown]
 # ## Exercise 1: RMSNorm
 #
-# Divide the vector of each token by the root of the mean of its squares, and multiply by a trained `scale` of (dim,).
-# Add `epsilon` under the root.
+# Divide the vector of each token by the root of the mean of its squares, and multiply by a trained `scale` of
+# (dim,). Add `epsilon` under the root.
 #
 # *Predict:* what becomes of $(2, 4, 6)$, and what of $(20, 40, 60)$?
 
@@ -65,10 +65,12 @@ def rms_norm(x, scale, epsilon=1e-6):
 #
 # ## Exercise 2: who shares with whom?
 #
-# In grouped-query attention the heads of queries stand in order, and neighbours share. With 4 heads of queries and 2 of keys,
-# the heads 0 and 1 use the keys 0, and the heads 2 and 3 use the keys 1. Give every head of queries its keys.
+# In grouped-query attention the heads of queries stand in order, and neighbours share. With 4 heads of queries and
+# 2 of keys, the heads 0 and 1 use the keys 0, and the heads 2 and 3 use the keys 1. Give every head of queries its
+# keys.
 #
-# *Predict:* with how many heads of keys is this ordinary attention, and how many times smaller is the cache with one?
+# *Predict:* with how many heads of keys is this ordinary attention, and how many times smaller is the cache with
+# one?
 
 
 # %% tags=["answer"]
@@ -104,16 +106,17 @@ def keys_of_all(keys, heads):
 
 
 # %% [markdown]
-# With as many heads of keys as of queries nothing is shared. With one, the cache of 4 heads is 4 times smaller. Weights
-# that were trained in one order and loaded in the other give no error, only bad text.
+# With as many heads of keys as of queries nothing is shared. With one, the cache of 4 heads is 4 times smaller.
+# Weights that were trained in one order and loaded in the other give no error, only bad text.
 #
 # ## Exercise 3: what remains in the cache?
 #
-# A model has blocks that see everything and blocks with a window. For each block you get its window, or None. Count the numbers
-# in the cache after a text of `time` tokens: a key and a value of `d` numbers for each of the `kv_heads`, each token that
-# can still be seen, and each block.
+# A model has blocks that see everything and blocks with a window. For each block you get its window, or None.
+# Count the numbers in the cache after a text of `time` tokens: a key and a value of `d` numbers for each of the
+# `kv_heads`, each token that can still be seen, and each block.
 #
-# *Predict:* 4 blocks, of which two have a window of 32. By which factor is the cache smaller after 32 tokens, and after 3,200?
+# *Predict:* 4 blocks, of which two have a window of 32. By which factor is the cache smaller after 32 tokens, and
+# after 3,200?
 
 
 # %% tags=["answer"]
@@ -155,8 +158,8 @@ def cache_numbers(windows, time, kv_heads, d):
 #
 # ## Exercise 4: a router
 #
-# For one token you get the router's scores, one for each expert. Choose the best `used`, and give each the share of its
-# probability among the chosen. The others get 0. (The probabilities are the softmax of the scores.)
+# For one token you get the router's scores, one for each expert. Choose the best `used`, and give each the share
+# of its probability among the chosen. The others get 0. (The probabilities are the softmax of the scores.)
 #
 # *Predict:* does it matter whether the softmax is taken over all experts first, or over the chosen ones alone?
 
@@ -215,12 +218,13 @@ def shares(scores, used):
 #
 # ## Experiment: weights that grow
 #
-# During training the weights of queries and keys tend to grow. Here queries and keys are 64 random numbers of variance 1, times `size`. A query
-# meets 50 keys; the scores are divided by $\sqrt{64}$. Write `largest_weight`: the mean, over 200 queries with keys of their own, of the
-# largest attention weight. With `qk_norm` each query and each key is first divided by its root mean square.
+# During training the weights of queries and keys tend to grow. Here queries and keys are 64 random numbers of
+# variance 1, times `size`. A query meets 50 keys; the scores are divided by $\sqrt{64}$. Write `largest_weight`:
+# the mean, over 200 queries with keys of their own, of the largest attention weight. With `qk_norm` each query and
+# each key is first divided by its root mean square.
 #
-# *Predict* before you run the check: the largest weight for the sizes 1, 2 and 4, without and with QK-norm. Change nothing but the
-# size. Then explain why a learning rate that is too high does less harm to one of the two.
+# *Predict* before you run the check: the largest weight for the sizes 1, 2 and 4, without and with QK-norm. Change
+# nothing but the size. Then explain why a learning rate that is too high does less harm to one of the two.
 
 
 # %% tags=["answer"]
@@ -247,8 +251,8 @@ check(
     case("size 4", 4.0, False, expect=between(0.8, 1.0)),
     case("size 1 with QK-norm", 1.0, True, expect=between(0.08, 0.17)),
     case("size 4 with QK-norm", 4.0, True, expect=between(0.08, 0.17)),
-    nudge="By which factor do the scores grow when both sides are four times as large? Is each key divided by its own length?",
-    hint="keys / np.sqrt(np.mean(keys**2, axis=1, keepdims=True)); scores = keys @ query / 8; the softmax, its largest.",
+    nudge="By which factor do scores grow when both sides are four times as large? Has each key a divisor of its own?",
+    hint="keys / np.sqrt(np.mean(keys**2, axis=1, keepdims=True)); scores = keys @ query / 8; softmax; the largest.",
 )
 for size in (1.0, 2.0, 4.0):
     print(f"size {size:.0f}: {largest_weight(size, False):.2f}, with QK-norm {largest_weight(size, True):.2f}")
@@ -279,5 +283,5 @@ def largest_weight(size, qk_norm):
 
 
 # %% [markdown]
-# Four times the size on both sides is sixteen times the score: the softmax gives everything to one key, and its slope is
-# gone. With QK-norm the size is divided out, so weights that grow too fast do not reach the softmax.
+# Four times the size on both sides is sixteen times the score: the softmax gives everything to one key, and its
+# slope is gone. With QK-norm the size is divided out, so weights that grow too fast do not reach the softmax.
