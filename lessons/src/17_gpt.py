@@ -40,11 +40,11 @@ use_style()
 # %%
 VERSES = dial(None, smoke=150)  # verses of each part that are used; None means all
 VOCABULARY = dial(2_048, smoke=300, gpu=4_096)  # number of tokens
-STEPS = dial(400, smoke=4, gpu=5_000)  # training steps of the GPT and of the LSTM
-LOOKS = dial(4, smoke=2, gpu=10)  # how often each is judged on the way
+STEPS = dial(300, smoke=4, gpu=5_000)  # training steps of the GPT and of the LSTM
+LOOKS = dial(3, smoke=2, gpu=10)  # how often each is judged on the way
 SHORT = dial(100, smoke=2, gpu=1_000)  # steps with and without the plus signs
-TRIAL = dial(60, smoke=20)  # timed steps of one size
-OTHERS = dial(((8, 128), (4, 64), (4, 192)), smoke=((3, 128),))  # blocks and width of the sizes to predict
+TRIAL = dial(50, smoke=20)  # timed steps of one size
+OTHERS = dial(((8, 128), (4, 64)), smoke=((3, 128),))  # blocks and width of the sizes to predict
 WORDS = dial(60, smoke=4, gpu=200)  # tokens of a text that a model writes
 AT_ONCE = dial(10, smoke=2)  # training steps in one call of the compiled function
 CONTEXT = 64  # tokens in a window: what a model sees
@@ -223,8 +223,8 @@ assert moved[:15].max() < 1e-5 < moved[15:].min()
 # ## How long will it take?
 #
 # "It takes days" is a usual answer, and "who knows" another. But the time of training can be computed, because
-# nearly all of it is spent in products of matrices. A **FLOP** is one operation on numbers with a point, one
-# addition or one multiplication. A weight of a matrix takes part in one of each for every token, which makes 2.
+# nearly all of it is spent in products of matrices. A **FLOP** is one floating-point operation, which means
+# one addition or one multiplication. A weight of a matrix takes part in one of each for every token, which makes 2.
 # The backward pass needs two such products (lesson 04), one for the gradient of the inputs and one for that of the
 # weights. So training costs 6 FLOPs for each weight in a matrix and each token. With $N$ such weights and $D$
 # tokens that is the rule of thumb $6ND$ (Kaplan et al. 2020).

@@ -76,8 +76,8 @@ for name, (y, boxes, meaning) in rows.items():
         sheet.arrow(large.right, plus.top, through=[(x + 3.2, y)])
         x = plus.right[0]
     sheet.arrow((x, low), (8.1, low), meaning="state", width=2.6)
-sheet.text((3.15, 1.62), "rotary, QK-norm, shared keys, window", meaning="subject", size=8.5)
-sheet.text((3.15, 3.52), "a table of positions is added before the first block", meaning="given", size=8.5)
+sheet.text((3.15, 1.43), "rotary, QK-norm, shared keys, window", meaning="subject", size=8.5)
+sheet.text((0.95, 3.45), "a table of positions is added before the first block", meaning="given", size=8.5, align="left")
 sheet.text((0.95, 0.1), "trained by Muon in place of AdamW", meaning="subject", size=8.5, align="left")
 show(sheet.figure, "Two blocks below each other with the same stream and the same two plus signs. GPT-2's has layer"
      " norm, attention and dense layers; the modern one has RMSNorm, another attention, and SwiGLU or experts.")  # fmt: skip
