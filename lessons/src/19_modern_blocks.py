@@ -392,7 +392,16 @@ found.show()
 # %% [markdown]
 # ## What can go wrong
 #
-# TODO
+# The commonest mistake in such a comparison is to change a block and keep the learning rate. The runs that chose the
+# rates show what comes of it. They are on the validation books, with AdamW, at the small size.
+
+# %%
+tried = runs[~runs.chosen & (runs["size"] == "small") & (runs["optimizer"] == "adamw")]
+print(tried.pivot(index="rate", columns="design", values="validation").rename(
+    columns={"gpt2": "GPT-2's block", "modern-muon": "modern block"}).to_string(na_rep=""))  # fmt: skip
+
+# %% [markdown]
+# TODO2
 #
 # ## Summary
 #
