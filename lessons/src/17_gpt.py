@@ -482,7 +482,7 @@ show(figure, "Bits a character of the validation books against processor minutes
 found = Claims("What we measured: bits a character")
 found.claim("On the same few tokens the LSTM writes better than the GPT", test["LSTM"], "<", test["GPT"], unit="bits",
             control="a GPT of as many parameters, trained on the same tokens",
-            headline="after the same few tokens an LSTM needs {measured} a character, a GPT of its size {bound}")  # fmt: skip
+            headline="after few tokens an LSTM needs {measured} a character, a GPT of its size {bound}")  # fmt: skip
 found.claim("The plus signs are what makes it learn", with_plus, "<", without, unit="bits",
             control="the same GPT without them")  # fmt: skip
 found.claim("The GPT of this lesson does not reach the compressor", test["GPT"], ">", PPM["test"], control="PPM",
