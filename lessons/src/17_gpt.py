@@ -40,9 +40,9 @@ use_style()
 # %%
 VERSES = dial(None, smoke=150)  # verses of each part that are used; None means all
 VOCABULARY = dial(2_048, smoke=300, gpu=4_096)  # number of tokens
-STEPS = dial(240, smoke=4, gpu=5_000)  # training steps of the GPT and of the LSTM
+STEPS = dial(300, smoke=4, gpu=5_000)  # training steps of the GPT and of the LSTM
 LOOKS = dial(3, smoke=2, gpu=10)  # how often each is judged on the way
-SEEDS = dial((0, 1, 2), smoke=(0,))  # repetitions with other batches and other starting weights
+SEEDS = dial((0, 1), smoke=(0,))  # repetitions with other batches and other starting weights
 GLANCE = dial(16_000, smoke=2_000)  # tokens of the validation books that are read on the way
 SHORT = dial(60, smoke=2, gpu=1_000)  # steps with and without the plus signs
 TRIAL = dial(40, smoke=6)  # timed steps of one size
@@ -328,7 +328,7 @@ def learn(make, highest, steps=STEPS, looks=LOOKS, seed=0):
 # %%
 makers = {
     "GPT": (lambda: GPT(preset("nano", vocabulary_size=VOCABULARY)), 0.004),
-    "LSTM": (lambda: LSTMLanguageModel(VOCABULARY, embedding_dim=256, units=256, tied=True), 0.016),
+    "LSTM": (lambda: LSTMLanguageModel(VOCABULARY, embedding_dim=256, units=256, tied=True), 0.032),
 }
 models, courses, seconds = {}, {}, {}
 for name, (make, highest) in makers.items():
@@ -365,11 +365,11 @@ show(figure, "Bits a character of validation books against tokens read. Both lin
 # to learn even that, from a table of places that begins with random numbers, and a quarter of a million tokens are
 # few for it.
 #
-# Why then does everybody train GPTs? One reason is known from larger experiments. Kaplan et al. (2020, section
+# Why then does everybody train GPTs? One reason is known from larger experiments: Kaplan et al. (2020, section
 # 3.2.1) find that LSTMs are as good as GPTs for the first tokens of a context, and fall behind for later ones. The
-# other reason is speed, for a machine with many cores computes all places of a window at once, and an LSTM must
-# wait for each. Our runs are too short to show either. What we can see is a GPT that was trained much longer, and
-# we come to it below.
+# second is speed, for a machine with many cores computes all places of a window at once, and an LSTM must wait for
+# each. The third is that ours is the GPT of 2019, with the optimiser of that time. Lesson 19 asks what was found
+# since, and the longer trained GPT that we come to below has it.
 #
 # What about the plus sign: is it a detail of the drawing, or does a GPT need it? Take it away, and change nothing
 # else. Two open GPTs read the same first batches, one with `plus=1` and one with `plus=0`.
