@@ -4,7 +4,8 @@
 
 Two sizes, three seeds. A seed names the windows of text that are read, in their order, so that all designs of a seed
 read the same batches. Learning rates are chosen on the validation books with a seed that is not used again, for either
-optimizer in either block, by doubling or halving until both neighbours are worse. The test books are read once by each
+optimizer in either block, by doubling or halving until both neighbours are worse; at the small size then for every
+design, to see whether a change only wants another rate. The test books are read once by each
 run of the table and never by a run that chooses a rate. Each run is a line of the file; a run whose line is there is
 skipped, so the script may be stopped and started. After each seed the file is a balanced table.
 """
@@ -230,10 +231,16 @@ class Bench:
             ]:
                 start = first.get((block, optimizer), FIRST_RATE[optimizer])
                 rates[block, optimizer] = first[block, optimizer] = self.best_rate(name, size, start)
-            for seed in seeds:
-                for name, changes in designs().items():
-                    block, optimizer = name[:4] == "gpt2", "muon" if "muon" in changes else "adamw"
-                    self.validation(name, size, seed, rates["gpt2" if block else "modern", optimizer], 1)
+            rate_of = {}
+            for name, changes in designs().items():
+                block = "gpt2" if name.startswith("gpt2") else "modern"
+                rate_of[name] = rates[block, "muon" if "muon" in changes else "adamw"]
+            for number, seed in enumerate(seeds):
+                for name, rate in rate_of.items():
+                    self.validation(name, size, seed, rate, 1)
+                if number == 0 and size == "small":  # does a change look bad because it wants another rate?
+                    for name, rate in rate_of.items():
+                        self.best_rate(name, size, rate)
             self.trainers.clear()
 
 

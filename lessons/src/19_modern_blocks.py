@@ -82,7 +82,7 @@ sheet.text(
 )
 sheet.text((0.95, 0.1), "trained by Muon in place of AdamW", meaning="subject", size=8.5, align="left")
 show(sheet.figure, "Two blocks below each other with the same stream and the same two plus signs. GPT-2's has layer"
-     " norm, attention and dense layers; the modern one RMSNorm, another attention, and SwiGLU or experts.")  # fmt: skip
+     " norm, attention and dense layers; the modern one RMSNorm, another attention, SwiGLU or experts.")  # fmt: skip
 
 # %% [markdown]
 # The drawing shows what did *not* change: the stream, the two parts and the two plus signs are those of lesson 17.
