@@ -273,6 +273,7 @@ def train(model, steps, start=0, seed=0):
     return np.median(np.diff(clock)) / AT_ONCE
 
 
+# %%
 def seconds_of(blocks, dim):
     shape = {"vocabulary_size": VOCABULARY, "num_layers": blocks, "embedding_dim": dim}
     return train(prepare(GPT(preset("nano", **shape)), 0.004, TRIAL), TRIAL)
@@ -418,19 +419,7 @@ show(figure, "Measured time by predicted time for three sizes. The bars of width
 # model takes longer than the count says. The lesson for practice is to measure the rate at the width that you will
 # train, with few blocks and few steps, and to let the count do the rest. What breaks such predictions are stops,
 # other programs on the machine, and evaluations that nobody counted.
-
-# %%
-time_known = Claims("What we measured: the time")
-same_width = max(abs(found - 1) for (_, dim), found in ratio.items() if dim == 128)
-narrow = ratio.get((4, 64), 1.0)
-time_known.claim("The rate of 2 blocks predicts the time of 4 and of 8 blocks", 100 * same_width, "<", 25, unit="%",
-                 control="the miss we allow",
-                 headline="the rate of 2 blocks predicts the time of 4 and 8 blocks to within {measured}")  # fmt: skip
-time_known.claim("At half the width the rate is lower, so that the same prediction is too short", narrow, ">", 1,
-                 control="as predicted", unit="times")  # fmt: skip
-time_known.show()
-
-# %% [markdown]
+#
 # ## The test books
 #
 # Both models are trained, so the test books may be opened, once. With them we open a third model. A larger GPT
@@ -479,7 +468,11 @@ show(figure, "Bits a character of the validation books against processor minutes
 # other (lesson 09).
 
 # %%
-found = Claims("What we measured: bits a character")
+same_width = max(abs(found - 1) for (_, dim), found in ratio.items() if dim == 128)
+found = Claims("What we measured")
+found.claim("The rate of 2 blocks predicts the time of 4 and of 8 blocks", 100 * same_width, "<", 25, unit="%",
+            control="the miss we allow",
+            headline="the rate of 2 blocks predicts the time of 4 and 8 blocks to within {measured}")  # fmt: skip
 found.claim("On the same few tokens the LSTM writes better than the GPT", test["LSTM"], "<", test["GPT"], unit="bits",
             control="a GPT of as many parameters, trained on the same tokens",
             headline="after few tokens an LSTM needs {measured} a character, a GPT of its size {bound}")  # fmt: skip

@@ -147,9 +147,8 @@ def swiglu(x, w_value, w_gate, w_out):
 
 print("a value of 3, its gate -2, 0, 2 and 4:", (3 * silu(np.array([-2.0, 0.0, 2.0, 4.0]))).round(2))
 print("squared ReLU of the same:", squared_relu(np.array([-2.0, 0.0, 2.0, 4.0])))
-rng = np.random.default_rng(0)
-x = rng.normal(size=(7, 12)).astype("float32")
-library = FeedForward(32, activation="silu", gated=True, use_bias=False)  # its gate is an activation of one half
+x = np.random.default_rng(0).normal(size=(7, 12)).astype("float32")
+library = FeedForward(32, activation="silu", gated=True, use_bias=False)
 library.build(x.shape)
 matrices = {weight.path.split("/")[-2]: ops.convert_to_numpy(weight) for weight in library.weights}
 assert np.allclose(swiglu(x, matrices["expand"], matrices["gate"], matrices["project"]), library(x), atol=1e-5)
@@ -207,7 +206,7 @@ def attention(x, wq, wk, wv, wo, heads, kv_heads, window):
 # %%
 library = MultiHeadAttention(4, num_kv_heads=2, causal=True, window=3, rotary=RotaryPositions(), use_bias=False,
                              qk_norm=keras.layers.RMSNormalization(epsilon=1e-6))  # fmt: skip
-x = rng.normal(size=(7, 32)).astype("float32")
+x = np.random.default_rng(0).normal(size=(7, 32)).astype("float32")
 library.build((None, 7, 32))
 kernels = [
     ops.convert_to_numpy(one.kernel) for one in (library.query, library.key, library.value, library.output_dense)
@@ -221,12 +220,12 @@ for name, kv_heads, near in [("GPT-2", 4, 0), ("shared keys", 2, 0), ("and a win
 # %% [markdown]
 # ## A mixture of experts
 #
-# Most weights of a block stand in its dense layers, and every token pays for all of them. In a **mixture of
-# experts** there are several such networks side by side, and a small trained matrix, the router, chooses for each
-# token the few that compute its output (Shazeer et al. 2017). The model gets more weights at the same number of
-# FLOPs a token. On paper: the router gives four experts the probabilities 0.5, 0.1, 0.3, 0.1. The best two are the
-# first and the third, with the shares $0.5 / 0.8 = 0.625$ and $0.3 / 0.8 = 0.375$, and the output is that mix of
-# the two.
+# Most weights of a block stand in its dense layers, and every token pays for all of them. In a
+# **mixture of experts** there are several such networks side by side, and a small trained matrix, the router,
+# chooses for each token the few that compute its output (Shazeer et al. 2017). The model gets more weights at the
+# same number of FLOPs a token. On paper: the router gives four experts the probabilities 0.5, 0.1, 0.3, 0.1. The
+# best two are the first and the third, with the shares $0.5 / 0.8 = 0.625$ and $0.3 / 0.8 = 0.375$, and the output
+# is that mix of the two.
 #
 # There is a trap in it. An expert that is chosen more often learns more, is therefore better, and is chosen more
 # often still. A small term in the loss, which grows when the experts are used unevenly, works against that.
@@ -352,8 +351,8 @@ show(figure, "ALT")
 # to about a hundredth, not to the last digit.
 
 # %%
-verses = load("king-james")
-texts = {part: [f"{text}\n" for text in verses.text[verses.split == part]][:VERSES] for part in ("train", "test")}
+verses, parts = load("king-james"), ("train", "test")
+texts = {part: [f"{text}\n" for text in verses.text[verses.split == part]][:VERSES] for part in parts}
 tokenizer = train_bpe(texts["train"], VOCABULARY)
 ids = {part: tokenizer.encode_flat(texts[part])[0] for part in texts}
 
@@ -368,8 +367,7 @@ def run_again(positions, rate):
     optimizer = AdamW(schedule, weight_decay=0.1, beta_2=0.99, epsilon=1e-8, global_clipnorm=1.0, undecayed=["gamma"])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, steps_per_execution=AT_ONCE)
-    batches = windows(ids["train"], context=128, batch_size=8, seed=SEED, steps=STEPS)
-    model.fit(batches, shuffle=False, verbose=0)
+    model.fit(windows(ids["train"], context=128, batch_size=8, seed=SEED, steps=STEPS), shuffle=False, verbose=0)
     total = log_probability(model, [tokenizer.encode("\n")], [ids["test"]], stride=64).total[0]
     return -total / math.log(2) / sum(map(len, texts["test"]))
 
