@@ -145,13 +145,17 @@ def swiglu(x, w_value, w_gate, w_out):
     return (silu(x @ w_gate) * (x @ w_value)) @ w_out
 
 
-print("a value of 3, its gate -2, 0, 2 and 4:", (3 * silu(np.array([-2.0, 0.0, 2.0, 4.0]))).round(2))
-print("squared ReLU of the same:", squared_relu(np.array([-2.0, 0.0, 2.0, 4.0])))
+z = np.array([-2.0, 0.0, 2.0, 4.0])
+print("a value of 3 behind the gates", z, "is", (3 * silu(z)).round(2), "; their squared ReLU is", squared_relu(z))
+
+# %%
 x = np.random.default_rng(0).normal(size=(7, 12)).astype("float32")
 library = FeedForward(32, activation="silu", gated=True, use_bias=False)
 library.build(x.shape)
 matrices = {weight.path.split("/")[-2]: ops.convert_to_numpy(weight) for weight in library.weights}
-assert np.allclose(swiglu(x, matrices["expand"], matrices["gate"], matrices["project"]), library(x), atol=1e-5)
+ours = swiglu(x, matrices["expand"], matrices["gate"], matrices["project"])
+print(f"ours and the library's differ by {np.abs(ours - library(x)).max():.0e} at most")
+assert np.allclose(ours, library(x), atol=1e-5)
 
 # %% [markdown]
 # ## Four changes of attention
