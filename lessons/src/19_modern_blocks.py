@@ -345,7 +345,16 @@ axes[0, 0].set_title("TITLE")
 show(figure, "ALT")
 
 # %% [markdown]
-# TODO READING
+# Two things can be read from the table at once. The largest number is not a change of the block at all: it is the
+# optimiser, which lesson 05 introduced. And the second largest is the oldest of the changes of attention, rotary
+# positions. A GPT-2 begins with a table of random vectors and has to learn from text what "the place before"
+# means. Rotary attention knows it from the first step, and in a run as short as ours that is worth much. It also
+# explains a part of lesson 17, where the GPT lost against an LSTM, which has the order built in.
+#
+# RMSNorm does what its paper says: it costs nothing and gains nothing, and it is a little less work. For SwiGLU
+# the sign is a surprise, and it should be read with the next but one section in mind. A gate multiplies two
+# numbers, so it makes large steps larger; at the rate that was chosen for the block without it, that may simply be
+# too much.
 #
 # ## Two cells, repeated
 #
@@ -438,7 +447,15 @@ rates.show()
 # %% [markdown]
 # ## Summary
 #
-# TODO
+# - The stream, the two parts and the plus signs of GPT-2's block are still there. What changed is what stands in
+#   the boxes, and how it is trained.
+# - RMSNorm leaves out the mean. SwiGLU multiplies what a unit has read by a gate. QK-norm keeps scores small.
+#   Shared keys and windows make the cache smaller. Experts are weights that a token does not pay for.
+# - In our table the optimiser is worth most, then rotary positions. The rest is small, or hurts at the rate of the
+#   block.
+# - A change is worth something only against the same model without it, on the same batches, with each side at its
+#   best rate.
+# - What saves memory is not meant to save bits: judge it by the cache.
 #
 # ## Exercises
 #
