@@ -48,7 +48,7 @@ SHORT = dial(60, smoke=2, gpu=1_000)  # steps with and without the plus signs
 TRIAL = dial(40, smoke=6)  # timed steps of one size
 OTHERS = dial(((8, 128), (4, 64)), smoke=((3, 128),))  # blocks and width of the sizes to predict
 WORDS = dial(60, smoke=4, gpu=200)  # tokens of a text that a model writes
-AT_ONCE = dial(10, smoke=2)  # training steps in one call of the compiled function
+AT_ONCE = dial(10, smoke=1)  # training steps in one call of the compiled function
 CONTEXT = 64  # tokens in a window: what a model sees
 BATCH = 16  # windows in a training step
 
