@@ -259,7 +259,7 @@ print(f"{STEPS} steps of {BATCH} windows of {CONTEXT} tokens: {operations * STEP
 # %%
 def prepare(model, highest, steps):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.build((None, CONTEXT))
+    model(np.zeros((1, CONTEXT), "int32"))  # makes the weights
     model.compile(classic(steps, highest), loss, steps_per_execution=AT_ONCE)
     return model
 
