@@ -349,13 +349,13 @@ show(figure, "Bits saved by each of nine changes, one dot a seed. Added to GPT-2
 # Two things can be read from the table at once. The largest number is not a change of the block at all: it is the
 # optimiser, which lesson 05 introduced. And the second largest is the oldest of the changes of attention, rotary
 # positions. A GPT-2 begins with a table of random vectors and has to learn from text what "the place before"
-# means. Rotary attention knows it from the first step, and in a run as short as ours that is worth much. It also
-# explains a part of lesson 17, where the GPT lost against an LSTM, which has the order built in.
+# means. Rotary attention knows it from the first step, and in a run as short as ours that is worth much. It may
+# also be a part of the reason why the GPT of lesson 17 lost against an LSTM, which has the order built in.
 #
-# RMSNorm does what its paper says: it costs nothing and gains nothing, and it is a little less work. For SwiGLU
-# the sign is a surprise, and it should be read with the next but one section in mind. A gate multiplies two
-# numbers, so it makes large steps larger; at the rate that was chosen for the block without it, that may simply be
-# too much.
+# RMSNorm does what its paper says: it costs nothing and gains nothing, and it is a little less work. Squared ReLU
+# gains about as little. (A row without dots has no runs in the set yet.) For SwiGLU the sign is a surprise, and it
+# should be read with the section "What can go wrong" in mind. A gate multiplies two numbers, so it makes large
+# steps larger; at the rate that was chosen for the block without it, that may simply be too much.
 #
 # ## Two cells, repeated
 #
@@ -452,8 +452,8 @@ rates.show()
 #   the boxes, and how it is trained.
 # - RMSNorm leaves out the mean. SwiGLU multiplies what a unit has read by a gate. QK-norm keeps scores small.
 #   Shared keys and windows make the cache smaller. Experts are weights that a token does not pay for.
-# - In our table the optimiser is worth most, then rotary positions. The rest is small, or hurts at the rate of the
-#   block.
+# - In our table the optimiser is worth most, then rotary positions. RMSNorm and squared ReLU change little, and
+#   SwiGLU hurts at the rate of the block.
 # - A change is worth something only against the same model without it, on the same batches, with each side at its
 #   best rate.
 # - What saves memory is not meant to save bits: judge it by the cache.
