@@ -45,7 +45,7 @@ LOOKS = dial(3, smoke=2, gpu=10)  # how often each is judged on the way
 SEEDS = dial((0, 1), smoke=(0,))  # repetitions with other batches and other starting weights
 GLANCE = dial(16_000, smoke=2_000)  # tokens of the validation books that are read on the way
 SHORT = dial(60, smoke=2, gpu=1_000)  # steps with and without the plus signs
-TRIAL = dial(40, smoke=6)  # timed steps of one size
+TRIAL = dial(60, smoke=6)  # timed steps of one size
 OTHERS = dial(((8, 128), (4, 64)), smoke=((3, 128),))  # blocks and width of the sizes to predict
 WORDS = dial(60, smoke=4, gpu=200)  # tokens of a text that a model writes
 AT_ONCE = dial(10, smoke=1)  # training steps in one call of the compiled function
@@ -270,7 +270,7 @@ def train(model, steps, start=0, seed=0):
     note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: clock.append(time.process_time()))
     batches = windows(ids["train"], context=CONTEXT, batch_size=BATCH, seed=seed, start_step=start, steps=steps)
     model.fit(batches, shuffle=False, verbose=0, callbacks=[note])
-    return np.median(np.diff(clock)) / AT_ONCE
+    return np.min(np.diff(clock)) / AT_ONCE  # the fastest: other programs only make it slower
 
 
 # %%
@@ -300,8 +300,8 @@ print(f"on one core of this machine: {gpt3 / rate / 3.15e7:,.0f} years")
 # Now the experiment. The control is an LSTM of lesson 12 that differs in nothing but its inside. It reads the same
 # tokens in the same batches, its head is tied too, and both are judged alike. With one layer of 256 units it has
 # almost as many parameters, and it needs almost as many FLOPs a token. The recipe is AdamW with warm-up, decay to
-# a tenth, and clipped gradients (lesson 05). The highest rate is for each model the best of three or more on the
-# validation books, so that both neighbours of it, half and double, were worse.
+# a tenth, and clipped gradients (lesson 05). The highest rate is for each model the best of four on the
+# validation books: 0.002 to 0.016 for the GPT, 0.004 to 0.032 for the LSTM.
 #
 # The judge gives every token at least 32 tokens to look back at: a window moves on by 32 tokens, and only its
 # second half is counted. It reads a part of the validation books while the models learn. The test books stay
@@ -323,7 +323,7 @@ def learn(make, highest, steps=STEPS, looks=LOOKS, seed=0):
     for start in range(0, steps, steps // looks):
         seconds.append(train(model, steps // looks, start, seed))
         course.append(bits(model, seen, CONTEXT // 2).sum() / len(tokenizer.decode(seen)))
-    return model, course, np.median(seconds)
+    return model, course, min(seconds)
 
 
 # %%
@@ -392,7 +392,7 @@ print(f"after {SHORT} steps: with plus signs {with_plus:.3f} bits a character, w
 # prediction and measurement agree, and which do not.
 
 # %%
-measured = {(4, 128): np.median(seconds["GPT"])}
+measured = {(4, 128): min(seconds["GPT"])}
 measured |= {size: seconds_of(*size) for size in OTHERS}
 ratio = {size: measured[size] / predicted[size] for size in measured}
 for (blocks, dim), found in measured.items():
@@ -450,7 +450,7 @@ with plt.rc_context():
     ax.plot(120 * log.step / 1_600, log.bits_per_character, "o-", ms=4, color=BLUE)
     ax.axhline(PPM["validation"], color=GREY, ls="--", lw=1)
     ax.text(118, PPM["validation"] + 0.012, "PPM, seconds of reading", color=GREY, ha="right", fontsize=9)
-    ax.annotate("GPT of an hour", (108, log.bits_per_character.iloc[-1]), (0, 10), textcoords="offset points",
+    ax.annotate("GPT of an hour", (108, log.bits_per_character.iloc[-1]), (0, 14), textcoords="offset points",
                 color=BLUE, ha="right")  # fmt: skip
     ax.axvline(minutes, color=GREY, lw=1, ls=":")
     ax.text(minutes + 1.5, 1.76, f"passes after {minutes:.0f} minutes", color=GREY, fontsize=9)
