@@ -381,10 +381,11 @@ for name in makers:
     print(f"{name:5s} bits a token:", ", ".join(words))
 
 # %% [markdown]
-# The LSTM gains about half a bit from the tokens before the last one, and the GPT next to nothing. It has learned
-# which token follows which, as a table of pairs would, and it has not yet learned to *look*. An LSTM is told by
-# its construction that what came last matters most. A GPT has to find even that out, with a table of places that
-# began with random numbers, and a few hundred thousand tokens are too few for it.
+# From the first place to the last ones the LSTM gains more than half a bit a token. The GPT gains less than half
+# of that, all of it at the second place, and what stands farther back does not help it. It has learned which token
+# follows which, nearly as a table of pairs would, and it has not yet learned to *look*. An LSTM is told by its
+# construction that what came last matters most. A GPT has to find even that out, with a table of places that began
+# with random numbers, and a few hundred thousand tokens are too few for it.
 #
 # Why then does everybody train GPTs? One reason is known from larger experiments: Kaplan et al. (2020, section
 # 3.2.1) find that LSTMs are as good as GPTs for the first tokens of a context, and fall behind for later ones. The
@@ -526,9 +527,10 @@ print("A:", write(hour, its_tokenizer, "And the king", 256), "\n")
 print("B:", write(models["GPT"][0], tokenizer, "And the king", CONTEXT))
 
 # %% [markdown]
-# Both have the grammar and the names. The one that trained for an hour stays with one scene for longer, and
-# neither has a plan for where it is going. One text of each is no measurement, and that is why this lesson
-# compares bits.
+# Text A is from the GPT of an hour. Its sentences hold together, and it stays with Saul and Samuel. Text B is from
+# the GPT of this lesson: it has the sound of its book, but some of its words exist in no book, and no sentence
+# ends where it wanted to go. One text of each is no measurement, though, and that is why this lesson compares
+# bits.
 #
 # ## What can go wrong
 #
@@ -560,7 +562,7 @@ print(f"bits a character: windows that touch {touch:.3f}, at least 128 tokens be
 #   dense layers read the stream and add to it; the plus signs are what makes it trainable.
 # - Training costs 6 FLOPs a weight and token. A rate that was measured on a small model predicts the time of a
 #   deeper one of the same width; another width has another rate.
-# - On the same few tokens, with the same parameters and FLOPs, an LSTM is ahead of the GPT, which has not yet
+# - On the same few tokens, with the same parameters and FLOPs, an LSTM is ahead of the GPT, which has hardly
 #   learned to look at the tokens before.
 # - A compressor that reads for seconds is still better than minutes of training. An hour beats it.
 # - Compare models in bits a character, with enough tokens before each one, on books that chose nothing.
