@@ -25,3 +25,10 @@ def _character_models(dataset: Dataset) -> pd.DataFrame:
     # The validation books were read by the longer runs alone.
     frame = pd.read_csv(folder() / f"{dataset.name}.csv")
     return whole(frame.fillna({"validation_bits": 0.0}))
+
+
+@loads("modern-blocks")
+def _modern_blocks(dataset: Dataset) -> pd.DataFrame:
+    # The test books were not read by runs that chose a rate.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv")
+    return whole(frame.fillna({"test": 0.0}).astype({"chosen": bool}))

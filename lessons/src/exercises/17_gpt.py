@@ -1,71 +1,102 @@
 # %% [markdown]
-# # Exercises 14 · GPT
+# # Exercises 17 · GPT
 #
-# Five exercises, each alone. They need NumPy and no training. Where the text says *predict*, write
-# your guess down before you run anything.
+# Four exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*,
+# write your guess down before you run anything.
 
 # %%
 import numpy as np
 
-from kerasllm.course import case, check
+from kerasllm.course import between, case, check
 
 # %% [markdown]
-# ## Exercise 1: inputs and targets
+# ## Exercise 1: a block
 #
-# Cut one long text of ids into windows that touch and do not overlap. Each window is an input of
-# `context` ids; its target at every position is the *next* id of the text. Ids at the end that do not
-# fill a window with all its targets are left out.
+# Write the block of this lesson. The stream `x` has the shape (time, dim). `attend` and `dense` are functions of
+# such an array, and each of them reads a normalised copy of the stream. The normalisation is the one of one token:
+# subtract its mean and divide by $\sqrt{\text{variance} + 10^{-5}}$.
 #
-# *Predict:* how many windows of 4 fit into a text of 12 ids?
+# *Predict:* what comes out when both functions return zeros?
 
 
 # %% tags=["answer"]
-def inputs_and_targets(ids, context):
-    """ids: array (ids,). Returns inputs and targets, both (windows, context)."""
+def block(x, attend, dense):
+    """x: array (time, dim). Returns the stream behind the block, (time, dim)."""
+
     ### BEGIN SOLUTION
-    count = (len(ids) - 1) // context  # the last input needs a target
-    inputs = ids[: count * context].reshape(count, context)
-    targets = ids[1 : count * context + 1].reshape(count, context)
-    return inputs, targets
+    def norm(x):
+        mean = x.mean(axis=-1, keepdims=True)
+        return (x - mean) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5)
+
+    x = x + attend(norm(x))
+    return x + dense(norm(x))
     ### END SOLUTION
 
 
 # %% tags=["check"]
+def nothing(x):
+    return np.zeros_like(x)
+
+
+def same(x):
+    return x
+
+
+def running_sum(x):
+    return np.cumsum(x, axis=0)
+
+
+stream = np.array([[2.0, 4.0, 6.0], [0.0, 3.0, 0.0]])
+units = np.array([[-1.2247449, 0, 1.2247449], [-0.7071068, 1.4142136, -0.7071068]])  # the stream, normalised
 check(
-    inputs_and_targets,
-    case("one window", np.arange(4), 3, expect=(np.array([[0, 1, 2]]), np.array([[1, 2, 3]]))),
-    case(
-        "two windows and a rest",
-        np.array([5, 6, 7, 8, 9, 5]),
-        2,
-        expect=(np.array([[5, 6], [7, 8]]), np.array([[6, 7], [8, 9]])),
-    ),
-    case("a text that ends with a window", np.arange(12), 4, expect=lambda r: None if len(r[0]) == 2 else
-         "the number of windows is wrong. Does the last input have a target?"),
-    hint="The targets are the same text, cut one place later.",
+    block,
+    case("both parts say nothing", stream, nothing, nothing, expect=stream),
+    case("attention repeats what it reads", stream, same, nothing, expect=stream + units, tolerance=1e-4),
+    case("the dense part repeats what it reads", stream, nothing, same, expect=stream + units, tolerance=1e-4),
+    case("attention adds up what came before", stream, running_sum, nothing,
+         expect=stream + np.cumsum(units, axis=0), tolerance=1e-4),
+    case("both parts", stream, same, lambda x: 2 * x, expect=stream + 3 * units, tolerance=1e-4),
+    case("the second reads what the first added", np.array([[1.0, -1.0, 0.0]]), lambda x: np.ones_like(x) * [0, 0, 3.0],
+         same, expect=np.array([[1.0, -1.0, 3.0]]) + np.array([[0.0, -1.2247449, 1.2247449]]), tolerance=1e-4),
+    nudge="Follow the stream in the drawing: what does each part read, and what is it added to?",
+    hint="Two lines: x = x + attend(norm(x)), then the same with dense. The norm is taken along the last axis.",
 )  # fmt: skip
 
 
 # %% tags=["wrong"]
-def inputs_and_targets(ids, context):
-    count = len(ids) // context  # forgets that the last id needs a target
-    inputs = ids[: count * context].reshape(count, context)
-    return inputs, np.roll(ids, -1)[: count * context].reshape(count, context)
+def block(x, attend, dense):
+    def norm(x):
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+    x = norm(x + attend(x))  # the normalisation stands behind the sum
+    return norm(x + dense(x))
 
 
 # %% tags=["wrong"]
-def inputs_and_targets(ids, context):
-    count = (len(ids) - 1) // context
-    inputs = ids[: count * context].reshape(count, context)
-    return inputs, inputs  # the model would learn to copy
+def block(x, attend, dense):
+    def norm(x):
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+    return x + attend(norm(x)) + dense(norm(x))  # the dense part does not see what attention found
+
+
+# %% tags=["wrong"]
+def block(x, attend, dense):
+    def norm(x):
+        return (x - x.mean(0, keepdims=True)) / np.sqrt(x.var(0, keepdims=True) + 1e-5)  # over the places
+
+    x = x + attend(norm(x))
+    return x + dense(norm(x))
 
 
 # %% [markdown]
+# When both say nothing, the stream passes unchanged. A new block disturbs nobody until it has learned something.
+#
 # ## Exercise 2: who sees the future?
 #
-# A model gets ids (batch, time) and returns logits (batch, time, vocabulary). Write a test: does any
-# logit change at a place *before* a token that was changed? Return True if the model sees the future.
-# The model may see it only at some places, so change the tokens one after the other.
+# A model gets ids (batch, time) and returns logits (batch, time, vocabulary). Write a test: does any logit change
+# at a place *before* a token that was changed? Return True if the model sees the future. The model may see it only
+# at some places, so change the tokens one after the other.
 #
 # *Predict:* a causal model gets a padding mask that is computed from the ids. Can it see the future?
 
@@ -110,6 +141,7 @@ check(
     case("no mask at all", mean_of_all, text, 9, expect=True),
     case("one place looks one token ahead", one_ahead, text, 9, expect=True),
     case("a model that does not look around", lambda ids: table[ids], text, 9, expect=False),
+    nudge="Where may a logit move when token 3 changes, and where may it not? Did you try every token?",
     hint="Change one token, compare the logits before it, and do so for every place but the first.",
 )
 
@@ -131,10 +163,9 @@ def sees_the_future(model, ids, vocabulary_size):
 # %% [markdown]
 # ## Exercise 3: how many parameters?
 #
-# Count the parameters of a GPT as GPT-2 has it: a table of $V$ tokens, a table of positions, blocks,
-# a last layer normalisation, a tied head. A block has four projections $d \times d$ in attention, two
-# matrices $d \times 4d$ and $4d \times d$, a bias for each of these six, and two layer normalisations
-# with scale and shift.
+# Count the parameters of a GPT as GPT-2 has it: a table of $V$ tokens, a table of positions, blocks, a last layer
+# normalisation, a tied head. A block has four projections $d \times d$ in attention, two matrices $d \times 4d$
+# and $4d \times d$, a bias for each of these six, and two layer normalisations with scale and shift.
 #
 # *Predict:* GPT-2 has 12 blocks of width 768 and 50,257 tokens. Which share stands in its tables?
 
@@ -157,6 +188,7 @@ check(
     case("one block", 10, 4, 1, 2, expect=106),
     case("GPT-2", 50_257, 1_024, 12, 768, expect=124_439_808),
     case("GPT-2, the largest", 50_257, 1_024, 48, 1_600, expect=1_557_611_200),
+    nudge="Which of the numbers appear once in the whole model, and which once in every block?",
     hint="Write the tables, one block and the last normalisation as three sums. A tied head costs nothing.",
 )
 share = (50_257 + 1_024) * 768 / parameters(50_257, 1_024, 12, 768)
@@ -177,12 +209,10 @@ def parameters(V, context, blocks, d):
 # %% [markdown]
 # ## Exercise 4: how many days?
 #
-# A model has `N` weights in its matrices and reads `D` tokens. A machine has `devices` of `peak`
-# operations a second each, of which training really gets the share `utilisation`. Return the days of
-# training.
+# A model has `N` weights in its matrices and reads `D` tokens. There are `devices` machines of `peak` FLOPs a
+# second each, of which training really gets the share `utilisation`. Return the days of training.
 #
-# *Predict:* twice as many weights, on twice as many tokens, on four times as many devices. Longer or
-# shorter?
+# *Predict:* twice as many weights, on twice as many tokens, on four times as many devices. Longer or shorter?
 
 
 # %% tags=["answer"]
@@ -199,6 +229,7 @@ check(
     case("one day", 1e9, 14.4e9, 1, 1e15, 1.0, expect=1.0),
     case("half used", 1e9, 14.4e9, 1, 1e15, 0.5, expect=2.0),
     case("GPT-3 on 1,024 A100", 175e9, 300e9, 1024, 312e12, 0.4, expect=28.530, tolerance=1e-3),
+    nudge="How many operations cost one weight and one token in training, forward and backward together?",
     hint="Six operations for each weight and token. A day has 86,400 seconds.",
 )
 days = days_of_training(7e9, 2e12, 1024, 312e12, 0.4)
@@ -216,48 +247,72 @@ def days_of_training(N, D, devices, peak, utilisation):
 
 
 # %% [markdown]
-# ## Exercise 5: clip by the global norm
+# ## Experiment: what the plus sign does in a deep network
 #
-# A gradient comes as a list of arrays, one for each weight. If the length of *all numbers together* is
-# above `limit`, every array is multiplied by the same factor, so that the length becomes `limit`.
-# Otherwise nothing changes.
+# A network has `depth` parts. Part $i$ multiplies a vector of 64 numbers by a matrix $W_i$ of random numbers with
+# mean 0 and standard deviation $0.5 / 8$. With plus signs the slope of a part is the matrix $I + W_i$, without
+# them it is $W_i$ alone. The gradient starts at the end as a vector of 64 random numbers, and is multiplied by the
+# transposed slope of every part. Write `gradient_left`: the length of the gradient at the beginning divided by its
+# length at the end, as the median of 50 such networks.
 #
-# *Predict:* why not clip each array by its own length?
+# *Predict* before you run the check: the number for 16 parts, without the plus signs and with them. Then change
+# the depth to 64 and predict again. Which of the two grows, and what in the block of this lesson keeps it small?
 
 
 # %% tags=["answer"]
-def clip(gradients, limit):
-    """gradients: list of arrays of any shapes. Returns a list of arrays of the same shapes."""
+def gradient_left(depth, plus):
+    """plus: True or False. Returns the median of length at the beginning / length at the end."""
     ### BEGIN SOLUTION
-    length = np.sqrt(sum((gradient**2).sum() for gradient in gradients))
-    factor = min(1.0, limit / length) if length > 0 else 1.0
-    return [gradient * factor for gradient in gradients]
+    rng, found = np.random.default_rng(0), []
+    for _ in range(50):
+        gradient = rng.normal(size=64)
+        start = np.linalg.norm(gradient)
+        for _ in range(depth):
+            slope = rng.normal(0, 0.5 / 8, (64, 64)) + (np.eye(64) if plus else 0)
+            gradient = slope.T @ gradient
+        found.append(np.linalg.norm(gradient) / start)
+    return np.median(found)
     ### END SOLUTION
 
 
 # %% tags=["check"]
 check(
-    clip,
-    case("one array", [np.array([3.0, 4.0])], 1.0, expect=[np.array([0.6, 0.8])]),
-    case("two arrays share one factor", [np.array([3.0]), np.array([[0.0, 4.0]])], 2.5,
-         expect=[np.array([1.5]), np.array([[0.0, 2.0]])]),
-    case("short enough", [np.array([0.1]), np.array([0.2])], 1.0, expect=[np.array([0.1]), np.array([0.2])]),
-    case("all zero", [np.zeros(3)], 1.0, expect=[np.zeros(3)]),
-    hint="One length for the whole list: the root of the sum of all squares.",
-)  # fmt: skip
+    gradient_left,
+    case("one part without plus", 1, False, expect=between(0.4, 0.6)),
+    case("16 parts without plus", 16, False, expect=between(0.7e-5, 3e-5)),
+    case("16 parts with plus", 16, True, expect=between(4.0, 9.0)),
+    case("64 parts with plus", 64, True, expect=between(500, 3_000)),
+    nudge="By what is the gradient multiplied at one part? Is there one matrix for all parts or one for each?",
+    hint="slope = rng.normal(0, 0.5 / 8, (64, 64)), plus np.eye(64) where plus is True; gradient = slope.T @ gradient.",
+)
+for depth in (4, 16, 64):
+    print(
+        f"{depth:2d} parts: without plus {gradient_left(depth, False):.1e}, with plus {gradient_left(depth, True):.1f}"
+    )
 
 
 # %% tags=["wrong"]
-def clip(gradients, limit):
-    return [g * min(1.0, limit / (np.linalg.norm(g) + 1e-12)) for g in gradients]  # each by its own length
+def gradient_left(depth, plus):
+    rng, found = np.random.default_rng(0), []
+    for _ in range(50):
+        gradient = rng.normal(size=64)
+        start = np.linalg.norm(gradient)
+        for _ in range(depth):
+            gradient = rng.normal(0, 0.5, (64, 64)).T @ gradient  # eight times too large, and no plus
+        found.append(np.linalg.norm(gradient) / start)
+    return np.median(found)
 
 
 # %% tags=["wrong"]
-def clip(gradients, limit):
-    length = np.sqrt(sum((g**2).sum() for g in gradients)) + 1e-12
-    return [g * limit / length for g in gradients]  # makes short gradients longer
+def gradient_left(depth, plus):
+    rng = np.random.default_rng(0)
+    slope = rng.normal(0, 0.5 / 8, (64, 64)) + (1 if plus else 0)  # a plus 1 in every cell is not the identity
+    gradient = rng.normal(size=64)
+    found = np.linalg.matrix_power(slope.T, depth) @ gradient
+    return np.linalg.norm(found) / np.linalg.norm(gradient)
 
 
 # %% [markdown]
-# Clipping each array by itself would change the *direction* of the step. One factor for all keeps it:
-# the step goes the same way, only not as far.
+# Without the plus sign 16 parts leave a hundred-thousandth. With it the gradient survives, but it grows by
+# $\sqrt{1.25}$ at every part, which is too much at depth 64. That is why the last matrices of a GPT start smaller,
+# divided by $\sqrt{2N}$: then the growth of all parts together stays below a factor of 2.

@@ -1,0 +1,287 @@
+# %% [markdown]
+# # Exercises 19 · Modern blocks
+#
+# Four exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*,
+# write your guess down before you run anything.
+
+# %%
+import numpy as np
+
+from kerasllm.course import between, case, check
+
+# %% [markdown]
+# ## Exercise 1: RMSNorm
+#
+# Divide the vector of each token by the root of the mean of its squares, and multiply by a trained `scale` of
+# (dim,). Add `epsilon` under the root.
+#
+# *Predict:* what becomes of $(2, 4, 6)$, and what of $(20, 40, 60)$?
+
+
+# %% tags=["answer"]
+def rms_norm(x, scale, epsilon=1e-6):
+    """x: array (..., dim), scale: array (dim,). Returns an array of the shape of x."""
+    ### BEGIN SOLUTION
+    return scale * x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + epsilon)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    rms_norm,
+    case("(2, 4, 6)", np.array([2.0, 4.0, 6.0]), np.ones(3), expect=np.array([0.46291, 0.92582, 1.38873]),
+         tolerance=1e-4),
+    case("ten times as long", np.array([20.0, 40.0, 60.0]), np.ones(3), expect=np.array([0.46291, 0.92582, 1.38873]),
+         tolerance=1e-4),
+    case("two tokens of two numbers", np.array([[3.0, 4.0], [0.0, 2.0]]), np.array([1.0, 10.0]),
+         expect=np.array([[0.848528, 11.31371], [0.0, 14.14214]]), tolerance=1e-4),
+    case("a batch", np.arange(1.0, 13).reshape(2, 2, 3), np.ones(3),
+         expect=lambda y: None if np.allclose(np.mean(np.square(y), axis=-1), 1, atol=1e-3) else
+         "the mean square of a token is not 1."),
+    case("a large epsilon", np.array([1.0, 1.0]), np.ones(2), 3.0, expect=np.array([0.5, 0.5])),
+    nudge="What is the mean square of each token afterwards, before the scale? Along which axis is the mean?",
+    hint="np.mean(x**2, axis=-1, keepdims=True); epsilon is added before the root. No mean is subtracted.",
+)  # fmt: skip
+
+
+# %% tags=["wrong"]
+def rms_norm(x, scale, epsilon=1e-6):
+    x = x - x.mean(axis=-1, keepdims=True)  # layer normalisation
+    return scale * x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + epsilon)
+
+
+# %% tags=["wrong"]
+def rms_norm(x, scale, epsilon=1e-6):
+    return scale * x / np.sqrt(np.sum(x**2, axis=-1, keepdims=True) + epsilon)  # the length, not the mean
+
+
+# %% tags=["wrong"]
+def rms_norm(x, scale, epsilon=1e-6):
+    return scale * x / np.sqrt(np.mean(x**2, axis=0, keepdims=True) + epsilon)  # over the tokens
+
+
+# %% [markdown]
+# Both give the same: the length is divided out, the direction stays.
+#
+# ## Exercise 2: who shares with whom?
+#
+# In grouped-query attention the heads of queries stand in order, and neighbours share. With 4 heads of queries and
+# 2 of keys, the heads 0 and 1 use the keys 0, and the heads 2 and 3 use the keys 1. Give every head of queries its
+# keys.
+#
+# *Predict:* with how many heads of keys is this ordinary attention, and how many times smaller is the cache with
+# one?
+
+
+# %% tags=["answer"]
+def keys_of_all(keys, heads):
+    """keys: array (kv_heads, time, d). Returns (heads, time, d)."""
+    ### BEGIN SOLUTION
+    return np.repeat(keys, heads // len(keys), axis=0)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+keys = np.arange(12.0).reshape(2, 3, 2)
+one = np.arange(6.0).reshape(1, 3, 2)
+check(
+    keys_of_all,
+    case("as many as queries", keys, 2, expect=keys),
+    case("two share one", keys, 4, expect=np.stack([keys[0], keys[0], keys[1], keys[1]])),
+    case("three share one", keys, 6, expect=np.stack([keys[0]] * 3 + [keys[1]] * 3)),
+    case("all share one", one, 3, expect=np.concatenate([one] * 3)),
+    nudge="Print which keys head 1 gets. Are they those of head 0?",
+    hint="np.repeat repeats each head in place: 0 0 1 1. np.tile would give 0 1 0 1.",
+)
+
+
+# %% tags=["wrong"]
+def keys_of_all(keys, heads):
+    return np.tile(keys, (heads // len(keys), 1, 1))  # 0 1 0 1
+
+
+# %% tags=["wrong"]
+def keys_of_all(keys, heads):
+    return np.repeat(keys, heads // len(keys), axis=1)  # repeats the places
+
+
+# %% [markdown]
+# With as many heads of keys as of queries nothing is shared. With one, the cache of 4 heads is 4 times smaller.
+# Weights that were trained in one order and loaded in the other give no error, only bad text.
+#
+# ## Exercise 3: what remains in the cache?
+#
+# A model has blocks that see everything and blocks with a window. For each block you get its window, or None.
+# Count the numbers in the cache after a text of `time` tokens: a key and a value of `d` numbers for each of the
+# `kv_heads`, each token that can still be seen, and each block.
+#
+# *Predict:* 4 blocks, of which two have a window of 32. By which factor is the cache smaller after 32 tokens, and
+# after 3,200?
+
+
+# %% tags=["answer"]
+def cache_numbers(windows, time, kv_heads, d):
+    """windows: list with a number or None for each block. Returns a whole number."""
+    ### BEGIN SOLUTION
+    held = [time if window is None else min(window, time) for window in windows]
+    return 2 * kv_heads * d * sum(held)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    cache_numbers,
+    case("one block that sees all", [None], 10, 1, 4, expect=80),
+    case("three heads", [None], 10, 3, 4, expect=240),
+    case("a window", [4], 10, 1, 1, expect=8),
+    case("a text shorter than the window", [32], 10, 1, 1, expect=20),
+    case("mixed", [32, None, 32, None], 3_200, 2, 16, expect=413_696),
+    nudge="How many tokens does a block with a window hold when the text is shorter than the window?",
+    hint="min(window, time) tokens for a block with a window; 2 for key and value.",
+)
+ratio = cache_numbers([None] * 4, 3_200, 2, 16) / cache_numbers([32, None, 32, None], 3_200, 2, 16)
+print(f"after 3,200 tokens the cache is {ratio:.2f} times smaller")
+
+
+# %% tags=["wrong"]
+def cache_numbers(windows, time, kv_heads, d):
+    return 2 * kv_heads * d * sum(window or time for window in windows)  # a window longer than the text
+
+
+# %% tags=["wrong"]
+def cache_numbers(windows, time, kv_heads, d):
+    return kv_heads * d * sum(time if window is None else min(window, time) for window in windows)  # keys alone
+
+
+# %% [markdown]
+# After 32 tokens by nothing, after 3,200 by nearly 2: the blocks that see all are then almost the whole cache.
+#
+# ## Exercise 4: a router
+#
+# For one token you get the router's scores, one for each expert. Choose the best `used`, and give each the share
+# of its probability among the chosen. The others get 0. (The probabilities are the softmax of the scores.)
+#
+# *Predict:* does it matter whether the softmax is taken over all experts first, or over the chosen ones alone?
+
+
+# %% tags=["answer"]
+def shares(scores, used):
+    """scores: array (experts,). Returns an array (experts,) that sums to 1."""
+    ### BEGIN SOLUTION
+    p = np.exp(scores - scores.max())
+    best = np.argsort(-scores)[:used]
+    result = np.zeros(len(scores))
+    result[best] = p[best] / p[best].sum()
+    return result
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    shares,
+    case("the lesson's four", np.log([0.5, 0.1, 0.3, 0.1]), 2, expect=np.array([0.625, 0, 0.375, 0])),
+    case("one of three", np.array([0.0, 2.0, 1.0]), 1, expect=np.array([0.0, 1.0, 0.0])),
+    case("all of two", np.log([1.0, 3.0]), 2, expect=np.array([0.25, 0.75])),
+    case("negative scores", np.log([0.1, 0.3, 0.2]) - 5, 2, expect=np.array([0, 0.6, 0.4])),
+    case("large scores", np.array([1000.0, 1000.0, 0.0]), 2, expect=np.array([0.5, 0.5, 0.0])),
+    nudge="What do the shares of the chosen sum to? Which experts are chosen when all scores are negative?",
+    hint="np.argsort(-scores)[:used] are the chosen; divide their probabilities by the sum over them alone.",
+)
+
+
+# %% tags=["wrong"]
+def shares(scores, used):
+    p = np.exp(scores - scores.max())
+    p = p / p.sum()
+    return np.where(np.argsort(np.argsort(-scores)) < used, p, 0)  # they do not sum to 1
+
+
+# %% tags=["wrong"]
+def shares(scores, used):
+    best = np.argsort(scores)[:used]  # the worst
+    result = np.zeros(len(scores))
+    p = np.exp(scores - scores.max())
+    result[best] = p[best] / p[best].sum()
+    return result
+
+
+# %% tags=["wrong"]
+def shares(scores, used):
+    best = np.argsort(-scores)[:used]
+    result = np.zeros(len(scores))
+    result[best] = scores[best] / scores[best].sum()  # scores are no probabilities
+    return result
+
+
+# %% [markdown]
+# It does not matter: dividing by the sum over the chosen removes whatever all had in common.
+#
+# ## Experiment: weights that grow
+#
+# During training the weights of queries and keys tend to grow. Here queries and keys are 64 random numbers of
+# variance 1, times `size`. A query meets 50 keys; the scores are divided by $\sqrt{64}$. Write `largest_weight`:
+# the mean, over 200 queries with keys of their own, of the largest attention weight. With `qk_norm` each query and
+# each key is first divided by its root mean square.
+#
+# *Predict* before you run the check: the largest weight for the sizes 1, 2 and 4, without and with QK-norm. Change
+# nothing but the size. Then explain why a learning rate that is too high does less harm to one of the two.
+
+
+# %% tags=["answer"]
+def largest_weight(size, qk_norm):
+    """Returns the mean of the largest weight."""
+    ### BEGIN SOLUTION
+    rng, found = np.random.default_rng(0), []
+    for _ in range(200):
+        query, keys = size * rng.normal(size=64), size * rng.normal(size=(50, 64))
+        if qk_norm:
+            query = query / np.sqrt(np.mean(query**2))
+            keys = keys / np.sqrt(np.mean(keys**2, axis=1, keepdims=True))
+        scores = keys @ query / 8
+        e = np.exp(scores - scores.max())
+        found.append((e / e.sum()).max())
+    return np.mean(found)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    largest_weight,
+    case("size 1", 1.0, False, expect=between(0.08, 0.17)),
+    case("size 4", 4.0, False, expect=between(0.8, 1.0)),
+    case("size 1 with QK-norm", 1.0, True, expect=between(0.08, 0.17)),
+    case("size 4 with QK-norm", 4.0, True, expect=between(0.08, 0.17)),
+    nudge="By which factor do scores grow when both sides are four times as large? Has each key a divisor of its own?",
+    hint="keys / np.sqrt(np.mean(keys**2, axis=1, keepdims=True)); scores = keys @ query / 8; softmax; the largest.",
+)
+for size in (1.0, 2.0, 4.0):
+    print(f"size {size:.0f}: {largest_weight(size, False):.2f}, with QK-norm {largest_weight(size, True):.2f}")
+
+
+# %% tags=["wrong"]
+def largest_weight(size, qk_norm):
+    rng, found = np.random.default_rng(0), []
+    for _ in range(200):
+        query, keys = size * rng.normal(size=64), size * rng.normal(size=(50, 64))
+        if qk_norm:
+            query = query / np.sqrt(np.mean(query**2))  # the keys are forgotten
+        e = np.exp(keys @ query / 8)
+        found.append((e / e.sum()).max())
+    return np.mean(found)
+
+
+# %% tags=["wrong"]
+def largest_weight(size, qk_norm):
+    rng, found = np.random.default_rng(0), []
+    for _ in range(200):
+        query, keys = size * rng.normal(size=64), size * rng.normal(size=(50, 64))
+        if qk_norm:
+            query, keys = query / np.linalg.norm(query), keys / np.linalg.norm(keys, axis=1, keepdims=True)
+        e = np.exp(keys @ query / 8)  # lengths of 1: all scores are tiny
+        found.append((e / e.sum()).max())
+    return np.mean(found)
+
+
+# %% [markdown]
+# Four times the size on both sides is sixteen times the score: the softmax gives everything to one key, and its
+# slope is gone. With QK-norm the size is divided out, so weights that grow too fast do not reach the softmax.
