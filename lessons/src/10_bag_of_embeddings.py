@@ -243,7 +243,7 @@ def bag_reader(rows, labels, columns, seed, make=BagOfEmbeddings, length=None):
     stop = keras.callbacks.EarlyStopping("val_loss", patience=1, restore_best_weights=True)
     ids = {part: padded_ids(rows[part], columns, length) for part in rows}
     watch = (ids["validation"], labels["validation"])
-    model.fit(ids["train"], labels["train"], 256, EPOCHS, verbose=0, validation_data=watch, callbacks=[stop])
+    model.fit(ids["train"], labels["train"], 128, EPOCHS, verbose=0, validation_data=watch, callbacks=[stop])
     return model, model.predict(ids["test"], verbose=0).argmax(axis=1) == labels["test"]
 
 

@@ -112,7 +112,8 @@ def test_the_tokenizer_alone_is_that_of_the_model():
     _, of_the_model = weights.pretrained(name, numbers="int4")
     alone = weights.pretrained_tokenizer(name)
     assert alone.fingerprint == of_the_model.fingerprint
-    assert weights.pretrained_tokenizer("bert-tiny").encode("hello") == weights.pretrained("bert-tiny")[1].encode("hello")
+    tiny = weights.pretrained_tokenizer("bert-tiny")
+    assert tiny.fingerprint == weights.pretrained("bert-tiny")[1].fingerprint
 
 
 def test_what_reads_no_texts_has_no_tokenizer(monkeypatch):
