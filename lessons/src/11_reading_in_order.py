@@ -9,7 +9,7 @@
 # **You will build** a recurrent network, an LSTM, a GRU and a convolution in NumPy, equal to those of Keras.
 # Then five readers see the same reviews twice, once in order and once with all words shuffled.
 #
-# **Time** about 1 minute to run on a laptop with 2 cores, and 45 minutes to read.
+# **Time** about 1 minute to run on 2 cores, 45 minutes to read.
 
 # %% tags=["hide"]
 # @title Imports
@@ -22,19 +22,20 @@ from keras import ops
 from kerasllm import batches, text
 from kerasllm.course import Claims, dial
 from kerasllm.course.diagrams import Diagram, unrolled
-from kerasllm.course.figures import BLUE, ORANGE, bars, curves, show, use_style
+from kerasllm.course.figures import BLUE, ORANGE, SKY, bars, curves, show, use_style
 from kerasllm.data import load
 from kerasllm.layers import MaskedMean
 
 use_style()
 
 # %%
-TEXTS = dial(20_000, smoke=300)  # snippets that are read at most; the set is smaller
+TEXTS = dial(20_000, smoke=120)  # snippets that are read at most; the set is smaller
 PASSES = dial(4, smoke=1)  # passes over the training texts at most
-PAIRS = dial(6_000, smoke=60)  # training pairs of the second task
-STEPS = dial(200, smoke=30)  # how far back a gradient is followed
+PAIRS = dial(6_000, smoke=30)  # training pairs of the second task
+STEPS = dial(200, smoke=20)  # how far back a gradient is followed
 STARTS = dial(5, smoke=1)  # networks whose gradients are averaged
-LENGTHS = dial((20, 100), smoke=(20,))  # texts of the memory task that is repeated here
+LENGTH = dial(100, smoke=20)  # symbols of the memory task that is repeated here
+REPEATED = dial(("RNN", "LSTM", "LSTM, gate open"), smoke=("LSTM, gate open",))  # networks that repeat it
 
 # %% [markdown]
 # ## Can you read a shuffled review?
@@ -47,6 +48,7 @@ LENGTHS = dial((20, 100), smoke=(20,))  # texts of the memory task that is repea
 # %%
 snippets = load("movie-snippets")  # text, label, split
 snippets = snippets.sample(min(TEXTS, len(snippets)), random_state=0).sort_index()
+print(f"snippets to train on: {(snippets['split'] == 'train').sum():,}")
 chosen = snippets[(snippets["split"] == "validation") & snippets["text"].str.len().between(60, 90)]
 for number, snippet in enumerate(chosen["text"].iloc[::40].head(4), start=1):
     words = snippet.lower().split()
@@ -57,17 +59,19 @@ for number, snippet in enumerate(chosen["text"].iloc[::40].head(4), start=1):
 print(*chosen["label"].iloc[::40].head(4))
 
 # %% [markdown]
-# You probably answered most of them. Now make the prediction of this lesson, and write it down. A good reader
-# is trained on 7,387 snippets in order. Its twin is trained and tested on the same snippets, with the words
-# of each one shuffled. By how many points of accuracy is the first one better: 1, 3, 10? And would your
-# answer change for Chinese reviews, where the characters are shuffled?
+# Words such as *refreshingly* or *spot on* may have told you enough, while the second text is hard in any
+# order. Now make the prediction of this lesson, and write it down. A reader that can use order is trained on
+# 7,387 snippets in order. Its twin is trained and tested on the same snippets, with the words of each one
+# shuffled. By how many points of accuracy is the first one better: 1, 3 or 10? And would your answer change
+# for Chinese reviews, where the characters are shuffled?
 #
 # ## A network with a state
 #
 # First we need a model that reads in order at all. A **recurrent network** (Elman 1990) reads one word after
 # the other, and it hands a vector on from word to word. This vector is its **state**, all that it knows of
 # the text so far. In the drawing the same box stands three times, because the same weights serve at every
-# word. That is why a recurrent network can read texts of any length.
+# word. That is why a recurrent network can read texts of any length. The green numbers are the opinion after
+# each word, and we compute them on paper below.
 
 # %% tags=["hide"]
 # @title Drawing: one network, unrolled over three words
@@ -82,11 +86,12 @@ show(unrolled(["not", "good", "film"], ["0.00", "−0.48", "−0.45"], cell="RNN
 # $$ h_t = \tanh(x_t W + h_{t-1} U + b) $$
 #
 # We check it on paper with words of two numbers: *not* is $(1, 0)$, *good* is $(0, 1)$ and *film* is
-# $(0, 0)$. Let $W$ change nothing, let $b = 0$, and let $U$ have the rows $(0, -2)$ and $(0, 1)$. The first
-# number of the state then notices *not*, and the second one keeps the opinion. Read "not good film". After
-# *not* the state is $\tanh(1, 0) = (0.762, 0)$. After *good* its second number is
-# $\tanh(1 - 2 \cdot 0.762) = -0.480$, since the first row of $U$ turns a remembered *not* into $-2$. After
-# *film* it is $\tanh(-0.480) = -0.446$: a bad opinion. What comes out for "good film not"?
+# $(0, 0)$. Let $W$ be the identity, which changes nothing, let $b = 0$, and let $U$ have the rows $(0, -2)$
+# and $(0, 1)$. The first number of the state then notices *not*, and the second one keeps the opinion. Read
+# "not good film". After *not* the state is $\tanh(1, 0) = (0.762, 0)$. After *good* its second number is
+# $\tanh(1 - 2 \cdot 0.762) = -0.480$, since the first row of $U$ turns a remembered *not* into $-2$. Its
+# first number is 0 again, so *not* acts on the next word alone. After *film* the second number is
+# $\tanh(-0.480) = -0.446$: a bad opinion. What comes out for "good film not"?
 
 
 # %%
@@ -111,41 +116,25 @@ of_keras = keras.layers.SimpleRNN(6, return_sequences=True)
 assert np.allclose(of_keras(x), run_rnn(x, *of_keras.get_weights()), atol=1e-5)  # ours is Keras' SimpleRNN
 
 # %% [markdown]
-# The same three words end at $-0.45$ in one order and above zero in the other. So order matters to this
-# network. Whether it can *learn* to use it is another question.
+# The same three words end at $-0.45$ in one order and above zero in the other, so order matters to this
+# network.
 #
 # ## The gradient that vanishes
 #
 # Suppose the answer after the last word was wrong because of a word 100 places earlier. Training must tell
 # the weights so, and the message is the gradient, which goes back through every step between (lesson 04).
-# Each step multiplies it by the slope of $\tanh$, which is below 1, and by $U$. A hundred factors leave
-# almost nothing if they are mostly below 1, and an enormous number if they are mostly above. The first case
-# is the **vanishing gradient** (Bengio et al. 1994): the loss no longer depends on what was read long ago, so
-# nothing about it can be learned.
+# Each step multiplies it by the slope of $\tanh$, which is at most 1, and by $U$. Take one unit on paper:
+# with a slope of 0.9 and $U = 0.9$ a step multiplies by 0.81, and with $U = 1.3$ by 1.17. The cell prints
+# what a hundred steps make of this. The result near zero is the **vanishing gradient** (Bengio et al. 1994).
+# The loss then hardly depends on what was read long ago, so it teaches little about it.
 #
-# This can be measured before any training. We ask the tape how much the last state changes when the word $k$
-# places before the end changes, and divide by the same number for the last word. The network is Keras'
-# SimpleRNN as it starts, with words of random numbers. The cell also measures two networks that we meet next.
+# This can be measured before any training. We ask the tape (lesson 04) how much the last state changes when
+# the word $k$ places before the end changes, and divide by the same number for the last word. The network is
+# Keras' SimpleRNN as it starts, with words of random numbers. Its $U$ starts as a rotation, which changes no
+# length, so what is lost here is lost through the slope.
 
 
 # %%
-def open_lstm(units=32, dim=8, bias=5.0):
-    """An LSTM whose forget gate starts nearly open."""
-    layer = keras.layers.LSTM(units)
-    layer.build((None, None, dim))
-    W, U, b = layer.get_weights()
-    b[units : 2 * units] = bias  # Keras' order: input, forget, new content, output
-    layer.set_weights([W, U, b])
-    return layer
-
-
-networks = {"RNN": lambda: keras.layers.SimpleRNN(32), "LSTM": lambda: keras.layers.LSTM(32)}
-networks["LSTM, gate open"] = open_lstm
-
-
-# %%
-
-
 def what_remains(make, seed):
     """Size of the gradient at the words 0, 1, 2, ... places before the last one, where it is 1."""
     keras.utils.set_random_seed(seed)
@@ -154,36 +143,21 @@ def what_remains(make, seed):
     with tf.GradientTape() as tape:
         tape.watch(x)
         last = layer(x)  # (8, 32)
-        score = ops.sum(last * rng.normal(size=last.shape).astype("float32"))
-    sizes = np.sqrt(np.square(tape.gradient(score, x)).sum(axis=(0, 2)))[::-1]  # (STEPS + 1,)
+        score = ops.sum(last * rng.normal(size=last.shape).astype("float32"))  # any one number made of the state
+    slopes = np.float64(tape.gradient(score, x))  # (8, STEPS + 1, 8)
+    sizes = np.sqrt(np.square(slopes).sum(axis=(0, 2)))[::-1]  # (STEPS + 1,)
     return sizes / sizes[0]
 
 
-remains = {name: np.array([what_remains(make, seed) for seed in range(STARTS)]) for name, make in networks.items()}
+remains = {"RNN": np.array([what_remains(lambda: keras.layers.SimpleRNN(32), seed) for seed in range(STARTS)])}
+print(f"on paper, 100 steps: {0.81**100:.0e} or {1.17**100:.0e}")
 for back in (10, 20, STEPS // 2):
-    print(f"{back:3d} words back:", *(f"{name} {one[:, back].mean():.0e};" for name, one in remains.items()))
-
-# %% tags=["hide"]
-# @title Figure: what remains of the gradient
-figure = curves(
-    range(STEPS + 1),
-    {name: np.where((mean := one.mean(axis=0)) > 1e-20, mean, np.nan) for name, one in remains.items()},
-    title="The gradient vanishes in an RNN; an open gate keeps it",
-    x_label="words between the end and the word that is changed",
-    y_label="size of the gradient",
-    colors={"RNN": "control", "LSTM": "state", "LSTM, gate open": "subject"},
-    log_y=True,
-)
-figure.axes[0].set_ylim(1e-21, 1e3)
-show(figure, "Size of the gradient on a logarithmic axis against the distance. The RNN falls on a straight line to"
-     " 1e-14 after 100 words and leaves the picture at 140. The LSTM falls half as fast, to about 1e-8 after 100 words."
-     " The LSTM with an open gate stays between 0.2 and 20.")  # fmt: skip
+    print(f"RNN, {back:3d} words back: {remains['RNN'][:, back].mean():.0e}")
 
 # %% [markdown]
-# A straight line on this axis means a constant factor at each step, as the argument predicts. After 100 words
-# the plain RNN has lost fourteen powers of ten, and 32-bit numbers have about seven digits. The LSTM as Keras
-# starts it loses much less, though it loses too. Only the third network keeps the message. So we open the box
-# and look at what makes the difference.
+# After 100 words the plain RNN has lost fourteen powers of ten. The gradient of a weight is a sum over all
+# words, and a 32-bit number keeps about seven digits of a sum. So the part of the early word is rounded away
+# beside the parts of the late ones.
 #
 # ## The LSTM
 #
@@ -192,7 +166,8 @@ show(figure, "Size of the gradient on a logarithmic axis against the distance. T
 # is a vector of numbers between 0 and 1, made by a sigmoid, that says for each number how much of it passes.
 # In the drawing follow the upper line: it is the cell, from the last word to this one. The forget gate $f$
 # says what is kept, the input gate $i$ says how much of the new content $g$ is added, and the output gate $o$
-# says what is shown as the state $h_t$.
+# says what is shown as the state $h_t$. A forget gate of 1 keeps everything, in spite of its name; it was
+# added to the LSTM in 2000 (Gers et al.).
 
 # %% tags=["hide"]
 # @title Drawing: the cell of an LSTM
@@ -230,16 +205,11 @@ show(sheet.figure, "The cell runs along the top from left to right. It is multip
 # $$ i, f, o = \sigma(z_i), \sigma(z_f), \sigma(z_o), \quad g = \tanh(z_g), \qquad
 # c_t = f \, c_{t-1} + i \, g, \qquad h_t = o \tanh(c_t) $$
 #
-# The four vectors $z$ are $x_t W + h_{t-1} U + b$, cut into four parts. Check one unit on paper with
-# $z_i = 0$, $z_f = 1$, $z_g = 1$, $z_o = 0$ and the old cell 0.5. The gates are $i = 0.5$, $f = 0.731$ and
-# $o = 0.5$, and $g = 0.762$. The new cell is $0.731 \cdot 0.5 + 0.5 \cdot 0.762 = 0.746$, and the state is
+# The four vectors $z$ are $x_t W + h_{t-1} U + b$, cut into four parts, so $W$ is four times as wide as
+# before. All products are taken number by number. Check one unit on paper with $z_i = 0$, $z_f = 1$,
+# $z_g = 1$, $z_o = 0$ and the old cell 0.5. The gates are $i = 0.5$, $f = 0.731$ and $o = 0.5$, and
+# $g = 0.762$. The new cell is $0.731 \cdot 0.5 + 0.5 \cdot 0.762 = 0.746$, and the state is
 # $0.5 \cdot \tanh(0.746) = 0.316$.
-#
-# Along the upper line one step multiplies the gradient by $f$ and by nothing else. That explains the figure.
-# Keras starts with $z_f = 1$, so that $f$ is about 0.73, and $0.73^{100}$ is about $10^{-14}$; other paths
-# through the state add a little. With $z_f = 5$ the gate is 0.993, and $0.993^{100}$ is one half. The factor
-# is no longer fixed by the weights alone, because a gate is computed from the word: the network can learn to
-# keep some words and drop others.
 
 
 # %%
@@ -264,14 +234,62 @@ of_keras = keras.layers.LSTM(6, return_sequences=True)
 assert np.allclose(of_keras(x), run_lstm(x, *of_keras.get_weights()), atol=1e-5)  # ours is Keras' LSTM
 
 # %% [markdown]
-# Two relatives are used as often. The gated recurrent unit, short **GRU** (Cho et al. 2014), has no second
-# vector. One gate $z$ mixes the old state with the new content, $h_t = z \, h_{t-1} + (1 - z) \, g$, so
-# keeping more means adding less. A second gate $r$ says how much of the old state the new content may see. It
-# has three parts in place of four, and so a quarter fewer weights.
+# Along the upper line a step multiplies the gradient by $f$ and by nothing else, and $f$ may be as near to 1
+# as the network likes. Moreover $f$ is computed from the word, so the network can learn to keep some words
+# and drop others. Keras starts with a bias of 1 in $z_f$, as Jozefowicz et al. (2015) advise, which makes $f$
+# about 0.73. The cell also measures an LSTM whose forget gate starts nearly open, with a bias of 5 and $f$
+# about 0.993. Look in the figure for the steepness of the lines.
+
+
+# %%
+def open_lstm(units=32, dim=8, bias=5.0):
+    """An LSTM whose forget gate starts nearly open."""
+    layer = keras.layers.LSTM(units)
+    layer.build((None, None, dim))
+    W, U, b = layer.get_weights()
+    b[units : 2 * units] = bias  # Keras' order: input, forget, new content, output
+    layer.set_weights([W, U, b])
+    return layer
+
+
+networks = {"RNN": lambda: keras.layers.SimpleRNN(32), "LSTM": lambda: keras.layers.LSTM(32)}
+networks["LSTM, gate open"] = open_lstm
+for name in ("LSTM", "LSTM, gate open"):
+    remains[name] = np.array([what_remains(networks[name], seed) for seed in range(STARTS)])
+print(f"the gate alone, 100 steps: {sigmoid(1.0) ** 100:.0e} with a bias of 1, {sigmoid(5.0) ** 100:.1f} with 5")
+for back in (20, STEPS // 2, STEPS):
+    print(f"{back:3d} words back:", *(f"{name} {one[:, back].mean():.0e};" for name, one in remains.items()))
+
+# %% tags=["hide"]
+# @title Figure: what remains of the gradient
+figure = curves(
+    range(STEPS + 1),
+    {name: one.mean(axis=0) for name, one in remains.items()},
+    title="The gradient vanishes in an RNN; an open gate keeps it",
+    x_label="words between the end and the word that is changed",
+    y_label="size of the gradient",
+    colors={"RNN": "control", "LSTM": "state", "LSTM, gate open": "subject"},
+    log_y=True,
+)
+show(figure, "Size of the gradient on a logarithmic axis against the distance. The RNN falls on a straight line to"
+     " 1e-14 after 100 words and 1e-28 after 200. The LSTM falls about half as fast, to 1e-8 after 100 words. The LSTM"
+     " with an open gate falls to 0.2 at once and then rises slowly to about 20.")  # fmt: skip
+
+# %% [markdown]
+# A straight line on this axis means a constant factor at each step, as the argument predicts. The LSTM as
+# Keras starts it loses much less than the RNN, though it loses too. Its gate alone would leave no more than
+# the RNN has; the rest travels through the state and the gates. Only the LSTM with the open gate keeps the
+# message of the first word, which even grows a little on the way. What can be learned is another question,
+# after two relatives of the LSTM.
 #
-# The other relative is older than both. A **bidirectional** reader (Schuster and Paliwal 1997) runs one LSTM
-# from the left and another from the right, and puts their states side by side; we call it BiLSTM. At "not"
-# the reader from the left has not seen "good" yet, while the reader from the right has.
+# The gated recurrent unit, short **GRU** (Cho et al. 2014), has no second vector. The update gate $u$ mixes
+# the old state with the new content, $h_t = u \, h_{t-1} + (1 - u) \, g$, so keeping more means adding less.
+# The reset gate $r$ says how much of the old state the new content may see. The GRU has three parts in place
+# of four, and so a quarter fewer weights.
+#
+# A **bidirectional** reader (Schuster and Paliwal 1997) runs one LSTM from the left and another from the
+# right, and puts their states side by side; we call it BiLSTM. At "not" the reader from the left has not seen
+# "good" yet, while the reader from the right has.
 
 
 # %%
@@ -280,9 +298,9 @@ def run_gru(x, W, U, b):
     h, states = np.zeros((len(x), len(U))), []
     for t in range(x.shape[1]):
         of_word, of_state = x[:, t] @ W + b[0], h @ U + b[1]  # (batch, 3 * units) each
-        (z, r, g), (z_h, r_h, g_h) = np.split(of_word, 3, axis=-1), np.split(of_state, 3, axis=-1)
-        z, r = sigmoid(z + z_h), sigmoid(r + r_h)
-        h = z * h + (1 - z) * np.tanh(g + r * g_h)
+        (u, r, g), (u_h, r_h, g_h) = np.split(of_word, 3, axis=-1), np.split(of_state, 3, axis=-1)
+        u, r = sigmoid(u + u_h), sigmoid(r + r_h)
+        h = u * h + (1 - u) * np.tanh(g + r * g_h)
         states.append(h)
     return np.stack(states, axis=1)
 
@@ -297,11 +315,11 @@ assert np.allclose(theirs, np.concatenate([run_lstm(x, *weights[:3]), from_the_r
 # %% [markdown]
 # ## Does the start decide what can be learned?
 #
-# A gradient is not yet an answer. So here is a task for memory alone. The first symbol of a text is 0 or 1
-# and is the answer; 19, 49, 99 or 199 other symbols follow at random. A network that guesses is right half of
-# the time. All three networks have 32 units, the same texts and 80 training steps, with three seeds each.
-# These runs come from `benchmarks/reading.py`, and their table ships with the course; the cell repeats a part
-# of it here.
+# Here is a task for memory alone. The first symbol of a text is 0 or 1 and is the answer; 19, 49, 99 or 199
+# other symbols follow at random. A network that guesses is right half of the time. All three networks have 32
+# units, the same texts and 80 training steps: five passes over 1,024 texts in batches of 64, with three seeds
+# each. These runs stand in a table that ships with the course (`benchmarks/reading.py` makes it), and the
+# cell repeats three of them with another seed.
 
 # %%
 memory = load("reading-order").query("experiment == 'memory'")  # a row for each run of benchmarks/reading.py
@@ -315,58 +333,60 @@ def remembers(make, length, seed=3):
     symbols[:, :1] = y  # the first symbol is the answer
     x = np.eye(8, dtype="float32")[symbols]
     model = keras.Sequential([keras.Input((length, 8)), make(), keras.layers.Dense(1, activation="sigmoid")])
-    model.compile(keras.optimizers.Adam(0.01, clipnorm=1.0), "binary_crossentropy", metrics=["accuracy"])
+    model.compile(keras.optimizers.Adam(0.01, clipnorm=1.0), "binary_crossentropy", metrics=["accuracy"],
+                  jit_compile=False)  # fmt: skip
     model.fit(x[:1024], y[:1024], 64, epochs=5, verbose=0)
     return model.evaluate(x[1024:], y[1024:], verbose=0)[1]
 
 
-for name, n in [(name, n) for name in networks for n in LENGTHS]:
-    in_table = memory.query("model == @name and length == @n")["test_accuracy"].round(2)
-    print(f"{name:16s} {n:3d} symbols: {remembers(networks[name], n):.2f} here; in the table", *in_table)
+for name in REPEATED:
+    in_table = memory.query("model == @name and length == @LENGTH")["test_accuracy"].round(2)
+    print(f"{name:16s} {LENGTH} symbols: {remembers(networks[name], LENGTH):.2f} here; in the table", *in_table)
 
 # %% tags=["hide"]
 # @title Figure: who remembers the first symbol
 lengths = sorted(memory["length"].unique())
-lines = {
-    name: [memory[(memory["model"] == name) & (memory["seed"] == seed)].sort_values("length")["test_accuracy"]
-           for seed in sorted(memory["seed"].unique())]
-    for name in networks
-}  # fmt: skip
-figure = curves(
-    lengths,
-    lines,
-    title="Only the LSTM whose gate starts open remembers 100 symbols",
-    x_label="symbols of a text; the band is the range of three seeds",
-    y_label="share remembered",
-    colors={"RNN": "control", "LSTM": "state", "LSTM, gate open": "subject"},
-    log_x=True,
-)
-show(figure, "Share remembered against 20, 50, 100 and 200 symbols. All three networks have everything at 20. RNN"
-     " and LSTM fall, with wide bands of three seeds at 50, to about one half at 100. The LSTM with an open gate stays"
-     " at 1 up to 100 and falls to one half at 200.")  # fmt: skip
+paints = {"RNN": ORANGE, "LSTM": SKY, "LSTM, gate open": BLUE}
+figure, ax = plt.subplots(figsize=(7, 3.2))
+for shift, (name, paint) in zip((-0.25, 0, 0.25), paints.items(), strict=True):
+    for place, n in enumerate(lengths):
+        dots = memory[(memory["model"] == name) & (memory["length"] == n)].sort_values("seed")["test_accuracy"]
+        at = place + shift + np.array([-0.06, 0, 0.06])
+        ax.plot(at, dots, "o", color=paint, ms=6, mec="white", mew=0.5, label=name if place == 0 else None)
+ax.axhline(0.5, color="0.5", lw=1, ls="--", zorder=0)
+ax.text(-0.45, 0.49, "guessing", ha="left", va="top", color="0.5", fontsize=9)
+ax.set_xticks(range(len(lengths)), [f"{n} symbols" for n in lengths])
+ax.set(xlim=(-0.5, len(lengths) - 0.5), ylim=(0.4, 1.05), ylabel="share of right answers")
+ax.set_title("Only the LSTM whose gate starts open is sure of 100 symbols")
+ax.grid(False, axis="x")
+ax.legend(loc="upper right")
+show(figure, "Right answers for texts of 20, 50, 100 and 200 symbols, three dots for each network, one a seed. At"
+     " 20 all nine dots are at 1. At 50 two of three dots of the RNN, one of the LSTM and all of the LSTM with an open"
+     " gate are at 1, the others near one half. At 100 only the LSTM with an open gate has its dots at 1; one of the"
+     " RNN is at 0.79, the others near one half. At 200 all are near one half.")  # fmt: skip
 
 # %% [markdown]
-# All three networks remember 20 symbols. At 50 the two networks that Keras starts succeed with some seeds and
-# fail with others, the plain RNN no less often than the LSTM. At 100 they mostly guess, while the LSTM with
-# the open gate has every answer. At 200 no network has learned the task after 80 steps. So the name LSTM
-# promises little. What matters is that the gate is open when training begins (Jozefowicz et al. 2015), and
-# that a gate can be learned, which a fixed factor cannot.
+# All three networks remember 20 symbols. At 50 the two networks as Keras starts them either learn the task or
+# guess, depending on the seed, and the plain RNN succeeds no less often than the LSTM. At 100 they mostly
+# guess, while the LSTM with the open gate has every answer. So what matters here is that the gate is open
+# when training begins.
 #
-# One result does not follow from the figure of the gradients. The plain RNN often succeeds at 50 symbols,
-# although its gradient there was almost nothing at the start. There are two reasons. Adam divides every
-# gradient by its usual size (lesson 05), so a tiny gradient can still teach. And the weights move, so the
-# factor at each step does not stay what it was. A vanishing gradient makes learning slow and unsure; it does
-# not prove that learning is impossible.
+# Two results do not follow from the gradients. The plain RNN often succeeds at 50 symbols, although its
+# gradient there was almost nothing at the start. A likely reason is Adam, which divides every gradient by its
+# usual size (lesson 05), so that a tiny one can still teach. And at 200 symbols the open gate fails, although
+# its gradient is large. Probably a cell that keeps the first symbol keeps the other 199 as well, and 80 steps
+# are too few to learn which one counts. We tested neither reason. A vanishing gradient makes learning slow
+# and unsure; it does not make it impossible, and a gradient that stays is not enough.
 #
 # ## Five readers that differ in one box
 #
-# Back to the snippets. To know what order gives, everything else must stay equal. So our five readers share
-# the vectors of the words, the mean over the words (lesson 10) and the last unit, and they differ in one box
-# between them. It takes one vector for each word and gives one vector for each word. The bag has no box. The
-# fifth idea, besides the three recurrent ones, is the **convolution** (for texts: Kim 2014): it puts each
-# word and its two neighbours side by side, one long vector, and multiplies it by a matrix, the **kernel**,
-# the same at every place. A network made of convolutions is called a CNN. The drawing shows for the word
-# *but* which words its new vector depends on.
+# Back to the snippets. Everything but order must stay equal, so our five readers share the vectors of the
+# words, the mean over the words (lesson 10) and the last unit, and they differ in one box between them. It
+# takes one vector for each word and gives one vector for each word. The bag has no box. Three are the
+# recurrent ones. The last is the **convolution** (for texts: Kim 2014): it puts each word and its two
+# neighbours side by side as one long vector, and multiplies it by a matrix, the **kernel**, the same at every
+# place. A network made of convolutions is called a CNN. The drawing marks the words on which the new vector
+# of *but* depends.
 
 # %% tags=["hide"]
 # @title Drawing: what each reader has seen at the word "but"
@@ -459,8 +479,8 @@ def shuffled(texts, seed):
 # %% [markdown]
 # The budget is the same for all readers. Each kind had its learning rate chosen once, out of three, on
 # validation texts that were *in order*, which can only help order. A reader passes over its training texts up
-# to four times, and stops when the loss on the validation texts has risen. The weights of its best pass are
-# then opened on the test part, once.
+# to four times, and stops when the loss on the validation texts has risen. The weights of its best pass then
+# answer the test part, once.
 
 # %%
 table = load("reading-order")
@@ -474,7 +494,7 @@ def trained(kind, texts, answers, seed):
     reader = Reader(kind, vectors)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     reader.compile(keras.optimizers.Adam(rates[kind]), loss, jit_compile=False)
-    options = {"batch_size": 256, "buckets": 3}
+    options = {"batch_size": 256, "buckets": 3}  # batches of three lengths, so that there is less padding
     feed = batches.padded(texts["train"], answers["train"][:, None], shuffle=True, seed=seed, epochs=PASSES, **options)
     watch = batches.padded(texts["validation"], answers["validation"][:, None], **options)
     stop = keras.callbacks.EarlyStopping(patience=0, restore_best_weights=True)
@@ -507,8 +527,8 @@ print(f"order: {difference.mean():+.1f} points, standard error over texts {error
 # in English and in Chinese, with three seeds each. For Chinese the words are characters, and the start
 # vectors come from counts of neighbours in the training texts, without labels (PPMI and SVD, lesson 09). In
 # the next figure a blue dot is a run in order and an orange one a run on shuffled words. Look first at the
-# bag: it cannot see the difference, so the distance of its dots is the noise of the whole experiment. Then
-# look for distances that are larger.
+# bag. It cannot see the order, and its runs differ only because dropout strikes other numbers, so the
+# distance of its dots shows how much is chance.
 
 # %% tags=["hide"]
 # @title Table: what order is worth to each reader
@@ -555,26 +575,25 @@ for ax in panels[1]:
 panels[0, 1].plot([], [], "o", color=BLUE, label="in order")
 panels[0, 1].plot([], [], "o", color=ORANGE, label="shuffled")
 figure.legend(*panels[0, 1].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-figure.suptitle("Order is worth about a point or less, and the bag is hard to beat", x=0.01, ha="left", fontsize=11)
+figure.suptitle("Order is worth half a point to a point; the bag is hard to beat", x=0.01, ha="left", fontsize=11)
 show(figure, "Four panels with five readers each, three blue dots in order and three orange dots shuffled. In English"
      " the dots overlap but for the LSTM with random vectors, whose blue dots lie about two points further right; the"
      " bag is furthest right. In Chinese the bag's dots coincide, and the blue dots of GRU, LSTM and BiLSTM lie one to"
      " two points right of the orange ones.")  # fmt: skip
 
 # %% [markdown]
-# In English even the bag's dots in order and shuffled lie up to a point apart, although only chance separates
-# them. So a point in a single row means nothing, and we take the mean over the four readers with a box, over
-# both starts, seed by seed. Order is then worth about half a point, hardly more than the seeds differ. One
-# row stands out: the LSTM with random vectors gains about two points, with every seed. With GloVe that gain
-# is gone. And no reader is better than the bag, the simplest of the five.
+# In English even the bag's dots lie up to two points apart, by chance alone. So a point in a single row means
+# nothing, and we take the mean over the four readers with a box, over both starts, seed by seed. Order is
+# then worth about half a point, hardly more than the seeds differ, and three seeds cannot tell this from
+# nothing. One row stands out: the LSTM with random vectors gains about two points with every seed, and with
+# GloVe the gain is gone. No reader is better than the bag, the simplest of the five.
 #
 # The Chinese reviews give a clearer picture. The bag's blue and orange dots have nearly the same places, and
 # the three recurrent readers gain more than a point from order, on the mean of every row; the CNN gains
 # hardly anything. But two things are mixed here. Most Chinese words have two characters, so whoever shuffles
 # characters destroys words as well, and we cannot say how much of the point is spelling. Also, order lifts
 # the recurrent readers only to about the level of the bag. A likely reason, which we did not test, is that a
-# box has weights of its own: they must be learned from the same texts, and that costs about as much as order
-# gives.
+# box has weights of its own, which must be learned from the same texts.
 
 # %%
 at_100 = {name: memory[(memory["model"] == name) & (memory["length"] == 100)]["test_accuracy"] for name in networks}
@@ -583,9 +602,9 @@ bag, stored = by_seed("English", "in order", ["bag"]), by_seed("English", "in or
 found = Claims("What we measured")
 found.claim("Of 100 symbols an LSTM knows the first one better when its gate starts open", at_100["LSTM, gate open"],
             ">", at_100["LSTM"], control="the same LSTM as Keras starts it", unit="of the texts")  # fmt: skip
-found.claim("Reading English in order helps a little", english[0], ">", english[1], unit="points",
-            control="the same four readers on shuffled words",
-            headline="reading English snippets in order is worth {difference} against shuffled words")  # fmt: skip
+found.claim("English in order is worth less than the middle guess, against shuffled words", english[0] - english[1],
+            "<", 3, control="the guess of 3 points", unit="points",
+            headline="reading English snippets in order is worth {measured} against shuffled words")  # fmt: skip
 found.claim("Reading Chinese in order helps", chinese[0], ">", chinese[1], unit="points",
             control="the same four readers on shuffled characters")  # fmt: skip
 found.claim("The four readers in order do not beat the bag", english[0], "<", bag, control="the bag", unit="points")
@@ -595,19 +614,19 @@ found.show()
 
 # %% [markdown]
 # Write the answer beside your prediction. On these texts order gives little, and the words give nearly
-# everything: who reads "dull" or "masterpiece" knows the opinion, wherever the word stands. The doubt has a
-# size, too. These are small readers with four passes over 7,387 short texts, and a larger one with more texts
-# may find more in the order. Nothing here says that language has no need of order. It says that this question
-# hardly asks for it.
+# everything: who reads "dull" or "masterpiece" knows the opinion, wherever the word stands. These are small
+# readers, though, with four passes over 7,387 short texts, and a larger one with more texts may find more in
+# the order. The recurrent readers took the highest of the three rates, so a still higher one might suit them
+# better. Nothing here says that language needs no order; this question hardly asks for it.
 #
 # ## A task where order is everything
 #
-# The experiment leaves a doubt: are these readers unable to use order, or did the task not need it? A second
-# task decides. We take a snippet whose writer liked the film and one whose writer did not, and join them by
-# "but": *good, but bad*, or *bad, but good*. The question is whether the last opinion is a good one. Every
-# pair stands in both orders with both labels, so each bag of words occurs twice, once with each answer. A bag
-# gives the same answer to both and is wrong once. It has exactly 0.5, however it is trained. What will the
-# CNN do, which sees three words at a time?
+# Are these readers unable to use order, or did the task not need it? A second task decides. We take a snippet
+# whose writer liked the film and one whose writer did not, and join them by "but": *good, but bad*, or *bad,
+# but good*. The question is whether the last opinion is a good one. Every pair stands in both orders with
+# both labels, so each bag of words occurs twice, once with each answer. A bag gives the same answer to both
+# and is wrong once. It has exactly 0.5, however it is trained. What will the CNN do, which sees three words
+# at a time?
 
 
 # %%
@@ -625,7 +644,9 @@ def pairs_of(part, count=None, longest=24):
 
 pairs = {part: pairs_of(part, PAIRS if part == "train" else None) for part in ("train", "validation", "test")}
 for place in (0, len(pairs["test"][0]) // 2):
-    print(["bad", "good"][pairs["test"][1][place]], "at the end:", tokenizer.decode(pairs["test"][0][place]))
+    pair = tokenizer.decode(pairs["test"][0][place], skip_special=False)  # rare words are <unk>
+    print(["bad", "good"][pairs["test"][1][place]], "at the end:", pair)
+print(f"{len(pairs['train'][0]):,} training texts")
 
 # %%
 texts, last = ({part: one[i] for part, one in pairs.items()} for i in (0, 1))
@@ -635,12 +656,15 @@ print(f"LSTM: {np.mean((of_pair > 0.5) == last['test']):.3f} of {len(of_pair)} t
 print(f"it answers both orders of a pair alike in {np.mean((of_pair[:half] > 0.5) == (of_pair[half:] > 0.5)):.2f}")
 exchanged = table[table["experiment"] == "exchanged"]
 shares = {kind: exchanged[exchanged["model"] == kind].sort_values("seed")["test_accuracy"].to_numpy() for kind in KINDS}
+others = table[table["experiment"] == "other rates"].sort_values("seed")
+cnn = {rate: some["test_accuracy"].to_numpy() for rate, some in others.groupby("rate")}
+print(*(f"CNN with the rate {rate:g}: {some.mean():.2f}" for rate, some in cnn.items()), sep="; ")
 
 # %% tags=["hide"]
 # @title Figure: which opinion stands last
 figure = bars(
     shares,
-    title="The bag cannot; three words at a time hardly help; a state can",
+    title="The bag cannot; three words at a time help little; a state can",
     x_label="test texts answered rightly, three seeds",
     colors={"bag": "control", **dict.fromkeys(KINDS[1:], "subject")},
     reference=(0.5, "any bag"),
@@ -649,56 +673,63 @@ show(figure, "Five bars with three dots each. The bag stands at 0.50, the CNN at
      " between 0.75 and 0.77 with dots from 0.67 to 0.80.")  # fmt: skip
 
 # %% [markdown]
-# The bag has its 0.500 with every seed, as the argument says. The CNN is a little better, perhaps because it
-# sees the words beside "but" and at both ends of the text; the rest has no place in its windows. The three
-# readers with a state answer about three of four texts, although nobody told them what "but" means. So they
-# can use order, and they learn it from few texts, when order is what is asked for. Their seeds differ much,
-# because the training texts are few and the rates are high.
+# The bag has its 0.50 with every seed. The CNN is a little better. Exchanging the two opinions changes only
+# those of its windows that touch "but" or an end of the text; all others are the same in both orders. Its
+# rate was chosen for the other task, so the table has it with the two other rates too: with the best of the
+# three it comes further, and not near the rest. The three readers with a state answer about three of four
+# texts, although nobody told them what "but" means. The live one still gives both orders the same answer in a
+# fifth of the pairs, as a bag would. So these readers can use order when it is asked for.
 
 # %%
 needed = Claims("What we measured: which opinion stands last, test texts answered rightly")
 needed.claim("Where order is the question, a state finds it", shares["LSTM"], ">", shares["bag"],
              control="a bag, which has the same words in both orders",
              headline="good, but bad, or bad, but good? an LSTM has {measured}, any bag {bound}")  # fmt: skip
-needed.claim("Three words at a time are not enough", shares["LSTM"], ">", shares["CNN"], control="the CNN")
+needed.claim("Three words at a time are not enough", shares["LSTM"], ">", cnn[0.01],
+             control="the CNN with its best rate for this task")  # fmt: skip
 needed.show()
 
 # %% [markdown]
 # ## What the reader gets wrong
 #
-# An accuracy hides what the errors look like. So here are the test snippets about which the live LSTM was
-# most sure and wrong, then three pairs of phrases, of which the last pair is one and the same bag, and the
-# texts with a negation, where one would expect order to help most.
+# Here are the test snippets about which the live LSTM was most sure and wrong, then three pairs of phrases,
+# of which the last pair is one and the same bag. The last lines are about texts with a negation, where one
+# would expect order to help most.
 
 # %%
 sure = np.abs(live["in order"] - 0.5)
 wrong = np.flatnonzero(~right["in order"])
 test_texts = parts["test"]["text"].tolist()
 for i in wrong[np.argsort(-sure[wrong])][:5]:
-    print(f"{live['in order'][i]:.2f} for", ["negative:", "positive:"][labels["test"][i]], test_texts[i][:95])
+    print(
+        f"{live['in order'][i]:.2f} for", ["negative:", "positive:"][labels["test"][i]], " ".join(test_texts[i].split())
+    )
 phrases = ["good", "not good", "bad", "not bad", "not good, bad", "not bad, good"]
 for phrase, chance in zip(phrases, chances(reader, tokenizer.encode_batch(phrases)), strict=True):
-    print(f"{chance:.2f} {phrase}")
+    seen_in = parts["train"]["text"].str.lower().str.contains(phrase).sum()
+    print(f"{chance:.2f} {phrase:15s} (in {seen_in} training texts)")
 words = [set(one.lower().split()) for one in test_texts]
 denied = np.array([bool({"not", "no", "never", "without", "isn't", "doesn't", "don't"} & one) for one in words])
 for name, group in (("with a negation", denied), ("without", ~denied)):
+    gain, error = difference[group].mean(), difference[group].std() / np.sqrt(group.sum())
     print(f"{name:16s} {group.sum():5d} texts: right in order {right['in order'][group].mean():.3f},",
-          f"shuffled {right['shuffled'][group].mean():.3f}")  # fmt: skip
+          f"order is worth {gain:+.1f} points, standard error {error:.1f}")  # fmt: skip
 
 # %% [markdown]
 # The reader knows what *good* and *bad* mean, and hardly knows what *not* does. For it "not bad" is nearly as
-# bad as "bad", and of the last pair it prefers the wrong one. Its box could read a negation, as the second
-# task shows; but reviewers seldom write "not bad", so few texts teach it. Texts with a negation are harder
-# for both readers, and on them too the one that reads in order is not ahead. Among the errors of which it was
-# most sure, "less than compelling" and "despite some charm" need exactly the order that it did not learn.
-# "Worthy of the gong" needs to know what a gong is for, and no order of the words would tell.
+# bad as "bad", and of the last pair it prefers the wrong one. Its box could use the order, as the second task
+# shows; but the training texts almost never say "not bad" or "not good", so hardly anything teaches it. Texts
+# with a negation are harder, and on them too the reader in order is not ahead, although 374 texts could not
+# show a lead of a point or two. Among its surest errors, "less than compelling" and "despite some charm" mean
+# the contrary of their friendly words. "Worthy of the gong" asks for the old television show whose gong ended
+# bad acts.
 #
 # ## What can go wrong
 #
-# The most frequent mistake with recurrent networks is silent. Many examples take the *last state* of an LSTM
-# for the whole text. With padding on the right, the last state is the one after the padding, and the reader
-# has meanwhile read thirty times nothing. The cell asks an LSTM for its last state of texts of nine words,
-# once as they are and once filled up to 40 places, without a mask and with one.
+# A frequent mistake with recurrent networks is silent. Many examples take the *last state* of an LSTM for the
+# whole text. With padding on the right, the last state is the one after the padding, and the reader has
+# meanwhile read 31 times nothing. The cell asks an LSTM for its last state of texts of nine words, once as
+# they are and once filled up to 40 places, without a mask and with one.
 
 # %%
 last_state = keras.layers.LSTM(6)  # gives the last state only
@@ -719,18 +750,17 @@ for name, states in {"without a mask": last_state(padded), "with a mask": last_s
 #   product of one factor a word, and so it vanishes or explodes.
 # - An LSTM adds to a cell, and gates decide what is kept. It remembers further than a plain RNN only when its
 #   forget gate starts open.
-# - On English snippets order is worth about half a point, on Chinese characters about one, and no recurrent
-#   reader is better than the bag.
-# - Where the question is about order, a bag has exactly one half, and readers with a state learn the answer
-#   from few texts.
+# - On English snippets order is worth about half a point, which three seeds cannot tell from nothing, and on
+#   Chinese characters about one. No recurrent reader is better than the bag.
+# - Where the question is about order, a bag has exactly one half, and readers with a state find about three
+#   of four answers.
 # - What a task gains from order is measured by the same model on shuffled words, and by nothing else.
 #
 # ## Exercises
 #
 # Open [exercises/11_reading_in_order.ipynb](exercises/11_reading_in_order.ipynb). You write a step of a
 # recurrent network and of an LSTM, a convolution, the last state of a padded text and the half-life of a
-# forget gate. In the experiment you change the size of a weight and predict what remains of a gradient. Each
-# answer is checked.
+# forget gate. In the experiment you change the size of a weight and predict what remains of a gradient.
 #
 # ## References
 #

@@ -15,7 +15,7 @@ def test_every_cell_of_the_experiment_is_there_once():
     plan = itertools.product(("English", "Chinese"), READERS, ("in order", "shuffled"), ("random", "vectors"), range(3))
     assert set(plan) == set(runs[["language", "model", "order", "start", "seed"]].itertuples(index=False, name=None))
     assert len(runs) == 120
-    assert set(table["experiment"]) == {"rates", "opinions", "exchanged", "memory"}
+    assert set(table["experiment"]) == {"rates", "opinions", "exchanged", "other rates", "memory"}
 
 
 def test_each_reader_has_the_rate_that_the_validation_texts_chose():

@@ -159,6 +159,7 @@ check(
     case("two numbers a word, three filters", np.array([[1.0, 2.0], [3.0, 4.0]]), np.arange(18.0).reshape(3, 2, 3),
          expect=np.array([[120.0, 130, 140], [60, 70, 80]])),
     case("one word", np.array([[2.0]]), np.array([[[7.0]], [[3.0]], [[5.0]]]), expect=np.array([[6.0]])),
+    case("numbers below zero stay", ramp, np.array([[[0.0]], [[-1.0]], [[0.0]]]), expect=-ramp),
     nudge="Which words stand beside the first one and the last one? Does kernel[0] meet the word before or after?",
     hint="Pad one row of zeros above and below; then padded[k : k + time] @ kernel[k], summed over k = 0, 1, 2.",
 )  # fmt: skip
@@ -173,6 +174,12 @@ def convolution(x, kernel):
 # %% tags=["wrong"]
 def convolution(x, kernel):
     return sum(np.roll(x, 1 - k, axis=0) @ kernel[k] for k in range(3))  # the last word stands before the first
+
+
+# %% tags=["wrong"]
+def convolution(x, kernel):
+    wide = np.pad(x, [(1, 1), (0, 0)])
+    return np.maximum(sum(wide[k : k + len(x)] @ kernel[k] for k in range(3)), 0)  # with an activation
 
 
 # %% tags=["wrong"]
@@ -262,8 +269,8 @@ check(
     nudge="Take logarithms on both sides. Which sign has the logarithm of a number below 1?",
     hint="T = log(0.5) / log(sigmoid(b)), and log(sigmoid(b)) is -log(1 + exp(-b)).",
 )
-for bias in (0, 1, 2, 4, 6):
-    print(f"bias {bias}: half-life {half_life(bias):6.1f} steps")
+for bias in (0, 1, 2, 4, 4.6, 6):
+    print(f"bias {bias:3.1f}: half-life {half_life(bias):6.1f} steps")
 
 
 # %% tags=["wrong"]
@@ -312,12 +319,15 @@ def what_is_left(scale, steps=50):
 check(
     what_is_left,
     case("one step, half a rotation", 0.5, 1, expect=between(0.4, 0.5)),
+    case("three steps, twice a rotation", 2.0, 3, expect=4.3207691, tolerance=1e-3),
     case("scale 0.5", 0.5, expect=between(1e-18, 1e-14)),
     case("scale 1", 1.0, expect=between(1e-6, 0.3)),
     case("scale 2", 2.0, expect=between(30.0, 1e8)),
     nudge="Is h the new state when you take the slope 1 - h²? Is the scale in U, both for the state and for J?",
     hint="h = np.tanh(word + h @ U), then J = J @ (U * (1 - h**2)); at the end np.sqrt(np.mean(J**2)) * np.sqrt(32).",
 )
+for scale in (0.5, 1, 2):
+    print(f"scale {scale}: {what_is_left(scale):.1e} is left after 50 steps, {scale}^50 is {scale**50:.1e}")
 
 
 # %% tags=["wrong"]
@@ -327,6 +337,28 @@ def what_is_left(scale, steps=50):
     J = np.eye(32)
     for _ in range(steps):
         J = J @ U  # forgets the slope of tanh
+    return np.sqrt(np.mean(J**2)) * np.sqrt(32)
+
+
+# %% tags=["wrong"]
+def what_is_left(scale, steps=50):
+    rng = np.random.default_rng(0)
+    U = scale * np.linalg.qr(rng.normal(size=(32, 32)))[0]
+    h, J = np.zeros(32), np.eye(32)
+    for _ in range(steps):
+        J = J @ (U * (1 - h**2))  # the slope at the old state
+        h = np.tanh(rng.normal(0, 0.2, 32) + h @ U)
+    return np.sqrt(np.mean(J**2)) * np.sqrt(32)
+
+
+# %% tags=["wrong"]
+def what_is_left(scale, steps=50):
+    rng = np.random.default_rng(0)
+    U = scale * np.linalg.qr(rng.normal(size=(32, 32)))[0]
+    h, J = np.zeros(32), np.eye(32)
+    for _ in range(steps):
+        h = np.tanh(rng.normal(0, 0.2, 32) + h @ U)
+        J = J @ (U.T * (1 - h**2))  # U the wrong way round
     return np.sqrt(np.mean(J**2)) * np.sqrt(32)
 
 
