@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Exercises 05 · Optimisers
 #
-# Five exercises and an experiment on [lesson 05](../05_optimisers.ipynb), each alone. They need NumPy and a
-# few seconds. Where the text says *predict*, write your guess down before you run anything.
+# Five exercises and an experiment on [lesson 05](../05_optimisers.ipynb), each alone. They need NumPy and
+# a few seconds. Where the text says *predict*, write your guess down before you run anything.
 
 # %%
 import numpy as np
@@ -58,13 +58,13 @@ def largest_rate(H):
 #
 # ## Exercise 2: one step of Adam
 #
-# Write step number `t` of Adam ($t = 1, 2, \dots$). `m` and `v` are the running means before the step. Return
-# the new `w`, `m` and `v`.
+# Write step number `t` of Adam ($t = 1, 2, \dots$). `m` and `v` are the running means before the step.
+# Return the new `w`, `m` and `v`.
 #
 # $$m \leftarrow \beta_1 m + (1-\beta_1)\, g \qquad v \leftarrow \beta_2 v + (1-\beta_2)\, g^2$$
 #
-# Before they are used, the means are divided by $1-\beta_1^t$ and $1-\beta_2^t$. The step is
-# $-\eta\, \hat m / (\sqrt{\hat v} + \epsilon)$.
+# Before they are used, the means are divided by $1-\beta_1^t$ and $1-\beta_2^t$. The step is $-\eta\,
+# \hat m / (\sqrt{\hat v} + \epsilon)$.
 #
 # *Predict:* how far does the first step move a weight whose gradient is one thousandth, and one whose
 # gradient is one thousand?
@@ -132,9 +132,9 @@ def adam_step(w, g, m, v, t, rate=0.1, beta1=0.9, beta2=0.999, tiny=1e-7):
 #
 # ## Exercise 3: warm-up and decay
 #
-# Return the rate at `step` (0, 1, 2, ...): on a line from 0 at step 0 to `peak` at step `warmup`, then half a
-# cosine from `peak` down to `floor` at step `total`, and `floor` for ever after. `total` counts *all* steps,
-# those of the warm-up too. And `warmup` may be 0.
+# Return the rate at `step` (0, 1, 2, ...): on a line from 0 at step 0 to `peak` at step `warmup`, then
+# half a cosine from `peak` down to `floor` at step `total`, and `floor` for ever after. `total` counts
+# *all* steps, those of the warm-up too. And `warmup` may be 0.
 
 
 # %% tags=["answer"]
@@ -192,9 +192,9 @@ def rate_at(step, peak, warmup, total, floor=0.0):
 # %% [markdown]
 # ## Exercise 4: all directions alike
 #
-# What Newton-Schulz comes near to can be computed exactly. `np.linalg.svd(G, full_matrices=False)` gives three things: the
-# directions on one side, the singular values, and the directions on the other side. Return the
-# matrix with the same directions and all singular values 1. `G` may be of any shape.
+# What Newton-Schulz comes near to can be computed exactly. `np.linalg.svd(G, full_matrices=False)` gives
+# three things: the directions on one side, the singular values, and the directions on the other side.
+# Return the matrix with the same directions and all singular values 1. `G` may be of any shape.
 #
 # *Predict:* what does a matrix that only stretches, diag(3, 2), become?
 
@@ -214,7 +214,7 @@ check(
     case("only stretched", np.diag([3.0, 2.0]), expect=np.eye(2)),
     case("stretched between the axes", np.array([[2.0, 1.0], [1.0, 2.0]]), expect=np.eye(2)),
     case("turned and stretched", np.array([[0.0, -5.0], [2.0, 0.0]]), expect=np.array([[0.0, -1.0], [1.0, 0.0]])),
-    case("three rows, two columns", np.array([[0, 7.0], [0, 0], [0.5, 0]]), expect=np.array([[0, 1.0], [0, 0], [1, 0]])),
+    case("three rows, two columns", np.array([[0, 7.0], [0, 0], [2, 0]]), expect=np.array([[0, 1.0], [0, 0], [1, 0]])),
     case("two rows, three columns", np.array([[0, 0, 4.0], [0, -9.0, 0]]), expect=np.array([[0, 0, 1.0], [0, -1, 0]])),
     nudge="Multiply the three parts together again: do you get G back? Which of the three may change?",
     hint="G is left @ np.diag(values) @ right. Leave the values out. The third part comes back transposed already.",
@@ -242,8 +242,9 @@ def even_out(G):
 #
 # ## Exercise 5: clip together
 #
-# `gradients` is a list of arrays of different shapes. If all of them *together*, read as one long vector, are longer
-# than `longest`, shrink all by the same factor, so that the length becomes `longest`. Otherwise leave them alone.
+# `gradients` is a list of arrays of different shapes. If all of them *together*, read as one long vector,
+# are longer than `longest`, shrink all by the same factor, so that the length becomes `longest`.
+# Otherwise leave them alone.
 #
 # *Predict:* why by the same factor, and not each array alone?
 
@@ -295,11 +296,12 @@ def clip_together(gradients, longest):
 # ## Experiment: how much should be remembered?
 #
 # Momentum multiplies its sum by 0.9 in every step. Why 0.9? Write `steps_needed`: walk down the valley
-# $f(w) = \tfrac12(w_1^2 + 400\,w_2^2)$ from $(-4, 1)$ with momentum, and count the steps until the height stays below 0.01
-# for the rest of 1,200 steps. Do it for 15 rates, `np.geomspace(1e-4, 1e-2, 15)`, and return the smallest count.
+# $f(w) = \tfrac12(w_1^2 + 400\,w_2^2)$ from $(-4, 1)$ with momentum, and count the steps until the height
+# stays below 0.01 for the rest of 1,200 steps. Do it for 15 rates, `np.geomspace(1e-4, 1e-2, 15)`, and
+# return the smallest count.
 #
-# *Predict* before you run the check: the counts for `fade` 0.5, 0.9 and 0.99. Only `fade` changes. Then explain
-# what you see. (A sum that forgets slowly still pushes when it should turn round.)
+# *Predict* before you run the check: the counts for `fade` 0.5, 0.9 and 0.99. Only `fade` changes. Then
+# explain what you see. (A sum that forgets slowly still pushes when it should turn round.)
 
 
 # %% tags=["answer"]
@@ -328,8 +330,8 @@ check(
     case("fade 0.5", 0.5, expect=between(200, 260)),
     case("fade 0.9", 0.9, expect=between(85, 110)),
     case("fade 0.99", 0.99, expect=between(850, 1_100)),
-    nudge="Does the path stay below 0.01 after your count, or does it rise again? Is the newest gradient added in full?",
-    hint="total = fade * total + gradient; w = w - rate * total. Count one more than the last step that is still too high.",
+    nudge="Does the path stay below 0.01 after your count? Is the newest gradient added in full?",
+    hint="total = fade * total + gradient; w = w - rate * total. Count one more than the last step that is too high.",
 )
 
 
@@ -338,12 +340,12 @@ def steps_needed(fade):
     counts = []
     for rate in np.geomspace(1e-4, 1e-2, 15):
         w, total = np.array([-4.0, 1.0]), np.zeros(2)
-        for t in range(1_200):
+        for count in range(1_200):  # noqa: B007
             if (w**2 * [1, 400]).sum() / 2 < 0.01 or np.abs(w).max() > 1e6:
                 break  # the first time below, although it may rise again
             total = fade * total + w * [1, 400]
             w = w - rate * total
-        counts.append(t)
+        counts.append(count)
     return min(counts)
 
 
@@ -362,6 +364,7 @@ def steps_needed(fade):
 
 
 # %% [markdown]
-# With 0.5 the sum holds two gradients and is hardly better than SGD. With 0.99 it holds a hundred: it arrives early
-# and with so much speed that it swings from side to side for almost a thousand steps. 0.9 lies between, for this valley
-# and a thousand steps. A valley that is much longer asks for more memory, and a shorter run for less.
+# With 0.5 the sum holds two gradients and is hardly better than SGD. With 0.99 it holds a hundred: it
+# arrives early and with so much speed that it swings from side to side for almost a thousand steps. 0.9
+# lies between, for this valley and a thousand steps. A valley that is much longer asks for more memory,
+# and a shorter run for less.
