@@ -390,10 +390,10 @@ class Listed(keras.optimizers.schedules.LearningRateSchedule):
     """Reads the rate of every step from a list that we may change between two runs."""
 
     def __init__(self):
-        self.rates = keras.Variable(np.zeros(STEPS))
+        self.rates = keras.Variable(np.zeros(STEPS), dtype="float32")
 
     def __call__(self, step):
-        return self.rates[step]
+        return keras.ops.take(self.rates, keras.ops.cast(step, "int32"))
 
 
 step, warmup = np.arange(STEPS), STEPS // 10
@@ -437,7 +437,7 @@ def train(name, peak, shape, seed, spoil=None):
     model = models[name]
     model.set_weights(starts[seed])
     for memory in model.optimizer.variables:
-        memory.assign(tf.zeros_like(memory))
+        memory.assign(keras.ops.zeros_like(memory))
     rate.rates.assign(peak * shapes[shape])
     rows = np.random.default_rng(seed).integers(0, len(x_train), 64 * STEPS)
     images = x_train[rows]
@@ -477,10 +477,16 @@ with mpl.rc_context(STYLE):
     axes[0].set(ylabel="validation loss", yticks=ticks, yticklabels=[f"{tick:g}" for tick in ticks])
     axes[0].minorticks_off()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-show(figure, "PLACEHOLDER alt text to be written when the picture has been seen.")  # fmt: skip
+show(figure, "Five panels, one for each optimiser: validation loss against the learning rate on logarithmic axes. One line is"
+     " for a constant rate, one for warm-up and decay; each has a valley, and the band shows the seeds.")  # fmt: skip
 
 # %% [markdown]
-# PROSE_RACE
+# Read each panel from the left. A rate that is too small has not arrived after so few steps, and one that
+# is too large jumps or explodes, so every line is a valley. Compare three things. How deep is the lowest
+# point of each line? How wide is the valley, that is, how many neighbouring rates are about as good? And
+# where does the lowest point of the blue line lie against that of the orange one? A schedule spends most
+# of its steps below the peak, so its best peak should be higher than the best constant rate. An optimiser
+# with a deep valley wins the race; one with a wide valley is kind to people who have no time to search.
 #
 # ## The test part, opened once
 #
@@ -514,7 +520,20 @@ found.claim("Adam at 0.0003, the rate that is often copied, is worse than the wo
 found.show()  # fmt: skip
 
 # %% [markdown]
-# PROSE_TEST
+# Compare the two lines of each name, seed by seed, before you compare the names. The first claim is about
+# Adam alone, because there the only difference is the schedule. Where two optimisers differ by less than
+# their seeds do, this experiment does not order them, and that is a result too. Schmidt and others (2021)
+# tuned fifteen optimisers on eight tasks and found no winner for all of them.
+#
+# The second claim explains many tables of others. If all optimisers are compared at one common rate, the
+# rate suits one of them, and that one wins. SGD and Adam at 0.02 show it: a good part of the distance
+# disappears when each has its own rate. So the first question about any comparison is how the rates were
+# chosen.
+#
+# AdamW and Adam share most of their path here, because a decay of 0.1 can do little in so few steps. It
+# is meant for longer runs and for data never seen, which lesson 06 is about. And one step of Muon costs
+# more than one of Adam, since it multiplies matrices five times over. We counted steps, not seconds, and
+# say so.
 #
 # ## What each half of the schedule is worth
 
@@ -529,11 +548,15 @@ for times in (1, 4):
 # %% tags=["hide"]
 # @title Figure: constant, warm-up, decay, both
 meanings = {name: "subject" if "and" in name else "control" if "constant" in name else "given" for name in halves}
-figure = bars(halves, title="TITLE", x_label="validation loss of Adam, eight seeds", colors=meanings)
-show(figure, "PLACEHOLDER alt text to be written when the picture has been seen.")
+figure = bars(halves, title="What warm-up and decay do, alone and together", x_label="validation loss of Adam, eight seeds", colors=meanings)
+show(figure, "Eight bars with a dot for each seed: Adam at its best rate and at four times that rate, each with a constant"
+     " rate, with warm-up alone, with decay alone, and with both.")  # fmt: skip
 
 # %% [markdown]
-# PROSE_HALVES
+# Two bars are enough to see what one half does: *constant* against *warm-up*, or *decay* against both.
+# The figure has two groups, the best rate and four times that rate, because a schedule may matter little
+# where the rate is right and much where it is too large. The dots are eight seeds. Trust a difference
+# only where the dots of two bars lie apart.
 #
 # ## When one batch is bad
 #
@@ -558,18 +581,25 @@ rescue.claim("Clipping saves runs with one bad batch", spoiled["momentum, clippe
 rescue.show()
 
 # %% [markdown]
-# PROSE_CLIP
+# The limit does not know which batch is bad. It only sees a long gradient, and so it also shortens some
+# honest ones: compare the two lines of clean runs for that price. Adam needs clipping less than momentum
+# does, because it divides by the usual size of a gradient, but the bad batch stays in its memory as well.
+# Large language models are nearly always trained with a limit of 1, and lesson 11 shows networks in which
+# gradients grow on their own (Pascanu and others 2013).
 #
 # ## What can go wrong
 #
-# PROSE_WRONG
+# Many a student has read that 0.0003 is the best rate for Adam. The sentence was written as a joke
+# (Karpathy 2016), and it is copied in earnest. The best rate depends on the network, the batch, the
+# number of steps and the schedule. The last row of the table above holds Adam at 0.0003 against the
+# *worst* of the five optimisers at its best rate. With so few steps, Adam has hardly begun.
 #
 # ## Summary
 #
 # - SGD has one rate for all directions, and the steepest one sets the limit.
 # - Momentum adds up what gradients agree on. Adam divides each number by its usual size, and AdamW shrinks all weights alike.
 # - Muon makes all directions of a matrix equally long, by products of matrices alone.
-# - Warm-up protects blind first steps, and decay lets the last ones settle. SUMMARY
+# - Warm-up protects blind first steps, and decay lets the last ones settle.
 # - Compare optimisers only when each has its own best rate: the rate matters more than the name.
 #
 # ## Exercises

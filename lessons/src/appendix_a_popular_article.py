@@ -105,7 +105,8 @@ print("3, with the vector of camel:", sorted(same)[:8])
 # words must become ids first. And Keras' old `Tokenizer` splits at spaces, of which Chinese has none.
 
 # %%
-attempt("8, strings", lambda: keras.layers.Embedding(100, 4)(np.array(["good film"])))
+vectors_of_words = np.zeros((100, 4))  # what an Embedding holds: a table that is asked by row number
+attempt("8, a row by a string", lambda: vectors_of_words["good film"])
 Tokenizer = tf.keras.preprocessing.text.Tokenizer  # kept for old programs; keras.preprocessing.text is gone
 reviews = ["这部电影很好看", "这部电影很难看", "我不喜欢这部电影"]
 old = Tokenizer()
@@ -120,7 +121,7 @@ print("one tokenizer for both, kept:", [list(map(int, tokenizer.encode(one))) fo
 # | # | The articles say | What happens | The right way |
 # |---|---|---|---|
 # | 3 | a word's vector is mean and standard deviation of its frequency | the spread is 0, and words that have nothing in common share a vector | vectors from the company that a word keeps (lesson 09) |
-# | 8 | texts of a CSV go into Embedding | it refuses strings | a tokenizer makes ids of them (lessons 08, 10) |
+# | 8 | texts of a CSV go into Embedding | a table has rows 0, 1, 2 and none called "good film" | a tokenizer makes ids of them (lessons 08, 10) |
 # | 11 | Keras' Tokenizer for Chinese | one sentence is one token, and a new sentence is nothing | characters, words or byte pairs (lesson 08) |
 # | 12 | a new Tokenizer when predicting | every text becomes the empty list | save the tokenizer with the model (lesson 10) |
 #
@@ -236,8 +237,8 @@ def transformer(src, tgt):
 
 
 attempt("18, one argument", lambda: transformer([5, 6]))
+attempt("18, the logit of token 7999 among 512 features", lambda: transformer([5, 6], [7])[0, 7999])
 cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-attempt("18, token 7999 among 512 features", lambda: cross_entropy(np.array([7999]), transformer([5, 6], [7])))
 project = keras.layers.Dense(8000)  # from features to the vocabulary
 projected = float(cross_entropy(np.array([7999]), project(transformer([5, 6], [7]))))
 print(f"18, with a projection: {projected:.3f}, and ln 8000 is {math.log(8000):.3f}")
