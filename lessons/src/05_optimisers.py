@@ -92,7 +92,7 @@ for row, (name, parts) in enumerate(rows.items()):
     last = sheet.box("times −η", (7.0, y), meaning="output", width=0.9, height=0.4)
     sheet.arrow(before.right, last.left, meaning="error")
 show(sheet.figure, "Four rows from the gradient g to a step. SGD multiplies it by the rate. Momentum first adds it to a"
-     " fading sum. Adam keeps two means and divides. Muon keeps the sum and makes all directions equally long.")  # fmt: skip
+     " fading sum. Adam keeps two means and divides. Muon keeps the sum and evens its directions out.")  # fmt: skip
 
 # %% [markdown]
 # ## Momentum and Adam
@@ -143,7 +143,7 @@ with mpl.rc_context(STYLE):
         ax.grid(False)
     axes[0].set_ylabel("$w_2$")
 show(figure, "Three paths of 60 steps from the left end of a long valley to its lowest point. SGD jumps from wall to"
-     " wall. Momentum swings far past the point and returns. Adam leaves along the diagonal and then curves.")  # fmt: skip
+     " wall. Momentum swings past the point and returns. Adam leaves along the diagonal, then curves.")  # fmt: skip
 
 # %% [markdown]
 # SGD jumps from wall to wall because its rate is close to the limit. Momentum swings, gains speed along
@@ -237,7 +237,7 @@ def network():
     return keras.Sequential([keras.Input((64,)), *hidden, keras.layers.Dense(10, name="answer")])
 
 
-print(len(x_train), "training,", len(x_valid), "validation,", len(x_test), "test images;", network().count_params(), "weights")
+print(len(x_train), "training,", len(x_valid), "validation,", len(x_test), "test images")
 
 # %% [markdown]
 # Adam treats the gradient of a matrix as a list of separate numbers. But a matrix $G$ is more than a
@@ -335,8 +335,8 @@ with mpl.rc_context(STYLE):
     right.set(title="The small directions of a real gradient catch up", yscale="log", ylim=(1e-5, 2))
     right.set(xlabel="direction, from the longest to the shortest", ylabel="length, longest = 1")
     right.legend(loc="lower left")
-show(figure, "Left: a flat ellipse, and after Newton-Schulz a nearly round one. Right: singular values of the gradient of a"
-     " 64 by 64 matrix; before they fall by several powers of ten, after the first dozens are nearly level.")  # fmt: skip
+show(figure, "Left: a flat ellipse, and after Newton-Schulz a nearly round one. Right: the singular values of a real"
+     " gradient of 64 by 64 numbers; before they fall by powers of ten, after they begin nearly level.")  # fmt: skip
 
 # %% [markdown]
 # Before the race, one check. Ours and Keras' optimisers get the same 30 random gradients, and the weights
@@ -359,16 +359,16 @@ for step, theirs in pairs:
 
 # %%
 mechanisms = Claims("What we measured on the way")
-mechanisms.claim("Momentum crosses the steepest valley in fewer steps", valley[momentum, 400, 0], "<", valley[sgd, 400, 0],
-                 control="SGD, also at its best rate", unit="steps")
-mechanisms.claim("Adam pays when that valley is turned", valley[adam, 400, 45], ">", valley[adam, 400, 0],
-                 control="the same valley along the axes", unit="steps")
-mechanisms.claim("A penalty inside Adam spares the weight with large gradients", penalised[0], ">", decayed[0],
-                 control="AdamW with the same decay")
-mechanisms.claim("Muon's step spreads over more directions than the gradient",
-                 [share_of_five(newton_schulz(g)) for g in gradients], "<", [share_of_five(g) for g in gradients],
-                 control="the five largest directions of the gradient itself")
-mechanisms.show()  # fmt: skip
+mechanisms.claim("Momentum crosses the steepest valley in fewer steps", valley[momentum, 400, 0], "<",
+                 valley[sgd, 400, 0], control="SGD, also at its best rate", unit="steps")  # fmt: skip
+mechanisms.claim("Adam pays when that valley is turned", valley[adam, 400, 45], ">",
+                 valley[adam, 400, 0], control="the same valley along the axes", unit="steps")  # fmt: skip
+mechanisms.claim("A penalty inside Adam spares the weight with large gradients", penalised[0], ">",
+                 decayed[0], control="AdamW with the same decay")  # fmt: skip
+spread = [share_of_five(newton_schulz(g)) for g in gradients]
+mechanisms.claim("Muon's step leaves less of its length to five directions", spread, "<",
+                 [share_of_five(g) for g in gradients], control="the gradient itself")  # fmt: skip
+mechanisms.show()
 
 # %% [markdown]
 # ## Warm-up and decay
@@ -477,8 +477,8 @@ with mpl.rc_context(STYLE):
     axes[0].set(ylabel="validation loss", yticks=ticks, yticklabels=[f"{tick:g}" for tick in ticks])
     axes[0].minorticks_off()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-show(figure, "Five panels, one for each optimiser: validation loss against the learning rate on logarithmic axes. One line is"
-     " for a constant rate, one for warm-up and decay; each has a valley, and the band shows the seeds.")  # fmt: skip
+show(figure, "Five panels, one for each optimiser: validation loss against the rate, both logarithmic. One line is for"
+     " a constant rate, one for warm-up and decay; the bands show the seeds.")  # fmt: skip
 
 # %% [markdown]
 # Read each panel from the left. A rate that is too small has not arrived after so few steps, and one that
@@ -512,12 +512,12 @@ worst = max(racers, key=lambda name: plain[name].mean())
 found = Claims("What we measured in the race: loss after the same number of steps")
 found.claim("Adam ends lower with the schedule, on the test part", test_loss["Adam", "warm-up and decay"], "<",
             test_loss["Adam", "constant"], control="Adam at its best constant rate",
-            headline="at its best rate with warm-up and decay Adam ends at {measured}, at its best constant rate at {bound}")
-found.claim("Much of Adam's lead at one common rate is the rate", np.subtract(plain["SGD"], plain["Adam"]), "<",
-            np.subtract(at_one_rate["SGD"], at_one_rate["Adam"]), control="its lead when both use 0.02")
-found.claim("Adam at 0.0003, the rate that is often copied, is worse than the worst optimiser at its best", copied, ">",
-            plain[worst], control=f"{worst} at its best constant rate")
-found.show()  # fmt: skip
+            headline="Adam at its best rate: test loss {measured} with warm-up and decay, {bound} without")  # fmt: skip
+found.claim("Much of Adam's lead at one common rate is the rate", plain["SGD"] - plain["Adam"], "<",
+            np.subtract(at_one_rate["SGD"], at_one_rate["Adam"]), control="its lead when both use 0.02")  # fmt: skip
+found.claim("Adam at 0.0003, a rate often copied, is worse than the worst of the five", copied, ">",
+            plain[worst], control=f"{worst} at its best constant rate")  # fmt: skip
+found.show()
 
 # %% [markdown]
 # Compare the two lines of each name, seed by seed, before you compare the names. The first claim is about
@@ -548,9 +548,14 @@ for times in (1, 4):
 # %% tags=["hide"]
 # @title Figure: constant, warm-up, decay, both
 meanings = {name: "subject" if "and" in name else "control" if "constant" in name else "given" for name in halves}
-figure = bars(halves, title="What warm-up and decay do, alone and together", x_label="validation loss of Adam, eight seeds", colors=meanings)
-show(figure, "Eight bars with a dot for each seed: Adam at its best rate and at four times that rate, each with a constant"
-     " rate, with warm-up alone, with decay alone, and with both.")  # fmt: skip
+figure = bars(
+    halves,
+    title="What warm-up and decay do, alone and together",
+    x_label="validation loss of Adam, eight seeds",
+    colors=meanings,
+)
+show(figure, "Eight bars with a dot for each seed: Adam at its best rate and at four times that rate, each with a"
+     " constant rate, with warm-up alone, with decay alone, and with both.")  # fmt: skip
 
 # %% [markdown]
 # Two bars are enough to see what one half does: *constant* against *warm-up*, or *decay* against both.
@@ -575,8 +580,8 @@ for name in ("momentum", "momentum, clipped"):
         spoiled[name, batch is None] = np.minimum(runs, 5)
         print(f"{name:18s} {'all batches clean' if batch is None else 'one batch spoiled'}: {np.mean(runs):.3f}")
 rescue = Claims("What clipping does")
-rescue.claim("Clipping saves runs with one bad batch", spoiled["momentum, clipped", False], "<", spoiled["momentum", False],
-             control="the same runs without it",
+rescue.claim("Clipping saves runs with one bad batch",
+             spoiled["momentum, clipped", False], "<", spoiled["momentum", False], control="the same runs without it",
              headline="one bad batch: validation loss {measured} with clipping, {bound} without")  # fmt: skip
 rescue.show()
 
@@ -597,7 +602,8 @@ rescue.show()
 # ## Summary
 #
 # - SGD has one rate for all directions, and the steepest one sets the limit.
-# - Momentum adds up what gradients agree on. Adam divides each number by its usual size, and AdamW shrinks all weights alike.
+# - Momentum adds up what gradients agree on. Adam divides each number by its usual size, and AdamW
+#   shrinks all weights alike.
 # - Muon makes all directions of a matrix equally long, by products of matrices alone.
 # - Warm-up protects blind first steps, and decay lets the last ones settle.
 # - Compare optimisers only when each has its own best rate: the rate matters more than the name.

@@ -14,7 +14,7 @@
 
 # %% tags=["hide"]
 # @title Imports
-# ruff: noqa: E501 the rows of tables
+# ruff: noqa: E501, N802
 import math
 import warnings
 from types import SimpleNamespace
@@ -174,7 +174,12 @@ print(f"9, numbers for a text: {model.output_shape[-1]};  a word's effect depend
 
 probabilities, labels = np.array([[0.98], [0.03], [0.91], [0.08]]), np.array([1, 0, 1, 0])
 above = (probabilities[:, 0] > 0.5).astype(int)
-print("10, accuracy by predictions == labels:", np.mean(probabilities == labels), "  by above 1/2:", np.mean(above == labels))
+print(
+    "10, accuracy by predictions == labels:",
+    np.mean(probabilities == labels),
+    "  by above 1/2:",
+    np.mean(above == labels),
+)
 print("13, argmax of one output:", np.argmax(probabilities, axis=1), "  above 1/2:", above)
 
 # %% [markdown]
@@ -280,7 +285,11 @@ try:
 except ImportError as error:
     print("19,", type(error).__name__)
 prompt = "sea -> mer\nsun -> soleil\nmoon ->"
-print("20, worked examples in this prompt:", prompt.count("\n"), "  that is few-shot; zero-shot would be the last line alone")
+print(
+    "20, worked examples in this prompt:",
+    prompt.count("\n"),
+    "  that is few-shot; zero-shot would be the last line alone",
+)
 
 # %% [markdown]
 # How long does training take? "Days to weeks" is the answer of the articles, and it holds for no model in
