@@ -5,8 +5,10 @@
     python tools/build_lessons.py --scale smoke        seconds instead of minutes, into build/smoke/
     python tools/build_lessons.py --out lessons        renew the committed notebooks
     python tools/build_lessons.py --stale --out lessons   renew those whose lesson or library code changed
+    python tools/build_lessons.py --changed            those, and a quarter of the others: what CI builds in full
     python tools/build_lessons.py --stale --list       say which those are, and why
-    python tools/build_lessons.py --readme             renew the figure and the table of lessons in README.md
+    python tools/build_lessons.py --readme             renew README.md's figure and table, and lessons/glossary.md
+    python tools/build_lessons.py --count              words, sentences and code in sight of every lesson
 
 A lesson that fails leaves the last good notebook untouched, and the others still run.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import json
 import math
 import os
@@ -26,7 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from lesson_tools.counting import table
 from lesson_tools.execution import execute
+from lesson_tools.glossary import GLOSSARY, glossary
 from lesson_tools.places import LESSONS, MAX_BYTES, MAX_MIB, MAX_SECONDS, ROOT, LessonError
 from lesson_tools.publishing import normalise
 from lesson_tools.readme import FIGURE, README, readme_figure, renewed_readme
@@ -114,28 +119,43 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scale", choices=SCALES, default=os.environ.get("KERASLLM_SCALE") or "cpu")
     parser.add_argument("--out", type=Path, help="where the notebooks go")
     parser.add_argument("--stale", action="store_true", help="only lessons whose committed notebook is out of date")
+    parser.add_argument("--changed", action="store_true", help="as --stale, and a quarter of the others, by turns")
     parser.add_argument("--list", action="store_true", help="say what would be built, and why; build nothing")
-    parser.add_argument("--readme", action="store_true", help="renew figure and table of README.md, do nothing else")
+    parser.add_argument("--count", action="store_true", help="words, sentences, code in sight; build nothing")
+    parser.add_argument("--readme", action="store_true", help="renew README.md's figure and table, and the glossary")
     options = parser.parse_args(arguments)
     with contextlib.suppress(AttributeError):  # a terminal that lacks a tick shows a question mark
         sys.stdout.reconfigure(errors="replace")
     if options.readme:
         write_file(README, renewed_readme(README.read_text("utf-8")))
         FIGURE.write_bytes(readme_figure()[1])
+        write_file(GLOSSARY, glossary(lessons(exercises=False)))
+        return 0
+    if options.count:
+        print(table(lessons(options.only, exercises=False)))
         return 0
     out = (options.out or ROOT / "build" / ("lessons" if options.scale == "cpu" else options.scale)).resolve()
     if out == LESSONS and options.scale != "cpu":
         parser.error(f"The committed notebooks are made at cpu scale, not {options.scale}.")
     chosen = [(lesson, stale_reason(lesson)) for lesson in lessons(options.only)]
-    if options.stale:
+    if options.changed:
+        chosen = [(lesson, reason or its_turn(lesson)) for lesson, reason in chosen]
+    if options.stale or options.changed:
         chosen = [(lesson, reason) for lesson, reason in chosen if reason]
-    if options.stale or options.list:
+    if options.stale or options.changed or options.list:
         for lesson, reason in chosen:
             print(f"{lesson.label}: {reason or 'its notebook is fresh'}")
     if options.list or not chosen:
         print(f"{len(chosen)} notebooks to build.")
         return 0
     return build_all([lesson for lesson, _ in chosen], out, options.scale)
+
+
+def its_turn(lesson: Lesson, day: int | None = None) -> str | None:
+    """Why a lesson is built that did not change: each has its turn every fourth day; data and packages change too."""
+    day = datetime.date.today().toordinal() if day is None else day
+    order = sorted({one.name for one in lessons(exercises=False)})
+    return "it is its turn" if order.index(lesson.name) % 4 == day % 4 else None
 
 
 def build_all(chosen: list[Lesson], out: Path, scale: str) -> int:

@@ -90,7 +90,7 @@ class Claim:
             return "does not hold"
         differences = self.differences
         if self.relation in "<>" and differences and abs(self.measured - self.bound) <= _spread(differences):
-            return "holds, but the seeds differ by more"
+            return "holds, but the differences spread by more"
         return "holds"
 
     def against(self) -> str:
@@ -137,6 +137,7 @@ class Claims:
 
     Args:
         title: what stands above the table.
+        over: what the numbers of a list are for, in words: "seeds", "problems", "divisions of the patients".
 
     Example:
         >>> found = Claims("What we measured")
@@ -149,8 +150,8 @@ class Claims:
         ± is the standard deviation over seeds; differences are taken seed by seed.
     """
 
-    def __init__(self, title: str = "What we measured"):
-        self.title = title
+    def __init__(self, title: str = "What we measured", over: str = "seeds"):
+        self.title, self.over = title, over
         self._claims: list[Claim] = []
 
     def claim(
@@ -234,9 +235,10 @@ class Claims:
 
     def _notes(self) -> list[str]:
         if any(one.differences for one in self._claims):
-            return ["± is the standard deviation over seeds; differences are taken seed by seed."]
+            by = "seed by seed" if self.over == "seeds" else "pair by pair"
+            return [f"± is the standard deviation over {self.over}; differences are taken {by}."]
         if any(one.seeds for one in self._claims):
-            return ["± is the standard deviation over seeds."]
+            return [f"± is the standard deviation over {self.over}."]
         return []
 
 

@@ -15,7 +15,7 @@ from keras import ops
 
 from kerasllm.common import choice
 from kerasllm.common.memory import returned_zeros
-from kerasllm.layers.backend import summed
+from kerasllm.layers.backend import handed_over, summed
 
 BLOCK = 32  # rows that share a scale
 NUMBERS = ("float32", "bfloat16", "int8", "int4")
@@ -128,7 +128,8 @@ class PackedMatrices:
         for name in ("_codes", "_scales", "_minima"):
             values = getattr(self, name)
             if values is not None:
-                variable = keras.Variable(values, dtype=str(values.dtype), trainable=False, name=name[1:])
+                dtype = str(values.dtype)
+                variable = keras.Variable(handed_over(values), dtype=dtype, trainable=False, name=name[1:])
                 setattr(self, name, variable)
                 self.variables.append(variable)
                 del values

@@ -25,6 +25,7 @@ Models that others trained come by their names, fetched once and verified, or fr
 wrote:
 
     model, tokenizer = weights.pretrained("bert-tiny")
+    tokenizer = weights.pretrained_tokenizer("smollm2-135m-instruct")         # without the weights
     vectors = weights.sentence_encoder("minilm").embed(["A man is eating.", "Somebody has a meal."])
     encoder = weights.from_sentence_transformers("folder")
     model, images = weights.pretrained("efficientnet-lite0")
@@ -49,7 +50,7 @@ from kerasllm.weights.gguf import (
 from kerasllm.weights.hub import from_gguf, from_hugging_face, to_gguf, to_hugging_face
 from kerasllm.weights.safetensors_file import load_safetensors, read_metadata, save_safetensors
 from kerasllm.weights.sentence_folder import from_sentence_transformers
-from kerasllm.weights.shipped import folder_of, pretrained, sentence_encoder
+from kerasllm.weights.shipped import folder_of, pretrained, pretrained_tokenizer, sentence_encoder
 from kerasllm.weights.torch_file import read_torch
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "hugging_face_view",
     "load_safetensors",
     "pretrained",
+    "pretrained_tokenizer",
     "read_gguf",
     "read_metadata",
     "read_torch",

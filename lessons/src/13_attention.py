@@ -153,7 +153,7 @@ for length, share in lstm.items():
 # **value**, you bring a **query**, and you get the value whose key *equals* your query. A network
 # cannot use this directly, because "equals" has no slope to learn from. Attention is the soft
 # version (Bahdanau et al. 2015 used it for translation). Queries and keys are vectors, and their
-# dot product says how well they fit. Softmax turns the fits into **weights** that sum to 1. The
+# dot product says how well they fit. Softmax turns the fits into *weights* that sum to 1. The
 # answer is the mean of *all* values under these weights:
 #
 # $$ s_j = \frac{q \cdot k_j}{\sqrt{d}}, \qquad w_j = \frac{e^{s_j}}{\sum_i e^{s_i}}, \qquad
@@ -223,8 +223,8 @@ for d in (4, 16, 64, 256):
 # ## Who may look at whom
 #
 # In the game every place may look at the whole page. Most of the time some pairs are forbidden. A
-# model that writes must not look at what comes later: the **causal** mask allows place $j$ for the
-# query $i$ only when $j \le i$. And nobody may look at **padding**, which fills short texts up. A
+# model that writes must not look at what comes later: the **causal mask** allows place $j$ for the
+# query $i$ only when $j \le i$. And nobody may look at the padding that fills short texts up. A
 # forbidden score is replaced by a very negative number *before* the softmax. Its weight becomes 0,
 # and the others still sum to 1. Two rules at once are a logical *and*. In the drawing the text has
 # four words and two places of padding; hatched cells are forbidden.
@@ -377,7 +377,7 @@ show(figure, "Attention weights of the last words of Daniel 3:26 over the verse.
 # ## Several heads
 #
 # One softmax has one focus, and a word may need two things at once: the noun it belongs to and the
-# verb before it. **Multi-head attention** therefore runs $h$ small attentions side by side. The
+# verb before it. **Multi-head attention** therefore runs $h$ small attentions, each a **head**, side by side. The
 # vectors are cut into $h$ parts, each head looks with its own part, and a last matrix mixes what the
 # heads found. The cost stays about the same, for each head works with $\text{dim} / h$ numbers.
 
@@ -429,9 +429,9 @@ assert np.allclose([in_the_open] * 2, [theirs, library(x)], atol=1e-5)
 # man" is the same set as "man bites dog". (A causal mask tells a little, because who sees fewer words
 # comes earlier.) Our game worked only because we moved the keys by one place ourselves.
 #
-# Positions must be put in, and there are two ways. One **adds** a vector for each position to the
+# Positions must be put in, and there are two ways. One *adds* a vector for each position to the
 # words: sines and cosines of many speeds (Vaswani et al. 2017), or a trained table, as in GPT-2 and
-# BERT. The other, **rotary** (Su et al. 2021), adds nothing and *turns* queries and keys. Two numbers
+# BERT. The other kind, **rotary positions** (Su et al. 2021), adds nothing and *turns* queries and keys. Two numbers
 # of a vector are a point $(a, b)$ in a plane, and at position $p$ it is turned by the angle $p\,\omega$:
 #
 # $$ (a, b) \;\to\; (a \cos p\omega - b \sin p\omega,\;\; b \cos p\omega + a \sin p\omega) $$

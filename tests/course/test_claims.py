@@ -43,7 +43,7 @@ def test_a_difference_smaller_than_its_spread_is_said(shown):
     found = Claims()
     found.claim("Order helps", [0.62, 0.66], ">", [0.63, 0.64], control="shuffled")
     found.show()
-    assert "holds, but the seeds differ by more" in shown[0][0]
+    assert "holds, but the differences spread by more" in shown[0][0]
 
 
 def test_seeds_that_are_no_pairs_have_no_difference_seed_by_seed(shown):
@@ -131,3 +131,10 @@ def test_a_terminal_without_ticks_gets_letters(monkeypatch, encoding):
     claim("“two” ± 0 点", 2, "==", 2)
     out.flush()
     assert out.buffer.getvalue().decode(encoding).startswith("ok ")
+
+
+def test_the_note_names_what_the_numbers_are_for(shown):
+    found = Claims("What we measured", over="problems")
+    found.claim("it helps", [0.8, 0.9], ">", [0.7, 0.7], control="without it")
+    found.show()
+    assert "± is the standard deviation over problems; differences are taken pair by pair." in shown[-1][0]

@@ -2,10 +2,12 @@
 
 import re
 import warnings
+from itertools import pairwise
 
 import build_lessons as builder
 import nbformat
 import pytest
+from lesson_tools.glossary import GLOSSARY, events, glossary
 from lesson_tools.places import SOURCES
 from lesson_tools.publishing import refuse_leaks
 from lesson_tools.sources import has_tag, solved_notebook, stub, student_notebook
@@ -16,6 +18,7 @@ ALL = builder.lessons()
 EXERCISES = [lesson for lesson in ALL if lesson.is_exercise]
 APPENDICES = [lesson for lesson in ALL if lesson.is_appendix]
 every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
+edition_of = {lesson.name: lesson.edition for lesson in LESSONS}
 every_exercise = pytest.mark.parametrize("lesson", EXERCISES, ids=lambda lesson: lesson.name)
 
 
@@ -142,33 +145,53 @@ def test_smoke_scale_leaves_no_trace_in_a_lesson_but_its_dials(lesson):
     assert not re.findall(r"\b(?:settings|scale)\(", source), "a dial a line: EPOCHS = dial(6, smoke=1)"
 
 
+def groups(cells, alone: bool) -> list[list]:
+    """The code cells of each exercise behind those above the first; all as one group in the first edition."""
+    first = next(i for i, cell in enumerate(cells) if has_tag(cell, "answer"))
+    begins = [
+        i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and re.search("^## ", cell.source, re.M)
+    ]
+    if alone:
+        assert begins[0] < first, "every exercise begins with a heading of its own: ## 1. ..."
+        parts = [cells[i:j] for i, j in pairwise([*begins, len(cells)])]
+        parts = [[*cells[: begins[0]], *part] for part in parts if any(has_tag(cell, "answer") for cell in part)]
+    else:
+        parts = [cells]
+    return [[cell for cell in part if cell.cell_type == "code"] for part in parts]
+
+
 @every_exercise
 def test_solutions_run_and_checks_refuse_stubs_and_planted_wrong_answers(lesson, tmp_path, monkeypatch, capfd):
     """What the builder does in a kernel, without one: in an empty folder, and without a warning."""
+    import keras  # noqa: F401  a backend writes to stderr when it is first imported
+
     from kerasllm.course import ExerciseError
 
+    capfd.readouterr()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERASLLM_PROGRESS", "0")
-    namespace: dict = {"__name__": lesson.name}
-
-    def run(source: str) -> None:
-        exec(compile(source, lesson.name, "exec"), namespace)
-
-    cells = [cell for cell in lesson.notebook().cells if cell.cell_type == "code"]
+    cells = lesson.notebook().cells
     exercises: list[dict] = []
-    for cell in cells:
-        if has_tag(cell, "answer"):
-            exercises.append({"answer": cell.source, "wrong": []})
-        elif has_tag(cell, "check"):
-            exercises[-1]["check"] = cell.source
-        elif has_tag(cell, "wrong"):
-            exercises[-1]["wrong"].append(cell.source)
-            continue
-        with warnings.catch_warnings(action="error"):
-            run(cell.source)
+    for group in groups(cells, alone=edition_of[lesson.name] == 2):
+        # Each exercise with the cells above the first one, and without the others: a reader begins anywhere.
+        names: dict = {"__name__": lesson.name}
+        for cell in group:
+            if has_tag(cell, "answer"):
+                exercises.append({"answer": cell.source, "wrong": [], "names": names})
+            elif has_tag(cell, "check"):
+                exercises[-1]["check"] = cell.source
+            elif has_tag(cell, "wrong"):
+                exercises[-1]["wrong"].append(cell.source)
+                continue
+            with warnings.catch_warnings(action="error"):
+                exec(compile(cell.source, lesson.name, "exec"), names)
     assert capfd.readouterr().err == ""
     assert 3 <= len(exercises) <= 6  # five, and one experiment
     for exercise in exercises:
+
+        def run(source: str, names: dict = exercise["names"]) -> None:
+            exec(compile(source, lesson.name, "exec"), names)
+
         run(stub(exercise["answer"]))
         with pytest.raises(ExerciseError, match="not written yet"):
             run(exercise["check"])
@@ -179,3 +202,34 @@ def test_solutions_run_and_checks_refuse_stubs_and_planted_wrong_answers(lesson,
                 run(exercise["check"])
         run(exercise["answer"])
         run(exercise["check"])
+
+
+# Words that every reader knows, which a lesson gives a narrower meaning.
+ORDINARY = set(
+    "value key query head state block gate label feature layer batch model token mask bias weight threshold activation"
+    " loss greedy temperature margin capacity kernel pooling accuracy gradient attention embedding analogy".split()
+)
+
+
+def test_a_term_is_introduced_once_and_stands_in_no_heading_or_claim_before():
+    introduced, before, wrong = {}, [], []
+    for event in events(LESSONS):
+        text = event.text.lower()
+        if event.kind != "term":
+            before.append((text, event.lesson.name))
+            continue
+        if text in introduced:
+            wrong.append(f"{event.lesson.name}: **{event.text}** was introduced in {introduced[text]}")
+        introduced.setdefault(text, event.lesson.name)
+        if text not in ORDINARY:
+            used = re.compile(rf"\b{re.escape(text)}s?\b")
+            wrong += [
+                f"{event.lesson.name}: **{event.text}** stands before it in {name}: {other!r}"
+                for other, name in before
+                if used.search(other) and name != event.lesson.name
+            ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_glossary_is_that_of_the_lessons():
+    assert GLOSSARY.read_text("utf-8") == glossary(LESSONS), "Run: make readme"

@@ -1,5 +1,7 @@
 """Which files of the library stand behind a lesson, and what makes its notebook stale."""
 
+from itertools import chain
+
 import nbformat
 import pytest
 from lesson_tools import staleness
@@ -130,3 +132,12 @@ def test_list_says_what_would_be_built_and_builds_nothing(monkeypatch, capsys):
     assert "03_activations_and_mlp: why" in said
     assert "01_perceptron" not in said
     assert "2 notebooks to build" in said
+
+
+def test_every_lesson_has_its_turn_once_in_four_days():
+    import build_lessons as builder
+
+    chosen = builder.lessons(exercises=False)
+    turns = [[lesson.name for lesson in chosen if builder.its_turn(lesson, day)] for day in range(4)]
+    assert sorted(chain(*turns)) == [lesson.name for lesson in chosen]
+    assert max(map(len, turns)) - min(map(len, turns)) <= 1

@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 from test_attention import compiled
 
+from kerasllm.layers.backend import handed_over
 from kerasllm.layers.packed import BLOCK, NUMBERS, PackedMatrices
 
 RANDOM = np.random.default_rng(0)
@@ -190,3 +191,13 @@ def test_the_numbers_of_keras_change_nothing():
         assert number(packed.take(np.array([0, 1, 2, 0]))).dtype == "float32"
     finally:
         keras.config.set_floatx(before)
+
+
+def test_arrays_handed_over_are_held_wherever_they_stand_in_memory():
+    """TensorFlow aborts the process on memory that is not aligned to 64 bytes."""
+    memory = np.zeros(4 * 64 + 64, "uint8")
+    for shift in (0, 16, 36):
+        array = memory[shift : shift + 256].view("float32").reshape(8, 8)
+        array[:] = RANDOM.normal(size=(8, 8))
+        held = keras.Variable(handed_over(array), dtype="float32", trainable=False)
+        np.testing.assert_array_equal(number(ops.slice(held.value, (2, 3), (4, 2))), array[2:6, 3:5])

@@ -104,3 +104,20 @@ def test_pairs_and_encoders_hold_the_same_network(encoders):
     ids = encoder.encode(["a cat"])
     assert tokenizer.to_json() == encoder.tokenizer.to_json()
     np.testing.assert_allclose(np.array(model(ids)), np.array(encoder.network(ids)), atol=1e-6)
+
+
+@pytest.mark.network
+def test_the_tokenizer_alone_is_that_of_the_model():
+    name = "smollm2-135m-instruct"
+    _, of_the_model = weights.pretrained(name, numbers="int4")
+    alone = weights.pretrained_tokenizer(name)
+    assert alone.fingerprint == of_the_model.fingerprint
+    assert weights.pretrained_tokenizer("bert-tiny").encode("hello") == weights.pretrained("bert-tiny")[1].encode("hello")
+
+
+def test_what_reads_no_texts_has_no_tokenizer(monkeypatch):
+    monkeypatch.setitem(MODELS, "efficientnet-lite0", lambda: (None, object()))
+    with pytest.raises(ValueError, match="reads no texts"):
+        weights.pretrained_tokenizer("efficientnet-lite0")
+    with pytest.raises(ValueError, match="no model 'gpt-9'"):
+        weights.pretrained_tokenizer("gpt-9")

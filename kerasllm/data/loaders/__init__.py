@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from kerasllm.common.extras import needed
 from kerasllm.data.catalogue import find
-from kerasllm.data.loaders import bibles, bundled, commands, pairs, pictures, questions, replies, tagged, texts, words
+from kerasllm.data.loaders import (
+    bibles,
+    bundled,
+    commands,
+    experiments,
+    pairs,
+    pictures,
+    questions,
+    replies,
+    tagged,
+    texts,
+    words,
+)
 from kerasllm.data.loaders.registry import LOADERS
 
 pd = needed("pandas", "data")
@@ -13,6 +25,7 @@ __all__ = [
     "bibles",
     "bundled",
     "commands",
+    "experiments",
     "load",
     "pairs",
     "pictures",
@@ -47,6 +60,7 @@ def load(name: str) -> pd.DataFrame:
           the sets of entities and home-assistant-intents: B-, I- and O).
         - replies: prompt, reply; prompt, chosen, rejected, turns; summaries: text, summary.
         - bias: stereotype and anti_stereotype, two sentences, with the kind of bias as label.
+        - experiments of ours (reading-order): a row for each run; there are no splits.
         - openmoji: emoji, english, chinese and picture, an array of 64 x 64 x 3.
 
         What would give an answer away decides the split: a passage, a template, either side of a pair.

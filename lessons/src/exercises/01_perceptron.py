@@ -1,22 +1,19 @@
 # %% [markdown]
-# # 01 · The perceptron: exercises
+# # Exercises 01 · The perceptron
 #
-# Write your answer in place of `raise NotImplementedError`, run the cell, then run the check
-# below it. A check says what is wrong, not what is right. Each exercise stands alone. Labels are
-# $+1$ and $-1$, as in the lesson.
+# Five exercises and an experiment, each alone. Write your answer in place of
+# `raise NotImplementedError`, run the cell, then run the check below it. A check says what is wrong,
+# not what is right; after a second failure it gives a strong hint. Labels are $+1$ and $-1$, as in
+# the lesson. Where the text says *predict*, write your guess down first.
 
 # %%
 import itertools
 from math import comb
 
-import matplotlib.pyplot as plt
 import numpy as np
 from scipy.optimize import linprog
 
-from kerasllm.course import case, check
-from kerasllm.course.figures import BLUE, ORANGE, show, use_style
-
-use_style()
+from kerasllm.course import between, case, check
 
 
 def fixed(values):
@@ -26,12 +23,20 @@ def fixed(values):
     return array
 
 
+def separable(X, y):
+    """Whether one unit can be right on all rows; the linear program of the lesson. X without a constant 1."""
+    rows = -y[:, None] * np.column_stack([X, np.ones(len(X))])
+    return linprog(np.zeros(rows.shape[1]), A_ub=rows, b_ub=-np.ones(len(y)), bounds=(None, None)).status == 0
+
+
 # %% [markdown]
 # ## Exercise 1: the answer of a unit
 #
-# Write `predict(X, w, b)`. `X` has the shape (rows, features), `w` has the shape (features,), and
-# `b` is one number. Return an array of shape (rows,): $+1$ where the score $w \cdot x + b$ is
-# above 0, and $-1$ everywhere else. There is no third answer.
+# Write `predict(X, w, b)`. `X` has the shape (rows, features), `w` has the shape (features,), and `b`
+# is one number. Return an array of shape (rows,): $+1$ where the score $w \cdot x + b$ is above 0,
+# and $-1$ everywhere else. There is no third answer.
+#
+# *Predict:* what does the unit with $w = (0, 0)$ and $b = 0$ answer?
 
 
 # %% tags=["answer"]
@@ -50,6 +55,7 @@ check(
     case("always benign", points, fixed([0, 0]), -1, expect=np.array([-1, -1, -1, -1])),
     case("scores of exactly 0", points, fixed([1, 1]), -1, expect=np.array([1, -1, -1, -1])),
     case("three features", fixed([[3, -1, 2]]), fixed([1, 2, -2]), 4, expect=np.array([1])),
+    nudge="What does your function answer for a score of exactly 0, and what should it?",
     hint="X @ w gives all products at once; np.where chooses between two values.",
 )
 
@@ -70,12 +76,17 @@ def predict(X, w, b):
 
 
 # %% [markdown]
+# It answers $-1$ everywhere, since no score is above 0.
+#
 # ## Exercise 2: one step of learning
 #
-# Write `update(w, b, x, y)` for a single row `x` with label `y`. Return the pair `(w, b)` after
-# the step. If the row is right, both stay as they are. If it is a mistake, the perceptron rule
-# changes both. Return new values and leave the array that you were given as it is: the caller may
-# still need the old weights.
+# Write `update(w, b, x, y)` for a single row `x` with label `y`. Return the pair `(w, b)` after the
+# step. If the row is right, both stay as they are. If it is a mistake, the perceptron rule changes
+# both. Return new values and leave the array that you were given as it is: the caller may still need
+# the old weights.
+#
+# *Predict:* the unit starts with zeros and meets a row with the label $-1$. Is its answer right? Is
+# it a mistake?
 
 
 # %% tags=["answer"]
@@ -94,8 +105,13 @@ check(
     case("a mistake on a +1", fixed([1, -2]), 0, fixed([1, 1]), 1, expect=(np.array([2, -1]), 1)),
     case("a mistake on a -1", fixed([1, 1]), 1, fixed([2, 0]), -1, expect=(np.array([-1, 1]), 0)),
     case("a right answer", fixed([1, 1]), -1, fixed([1, 1]), 1, expect=(np.array([1, 1]), -1)),
+    case("right because of its bias", fixed([1, 1]), -3, fixed([1, 1]), -1, expect=(np.array([1, 1]), -3)),
     case("the very first row", fixed([0, 0]), 0, fixed([3, 1]), 1, expect=(np.array([3, 1]), 1)),
-    hint="It is a mistake when y times the score is not above 0.",
+    case(
+        "a first row of the other label", fixed([0, 0, 0]), 0, fixed([2, 1, 0]), -1, expect=(np.array([-2, -1, 0]), -1)
+    ),
+    nudge="Which rows change something? What happens to a row whose score is exactly 0, and to the bias?",
+    hint="It is a mistake when y times the score is not above 0. Then y * x is added to w, and y to b.",
 )
 
 
@@ -127,13 +143,18 @@ def update(w, b, x, y):
 
 
 # %% [markdown]
+# The answer $-1$ is right, and yet it is a mistake: the row lies on the border, and the rule pushes
+# it off.
+#
 # ## Exercise 3: how wide is the gap?
 #
-# The margin of a line is its distance to the closest point, counted as negative when that point
-# is on the wrong side. Write `margin(w, b, X, y)` for a line with the score $w \cdot x + b$. The
-# score alone is not a distance: twice the weights give twice the score, but they draw the same
-# line. In the lesson the bias was one more weight. Here the distance is measured in the plane of
-# `X`, without the 1.
+# The margin of a line is its distance to the closest point, counted as negative when that point is on
+# the wrong side. Write `margin(w, b, X, y)` for a line with the score $w \cdot x + b$. The score
+# alone is not a distance: twice the weights give twice the score, but they draw the same line. In the
+# lesson the bias was one more weight. Here the distance is measured in the plane of `X`, without the
+# 1.
+#
+# *Predict:* three times as long weights and a three times as large bias: what happens to the margin?
 
 
 # %% tags=["answer"]
@@ -154,6 +175,7 @@ check(
     case("weights three times as long", fixed([3, 0]), -6, far, sides, expect=3.0),
     case("the four points of AND", fixed([3, 2]), -4, points, both, expect=1 / np.sqrt(13)),
     case("one point on the wrong side", fixed([3, 4]), 0, twice, sides, expect=-5.0),
+    nudge="What happens to your result when w and b are doubled? Should it?",
     hint="Divide y times the score by the length of w, and take the smallest value.",
 )
 
@@ -179,21 +201,21 @@ def margin(w, b, X, y):
 
 
 # %% [markdown]
-# The labels `both` are those of the logical AND, and $w = (3, 2)$, $b = -4$ is where the rule
-# stops when it meets the four points in the order of `points` backwards. It is not the line with
-# the widest gap. Can you find a better one by hand? Try some values in `margin(w, b, points,
-# both)`. The rule stops at the first line that works, not at the best.
+# The labels `both` are those of the logical AND, and $w = (3, 2)$, $b = -4$ is where the rule stops
+# when it meets the four points in the order of `points` backwards. It is not the line with the widest
+# gap. Can you find a better one by hand? Try some values in `margin(w, b, points, both)`. The rule
+# stops at the first line that works, not at the best.
 #
 # ## Exercise 4: XOR with three units
 #
-# One unit cannot compute XOR. Three can: two **hidden** units see the switches, and one output
-# unit sees the answers of these two. All answers are $+1$ or $-1$; the switches are 0 or 1. No
-# learning here: choose the nine numbers yourself, with a pencil.
+# One unit cannot compute XOR. Three can: two *hidden* units see the switches, and one output unit
+# sees the answers of these two. All answers are $+1$ or $-1$; the switches are 0 or 1. No learning
+# here: choose the nine numbers yourself, with a pencil.
 #
-# Return `W, c, v, d`. Row `W[k]` and `c[k]` are the weights and the bias of hidden unit `k`, so
-# `W` has the shape (2, 2) and `c` the shape (2,). `v` (shape (2,)) and `d` are the weights and
-# the bias of the output unit. The check runs the three units on all four inputs. Many answers are
-# right. Before you start: which two tables that *can* be learned give XOR when they are combined?
+# Return `W, c, v, d`. Row `W[k]` and `c[k]` are the weights and the bias of hidden unit `k`, so `W`
+# has the shape (2, 2) and `c` the shape (2,). `v` (shape (2,)) and `d` are the weights and the bias
+# of the output unit. The check runs the three units on all four inputs. Many answers are right.
+# Before you start: which two tables that *can* be learned give XOR when they are combined?
 
 
 # %% tags=["answer"]
@@ -226,6 +248,7 @@ def runs_xor(answer):
 check(
     xor_units,
     case("all four inputs", expect=runs_xor),
+    nudge="Each hidden unit may answer a question that can be learned. Which two questions decide XOR together?",
     hint="Write XOR as a sentence: at least one is on, and not both are on.",
 )
 
@@ -248,122 +271,150 @@ def xor_units():
 
 
 # %% [markdown]
-# ## Exercise 5: learning nonsense
+# ## Exercise 5: the mean of the weights
 #
-# The lesson found that with thirty measurements all 426 training tumours can be separated. Is
-# that a proof that the measurements are good? Labels by coin tosses are a fair test: there is
-# nothing to learn.
+# Write `mean_weights`: run the perceptron's rule over the rows *in their order*, for a number of
+# epochs, starting from zeros, and return the mean of the weights over all steps. A step is one row,
+# whether it was a mistake or not; what counts are the weights *after* the row. `X` holds a constant 1
+# in its last column. Do not stop early.
 #
-# First write `is_separable(X, y)`. Return `True` if some $w$ and $b$ give every row the right
-# side, and `False` otherwise. Trying the perceptron rule for some time is not an answer: it
-# cannot say "no". Use `linprog` from SciPy, as in the lesson. `X` comes *without* a column of
-# ones.
+# *Predict:* a training that makes no mistake after its first epoch goes on for a hundred. Where does
+# the mean go?
 
 
 # %% tags=["answer"]
-def is_separable(X, y):
-    """Whether one threshold unit can get all rows right: True or False."""
+def mean_weights(X, y, epochs):
+    """The mean of the weights over all steps: (features,)."""
     ### BEGIN SOLUTION
-    rows = np.column_stack([X, np.ones(len(X))])
-    answer = linprog(
-        np.zeros(rows.shape[1]),
-        A_ub=-y[:, None] * rows,
-        b_ub=-np.ones(len(y)),
-        bounds=(None, None),
-    )
-    return answer.status == 0
+    w, total = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    for _ in range(epochs):
+        for x, label in zip(X, y, strict=True):
+            if label * (x @ w) <= 0:
+                w = w + label * x
+            total += w
+    return total / (epochs * len(y))
     ### END SOLUTION
 
 
 # %% tags=["check"]
-points = fixed([[1, 1], [1, 0], [0, 1], [0, 0]])
+pair = fixed([[2, 1], [-1, 1]])
+switches = fixed([[1, 1, 1], [1, 0, 1], [0, 1, 1], [0, 0, 1]])
 check(
-    is_separable,
-    case("OR", points, fixed([1, 1, 1, -1]), expect=True),
-    case("XOR", points, fixed([-1, 1, 1, -1]), expect=False),
-    case("not OR", points, fixed([-1, -1, -1, 1]), expect=True),
-    case("all labels equal", points, fixed([-1, -1, -1, -1]), expect=True),
-    case("far from the origin", points + 50, fixed([1, 1, 1, -1]), expect=True),
-    case("one column", fixed([[1], [2], [3]]), fixed([1, -1, 1]), expect=False),
-    hint="Add the column of ones; linprog looks only at weights >= 0 unless you tell it otherwise.",
+    mean_weights,
+    case("one row", fixed([[2, 1]]), fixed([-1]), 1, expect=np.array([-2.0, -1.0])),
+    case("one mistake and one right row", pair, fixed([1, -1]), 1, expect=np.array([2.0, 1.0])),
+    case("two mistakes", pair, fixed([1, 1]), 1, expect=np.array([1.5, 1.5])),
+    case("OR, one epoch", switches, fixed([1, 1, 1, -1]), 1, expect=np.array([1.0, 1.0, 0.75])),
+    case("OR, two epochs", switches, fixed([1, 1, 1, -1]), 2, expect=np.array([1.0, 1.0, 0.25])),
+    nudge="Which weights does the mean contain, and how many of them? What happens after a row that was right?",
+    hint="Add w to a total after every row, changed or not, and divide by epochs times rows at the end.",
 )
 
 
 # %% tags=["wrong"]
-def is_separable(X, y):
-    rows = np.column_stack([X, np.ones(len(X))])
-    # linprog's own bounds: no negative weights
-    answer = linprog(np.zeros(rows.shape[1]), A_ub=-y[:, None] * rows, b_ub=-np.ones(len(y)))
-    return answer.status == 0
+def mean_weights(X, y, epochs):
+    w, total, count = np.zeros(X.shape[1]), np.zeros(X.shape[1]), 0
+    for _ in range(epochs):
+        for x, label in zip(X, y, strict=True):
+            if label * (x @ w) <= 0:
+                w = w + label * x
+                total, count = total + w, count + 1  # only after mistakes
+    return total / count
 
 
 # %% tags=["wrong"]
-def is_separable(X, y):
-    # no bias
-    cost, limit = np.zeros(X.shape[1]), -np.ones(len(y))
-    answer = linprog(cost, A_ub=-y[:, None] * X, b_ub=limit, bounds=(None, None))
-    return answer.status == 0
+def mean_weights(X, y, epochs):
+    w, total = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    for _ in range(epochs):
+        for x, label in zip(X, y, strict=True):
+            if label * (x @ w) <= 0:
+                w = w + label * x
+        total += w  # only at the end of an epoch
+    return total / epochs
 
 
 # %% tags=["wrong"]
-def is_separable(X, y):
-    rows = np.column_stack([X, np.ones(len(X))])
-    # w = 0 solves this one: 0 >= 0
-    cost, limit = np.zeros(rows.shape[1]), np.zeros(len(y))
-    answer = linprog(cost, A_ub=-y[:, None] * rows, b_ub=limit, bounds=(None, None))
-    return answer.status == 0
+def mean_weights(X, y, epochs):
+    w = np.zeros(X.shape[1])
+    for _ in range(epochs):
+        for x, label in zip(X, y, strict=True):
+            if label * (x @ w) <= 0:
+                w = w + label * x
+    return w  # the last weights; right for one row
 
 
 # %% [markdown]
-# **Now predict, then measure.** Take rows of 20 random numbers each, and give each row a label by
-# a coin toss. With how many rows can one unit still get everything right? 5, 20, 40, 100? Write
-# your guess down. The next cell measures the share of random labellings that are separable. The
-# curve is Cover's formula of 1965: for $N$ rows in general position and $d$ weights (here 20 and
-# the bias) the share is $2^{1-N} \sum_{k=0}^{d-1} \binom{N-1}{k}$. Run it after your answer
-# passes.
-
-# %%
-features, trials = 20, 50
-rng = np.random.default_rng(0)
-counts = np.arange(12, 73, 6)
-
-
-def measured_share(n):
-    found = 0
-    for _ in range(trials):
-        found += is_separable(rng.normal(size=(n, features)), rng.choice([-1, 1], size=n))
-    return found / trials
+# The mean moves toward the weights at rest, because they are counted again in every step.
+#
+# ## Experiment: learning nonsense
+#
+# With thirty features all training tumours can be separated. Does this prove that the features are
+# good? Labels by coin tosses are a fair test, for there is nothing to learn. Write `share_fitted`:
+# make `rows` rows of 20 random numbers (`rng.normal`), give each a label by a coin toss
+# (`rng.choice([-1, 1], ...)`), and ask `separable` whether one unit can be right on all of them.
+# Repeat with new rows and labels 100 times, and return the share of separable ones.
+#
+# *Predict* before you run the check: the share with 30 rows, with 42 and with 60. Only the number of
+# rows changes. Then explain what it has to do with the number of weights, which is 21.
 
 
-def cover(n, weights):
-    return sum(comb(n - 1, k) for k in range(weights)) / 2 ** (n - 1)
+# %% tags=["answer"]
+def share_fitted(rows):
+    """The share of 100 random labellings that one unit can fit."""
+    rng = np.random.default_rng(0)
+    ### BEGIN SOLUTION
+    found = [separable(rng.normal(size=(rows, 20)), rng.choice([-1, 1], size=rows)) for _ in range(100)]
+    return np.mean(found)
+    ### END SOLUTION
 
 
-share = [measured_share(n) for n in counts]
-print(f"Cover's share for 426 rows and 31 weights: {cover(426, 31):.0e}")
-
-# %%
-smooth = range(2, 76)
-figure, axes = plt.subplots(figsize=(7, 3.6))
-axes.plot(smooth, [cover(n, features + 1) for n in smooth], color=BLUE, label="Cover's formula")
-axes.plot(counts, share, "o", color=ORANGE, label=f"measured, {trials} labellings each")
-axes.axvline(2 * (features + 1), color="black", ls=":", lw=1)
-axes.set(xlabel="rows with random labels", ylabel="share that one unit can fit")
-axes.set_title("20 random numbers a row")
-axes.legend()
-show(
-    figure,
-    "The share of random labellings that one unit can fit is 1 up to about 30 rows, falls through"
-    " one half at 42 rows and is near 0 from 60 rows on; the points follow Cover's formula.",
+# %% tags=["check"]
+check(
+    share_fitted,
+    case("30 rows", 30, expect=between(0.93, 1.0)),
+    case("42 rows", 42, expect=between(0.32, 0.68)),
+    case("60 rows", 60, expect=between(0.0, 0.07)),
+    nudge="Are rows and labels new in each of the 100 trials? Does every row have 20 numbers and a label of its own?",
+    hint="separable(rng.normal(size=(rows, 20)), rng.choice([-1, 1], size=rows)), 100 times, and the mean.",
 )
 
+
+# %% tags=["wrong"]
+def share_fitted(rows):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(rows, 20)), rng.choice([-1, 1], size=rows)
+    return np.mean([separable(X, y) for _ in range(100)])  # one draw, a hundred times
+
+
+# %% tags=["wrong"]
+def share_fitted(rows):
+    rng = np.random.default_rng(0)
+    draws = [rng.normal(size=(rows, 20)) for _ in range(100)]
+    return np.mean([separable(X, np.sign(X[:, 0])) for X in draws])  # labels that follow a feature
+
+
+# %% tags=["wrong"]
+def share_fitted(rows):
+    rng = np.random.default_rng(0)
+    found = [separable(rng.normal(size=(20, rows)), rng.choice([-1, 1], size=20)) for _ in range(100)]
+    return np.mean(found)  # rows and columns exchanged
+
+
 # %% [markdown]
-# The dotted line stands at twice the number of weights. There a single unit fits half of all coin
-# tosses, and with clearly fewer rows it fits them all. So a perfect score on few training rows
-# with many measurements means nothing. The 426 tumours are far more than twice the 31 weights. A
-# perfect plane is *not* an accident there, as the printed share says, and the test rows agreed.
-# Number of rows, number of weights: lesson 05 comes back to this.
+# Cover's formula (1965) gives the share for $N$ rows in general position and $d$ weights:
+# $2^{1-N} \sum_{k=0}^{d-1} \binom{N-1}{k}$. At twice as many rows as weights it is exactly one half,
+# whatever the features mean.
+
+# %%
+for rows, weights in [(30, 21), (42, 21), (60, 21), (426, 31)]:
+    share = sum(comb(rows - 1, k) for k in range(weights)) / 2 ** (rows - 1)
+    print(f"{rows} rows, {weights} weights: share {share:.2g}")
+
+# %% [markdown]
+# So a perfect score on few rows with many features means nothing: a unit fits coin tosses too. The
+# 426 tumours are far more than twice the 31 weights. There a perfect plane is no accident, as the
+# last share says, and the test rows agreed.
 #
 # **Reference:** T. Cover (1965). Geometrical and statistical properties of systems of linear
-# inequalities with applications in pattern recognition. *IEEE Transactions on Electronic
-# Computers* EC-14(3), 326-334.
+# inequalities with applications in pattern recognition. *IEEE Transactions on Electronic Computers*
+# EC-14(3), 326-334.

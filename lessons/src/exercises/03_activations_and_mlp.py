@@ -1,9 +1,9 @@
 # %% [markdown]
-# # 03 · Exercises: activations and the multi-layer perceptron
+# # Exercises 03 · Activations and the multi-layer perceptron
 #
-# Five exercises for [lesson 03](../03_activations_and_mlp.ipynb), from routine to surprising.
-# Write your answer in place of `raise NotImplementedError`, run the cell, then run the check below
-# it. Each exercise stands alone.
+# Five exercises and an experiment, each alone. Write your answer in place of `raise NotImplementedError`, run
+# the cell, then run the check below it. Where the text says *predict*, write your guess down before you run
+# anything.
 
 # %%
 from itertools import pairwise
@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import erf
 
-from kerasllm.course import case, check
+from kerasllm.course import between, case, check
 
 # %% [markdown]
 # ## Exercise 1: a softmax for any scores
@@ -52,6 +52,7 @@ check(
         np.array([[1000.0, 1000.0], [-1000.0, -1000.0]]),
         expect=np.array([[0.5, 0.5], [0.5, 0.5]]),
     ),
+    nudge="What is the exponential of 1000? Along which axis must the probabilities add up to 1?",
     hint="Subtract the largest score of each row before the exponential; keepdims=True keeps the axis.",
 )
 
@@ -107,6 +108,7 @@ check(
     case("two hidden layers", [64, 64, 64, 10], expect=8970),
     case("one hidden layer of 128", [64, 128, 10], expect=9610),
     case("without biases", [5, 7, 3], use_bias=False, expect=56),
+    nudge="Draw [2, 2, 1]. How many arrows are there, and how many units have a bias? Do the inputs have one?",
     hint="Go through the neighbouring pairs of widths: inputs times units, plus one bias a unit.",
 )
 
@@ -125,7 +127,7 @@ def count_numbers(widths, use_bias=True):  # forgets that biases can be off
 # %% [markdown]
 # ## Exercise 3: the slope of SiLU
 #
-# Many language models of today use **SiLU**, $f(x) = x\,\sigma(x)$, also called swish. It is a
+# Many language models of today use *SiLU*, $f(x) = x\,\sigma(x)$, also called swish. It is a
 # relative of GELU: the same idea, with the sigmoid in place of the normal distribution. Work out
 # its derivative on paper with the product rule, then write it. The check compares it with finite
 # differences, so it also finds a slip that one cannot see.
@@ -165,6 +167,7 @@ check(
     case("at 0", np.array([0.0]), expect=np.array([0.5])),
     case("far right it is like ReLU", np.array([50.0]), expect=np.array([1.0])),
     case("from -6 to 6", np.linspace(-6, 6, 101), expect=like_finite_differences(np.linspace(-6, 6, 101))),
+    nudge="f is a product of two functions of x. What does the product rule say, and what is the slope of each?",
     hint="Product rule: (x s)' = s + x s', and the slope of the sigmoid s is s (1 - s).",
 )
 
@@ -189,7 +192,7 @@ def silu_slope(x):  # forgets the x of the product rule
 # %% [markdown]
 # ## Exercise 4: XOR with tanh units
 #
-# The lesson solved XOR with two ReLU units and inputs 0 and 1. Now do it with two **tanh** units
+# The lesson solved XOR with two ReLU units and inputs 0 and 1. Now do it with two tanh units
 # and inputs $-1$ and $+1$, weights by hand:
 #
 # $$h = \tanh(xW_1 + b_1), \qquad y = hw_2 + b_2.$$
@@ -240,6 +243,7 @@ def solves_xor(answer):
 check(
     xor_weights,
     case("the four points, also with disturbed weights", expect=solves_xor),
+    nudge="Which sums x1 + x2 are possible? Where must each tanh change its sign to tell them apart?",
     hint="Both units add the inputs; only their biases differ. The output takes the first minus the second.",
 )
 
@@ -271,11 +275,11 @@ def xor_weights():  # right as given, but on a needle's point: a tenth more and 
 # A network of sigmoid layers, all 64 wide. How many layers may stand on top of the first one until
 # less than a millionth of the gradient reaches it?
 #
-# **Predict.** With Glorot's weights each layer multiplies the gradient by about the slope of the
+# *Predict.* With Glorot's weights each layer multiplies the gradient by about the slope of the
 # sigmoid, at most 1/4. What depth do you get from that? Write it down. Does it become much better
 # with weights twice as large? With four times as large?
 #
-# **Measure.** Write `lost_at`. It follows the gradient through the layers *backwards*, which needs
+# *Measure.* Write `lost_at`. It follows the gradient through the layers *backwards*, which needs
 # only one fact (lesson 04 proves it): if a layer computes $h' = \sigma(hW)$, and $g'$ is the
 # gradient at $h'$, the gradient at $h$ is $(g' \cdot s)\,W^\top$, where $s$ is the slope of the
 # sigmoid at $hW$, and $\cdot$ multiplies number by number. So:
@@ -313,15 +317,18 @@ def sigmoid_net(depth, scale, width=64, seed=0):
 
 
 one = np.ones((1, 1))
+left, down = np.array([[4.0, 0], [0, 0]]), np.array([[0.0, 0], [4, 0]])
 check(
     lost_at,
     case("one unit a layer, weight 0: the slope is 1/4, the gradient 0", one, [0 * one], expect=1),
     case("one unit a layer, weights 1: each step loses at least 3/4", one, [one] * 20, limit=0.02, expect=3),
     case("the order of the layers matters", one, [0.1 * one, one, one], limit=0.02, expect=3),
+    case("a matrix and its transpose are two things", np.zeros((1, 2)), [left, down], limit=0.1, expect=2),
     case("Glorot's weights", *sigmoid_net(30, 1 / 8), expect=lambda n: None if n == 10 else "this is not the depth."),
     case(
         "weights of 1", *sigmoid_net(30, 1.0), expect=lambda n: None if n is None else "the gradient is not lost here."
     ),
+    nudge="The gradient starts at the last layer. In which order does it meet the matrices?",
     hint="Two loops: forward to collect h (1 - h), then backwards over both lists with [::-1].",
 )
 
@@ -346,6 +353,20 @@ def lost_at(h, matrices, limit=1e-6):  # the rule of thumb instead of a measurem
 
 
 # %% tags=["wrong"]
+def lost_at(h, matrices, limit=1e-6):  # the matrix where its transpose belongs: every shape fits
+    slopes = []
+    for W in matrices:
+        h = 1 / (1 + np.exp(-(h @ W)))
+        slopes.append(h * (1 - h))
+    gradient = np.ones_like(h)
+    for passed, (W, slope) in enumerate(zip(matrices[::-1], slopes[::-1], strict=True), start=1):
+        gradient = (gradient * slope) @ W
+        if np.sqrt(np.mean(gradient**2)) < limit:
+            return passed
+    return None
+
+
+# %% tags=["wrong"]
 def lost_at(h, matrices, limit=1e-6):  # forgets the weights on the way back
     slopes = []
     for W in matrices:
@@ -364,3 +385,72 @@ def lost_at(h, matrices, limit=1e-6):  # forgets the weights on the way back
 # With weights of 1 many units are saturated, and the gradient is still alive: large weights
 # multiply what the flat slopes divide. Neither the slope nor the weights alone decide; their
 # product does.
+#
+# ## Experiment: the size of the first weights
+#
+# Send 256 random inputs (64 numbers of variance 1 each) through 20 ReLU layers of 64 units without biases,
+# whose weights are normal with standard deviation `sigma`. Write `growth`: it returns the root of the mean
+# square of the last outputs, divided by that of the inputs. Any seed will do.
+#
+# *Predict* before you run the check: the growth with He's size $\sqrt{2/64}$, with twice that size, and with
+# Glorot's size $\sqrt{1/64}$. The lesson says that a layer multiplies the mean square by $64\,\sigma^2 / 2$.
+# Only `sigma` changes. Then measure, and explain. How much larger than He's size may the weights be until 20
+# layers make the outputs ten times as large?
+
+
+# %% tags=["answer"]
+def growth(sigma, layers=20):
+    """The size of the outputs of a random ReLU network, divided by the size of its inputs."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(0)
+    inputs = outputs = rng.normal(size=(256, 64))
+    for _ in range(layers):
+        outputs = np.maximum(outputs @ (sigma * rng.normal(size=(64, 64))), 0)
+    return np.sqrt(np.mean(outputs**2) / np.mean(inputs**2))
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    growth,
+    case("He's size", np.sqrt(2 / 64), expect=between(0.08, 8)),
+    case("twice He's size", 2 * np.sqrt(2 / 64), expect=between(8e4, 8e6)),
+    case("Glorot's size", np.sqrt(1 / 64), expect=between(8e-5, 8e-3)),
+    case("He's size, one layer", np.sqrt(2 / 64), layers=1, expect=between(0.7, 1.4)),
+    nudge="Is there a ReLU after each of the 20 products? Is sigma a standard deviation, not a variance?",
+    hint="In a loop: outputs = np.maximum(outputs @ (sigma * rng.normal(size=(64, 64))), 0); then two roots of means.",
+)
+
+
+# %% tags=["wrong"]
+def growth(sigma, layers=20):
+    rng = np.random.default_rng(0)
+    inputs = outputs = rng.normal(size=(256, 64))
+    for _ in range(layers):
+        outputs = outputs @ (sigma * rng.normal(size=(64, 64)))  # nothing between the layers
+    return np.sqrt(np.mean(outputs**2) / np.mean(inputs**2))
+
+
+# %% tags=["wrong"]
+def growth(sigma, layers=20):
+    rng = np.random.default_rng(0)
+    inputs = outputs = rng.normal(size=(256, 64))
+    for _ in range(layers):
+        outputs = np.tanh(outputs @ (sigma * rng.normal(size=(64, 64))))  # another activation
+    return np.sqrt(np.mean(outputs**2) / np.mean(inputs**2))
+
+
+# %% tags=["wrong"]
+def growth(sigma, layers=20):
+    rng = np.random.default_rng(0)
+    inputs = outputs = rng.normal(size=(256, 64))
+    for _ in range(layers):
+        outputs = np.maximum(outputs @ (np.sqrt(sigma) * rng.normal(size=(64, 64))), 0)  # sigma as a variance
+    return np.sqrt(np.mean(outputs**2) / np.mean(inputs**2))
+
+
+# %% [markdown]
+# With He's size the growth is near 1. Twice the size is $2^{20}$, about a million, and Glorot's size is
+# $2^{-10}$, about a thousandth. Each layer multiplies, so a small error counts twenty times:
+# $1.12^{20} \approx 10$, and weights that are 12% too large make the outputs ten times as large. With 100
+# layers it would be $10^5$.

@@ -1,13 +1,13 @@
 # %% [markdown]
-# # Exercises 03 · Backpropagation
+# # Exercises 04 · Backpropagation
 #
-# Five exercises, each alone. Derive on paper first, then write code, then run the check. Where
-# the text says *predict*, write your guess down before you run anything.
+# Five exercises and an experiment, each alone. Derive on paper first, then write code, then run the check.
+# Where the text says *predict*, write your guess down before you run anything.
 
 # %%
 import numpy as np
 
-from kerasllm.course import case, check
+from kerasllm.course import between, case, check
 
 # %% [markdown]
 # ## Exercise 1: the backward pass of a dense layer
@@ -48,9 +48,17 @@ check(
         "everything square, so the shapes cannot help",
         np.array([[1.0, 2], [3, 4]]),
         np.array([[0.0, 1], [2, 3]]),
-        np.array([[1.0, 0], [0, -1]]),
-        expect=([[0, 2], [-1, -3]], [[1, -3], [2, -4]], [1, -1]),
+        np.array([[1.0, 2], [0, -1]]),
+        expect=([[2, 8], [-1, -3]], [[1, -1], [2, 0]], [1, 1]),
     ),
+    case(
+        "one example",
+        np.array([[2.0, 0, 1]]),
+        np.array([[1.0], [2], [3]]),
+        np.array([[0.5]]),
+        expect=([[0.5, 1, 1.5]], [[1], [0], [0.5]], [0.5]),
+    ),
+    nudge="Each gradient has the shape of its array. Which sum runs over the examples, which one over the outputs?",
     hint="Each factor gets the gradient times the other factor; the shapes tell the order.",
 )
 
@@ -63,6 +71,12 @@ def dense_backward(X, W, dZ):
 # %% tags=["wrong"]
 def dense_backward(X, W, dZ):
     return dZ @ W.T, (dZ.T @ X).reshape(W.shape), dZ.sum(axis=0)
+
+
+# %% tags=["wrong"]
+def dense_backward(X, W, dZ):
+    square = W.shape[0] == W.shape[1]
+    return dZ @ (W if square else W.T), X.T @ dZ, dZ.sum(axis=0)  # right only where W equals its transpose
 
 
 # %% [markdown]
@@ -113,6 +127,7 @@ check(
          h=0.1, expect=np.array([15, 10, 6])),
     case("the array stays as it was", lambda w: (w**2).sum(), kept, expect=unchanged),
     case("whole numbers", lambda w: (w**2).sum(), np.array([3, 4]), expect=np.array([6, 8])),
+    nudge="After the loop, does every number of the array stand where it stood? Can it hold a fraction at all?",
     hint="Loop over np.ndindex(weights.shape) and work on a copy that holds floats.",
 )  # fmt: skip
 
@@ -248,15 +263,17 @@ check(
     case("at 0", 0.0, expect=[0.0, 1.0]),
     case("at 0.5", 0.5, expect=[0.4621172, 0.7864477]),
     case("at -2", -2.0, expect=[-0.9640276, 0.0706508]),
+    nudge="Nudge tanh at 0.5 by 0.001 to both sides. Which slope do you measure?",
     hint="The slope of tanh can be written with its value: one minus the square of it.",
 )
 check(
     value_and_slopes_of_divide,
     case("6 / 3", 6.0, 3.0, expect=[2.0, 1 / 3, -2 / 3]),
     case("1 / -4", 1.0, -4.0, expect=[-0.25, -0.25, -0.0625]),
+    nudge="Both parents need a slope. What happens to a / b when b grows?",
     hint="Write a / b as a times b to the power -1.",
 )
-check(slope_of_x_over_x, case("at 7", 7.0, expect=0.0), hint="Do both parents get a slope?")
+check(slope_of_x_over_x, case("at 7", 7.0, expect=0.0), hint="Do both parents get a slope? They must cancel.")
 check(slope_of_a_mixture, case("at 1", 1.0, expect=-0.1966119), hint="Test each one alone first.")
 
 
@@ -280,11 +297,10 @@ def divide(a, b):
 
 
 # %% [markdown]
-# ## Exercise 4: the neuron for which the copied formula is almost right
+# ## Exercise 4: why classifiers do not use the squared error
 #
-# The article of the lesson used $-(y - \hat y) \hat y (1 - \hat y)$ for a *linear* output. For a
-# *sigmoid* output, $\hat y = \sigma(wx + b)$ with $\sigma(z) = 1 / (1 + e^{-z})$, it is right up
-# to one factor. Find that factor. Return the gradients of two losses for one example:
+# A neuron with a sigmoid, $\hat y = \sigma(wx + b)$ with $\sigma(z) = 1 / (1 + e^{-z})$, sees one example
+# with the target $y$. Return the gradients of two losses:
 #
 # - the squared error $\tfrac12 (y - \hat y)^2$,
 # - the cross-entropy $-y \log \hat y - (1 - y) \log(1 - \hat y)$.
@@ -313,6 +329,7 @@ check(
     case("sure and wrong", 10.0, 0.0, 1.0, 0.0, tolerance=1e-8,
          expect=((4.5393746e-05, 4.5393746e-05), (0.9999546021, 0.9999546021))),
     case("input 0", 1.0, 0.0, 0.0, 1.0, expect=((0.0, -0.125), (0.0, -0.5))),
+    nudge="The slope of the sigmoid is σ(1 − σ). In which of the two losses does it cancel?",
     hint="First the gradient for z = wx + b; then dw is that times x, and db is that.",
 )  # fmt: skip
 
@@ -335,8 +352,8 @@ def sigmoid_gradients(w, b, x, y):
 # %% tags=["wrong"]
 def sigmoid_gradients(w, b, x, y):
     y_hat = 1 / (1 + np.exp(-(w * x + b)))
-    squared = (y_hat - y) * y_hat * (1 - y_hat)
-    return (squared * x, (y_hat - y) * y_hat), ((y_hat - y) * x, y_hat - y)  # the copied bias
+    squared = (y - y_hat) * y_hat * (1 - y_hat)  # the sign
+    return (squared * x, squared), ((y_hat - y) * x, y_hat - y)
 
 
 # %% [markdown]
@@ -389,7 +406,8 @@ check(
          expect=pushes_down),
     case("very large logits", np.array([[1000.0, 0.0]]), np.array([0]), 0.1,
          expect=np.array([[0.05, -0.05]])),
-    hint="Probabilities minus targets, divided by n. Only the targets are new.",
+    nudge="Do the targets of one example add up to 1? Does the softmax survive a logit of 1000?",
+    hint="Probabilities minus targets, divided by n. Only the targets are new. Subtract the largest logit first.",
 )  # fmt: skip
 
 
@@ -422,7 +440,65 @@ def smoothed_gradient(logits, y, smoothing):
 # %% [markdown]
 # Down. The targets of this loss are $t_y = 1 - s + s / K$, and a network that is surer than that
 # is pushed back. A gradient does not ask whether the answer is right. It asks whether the loss
-# would fall.
+# would fall. (C. Szegedy and others, 2016. Rethinking the Inception architecture for computer vision.
+# *CVPR*. Section 7.)
 #
-# **Reference.** Szegedy, C., Vanhoucke, V., Ioffe, S., Shlens, J., and Wojna, Z. (2016).
-# Rethinking the Inception architecture for computer vision. *CVPR*. Section 7.
+# ## Experiment: the smallest nudge is not the best
+#
+# The lesson nudged by $h = 10^{-5}$. Is a smaller $h$ better? Take $f(x) = e^x$ at $x = 1$, where the true slope
+# is $e$. Write `slope_error`: it returns the *relative* error $|s - e| / e$ of the slope $s$ that nudging by
+# $h$ to both sides gives. With `kind=np.float32` everything is computed with 32-bit numbers: make $x$ and $h$
+# of that kind with `kind(1)` and `kind(h)`, and let NumPy do the rest.
+#
+# *Predict* the error for $h = 0.1$, for $10^{-5}$ and for $10^{-12}$, and then for $10^{-5}$ with 32-bit
+# numbers. Only $h$ changes, then only the kind of number. Measure with the check, try every power of
+# ten in between, and explain why the error falls first and then rises again.
+
+
+# %% tags=["answer"]
+def slope_error(h, kind=np.float64):
+    """The relative error of the slope of exp at 1, found with nudges of h."""
+    ### BEGIN SOLUTION
+    x, h = kind(1), kind(h)
+    slope = (np.exp(x + h) - np.exp(x - h)) / (2 * h)
+    return abs(float(slope) - np.e) / np.e
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    slope_error,
+    case("a large nudge", 0.1, expect=between(1.6e-3, 1.75e-3)),
+    case("a middle one", 1e-3, expect=between(1.6e-7, 1.75e-7)),
+    case("the nudge of the lesson", 1e-5, expect=between(0, 3e-10)),
+    case("a tiny one", 1e-12, expect=between(1e-6, 1e-3)),
+    case("the nudge of the lesson, 32-bit numbers", 1e-5, np.float32, expect=between(1e-5, 0.2)),
+    nudge="Is the error divided by the true slope? Do you nudge to both sides, and divide by 2h?",
+    hint="x, h = kind(1), kind(h); the slope is (np.exp(x + h) - np.exp(x - h)) / (2 * h).",
+)
+
+
+# %% tags=["wrong"]
+def slope_error(h, kind=np.float64):
+    x, h = kind(1), kind(h)
+    return abs(float((np.exp(x + h) - np.exp(x)) / h) - np.e) / np.e  # one side only
+
+
+# %% tags=["wrong"]
+def slope_error(h, kind=np.float64):
+    slope = (np.exp(1 + h) - np.exp(1 - h)) / (2 * h)  # always with 64-bit numbers
+    return abs(float(slope) - np.e) / np.e
+
+
+# %% tags=["wrong"]
+def slope_error(h, kind=np.float64):
+    x, h = kind(1), kind(h)
+    return abs(float((np.exp(x + h) - np.exp(x - h)) / (2 * h)) - np.e)  # not relative
+
+
+# %% [markdown]
+# Two errors work against each other. A large $h$ leaves the place where the slope was asked for, and that error
+# falls as $h^2$: a hundred times smaller $h$, ten thousand times smaller error. A small $h$ subtracts two
+# nearly equal numbers, and only their last, rounded digits remain. That error grows as $1/h$. The best $h$ lies
+# between, near $10^{-5}$ for 64-bit numbers (J. Nocedal, S. Wright, 2006. *Numerical optimization*, section 8.1).
+# With 32-bit numbers a check finds only coarse mistakes.

@@ -1,22 +1,19 @@
 # %% [markdown]
-# # 08 · Text to tokens: exercises
+# # Exercises 08 · Text to tokens
 #
-# Write your answer in place of `raise NotImplementedError`, run the cell, then run the check
-# below it. A check says what is wrong, not what is right. Each exercise stands alone.
+# Four exercises and an experiment, each alone. The experiment learns small vocabularies, which takes
+# seconds. Where the text says *predict*, write your guess down before you run anything.
 
 # %%
-import re
 import unicodedata
 from collections import Counter
 from itertools import pairwise
 
-import matplotlib.pyplot as plt
+import numpy as np
 
-from kerasllm.course import case, check
+from kerasllm import text
+from kerasllm.course import between, case, check
 from kerasllm.data import load
-from kerasllm.course.figures import BLUE, RED, show, use_style
-
-use_style()
 
 # %% [markdown]
 # ## Exercise 1: count what a reader sees
@@ -44,6 +41,7 @@ check(
     case("a raised digit", "x2 x\u00b2", expect={"x2": 1, "x\u00b2": 1}),
     case("capitals", "May may", expect={"May": 1, "may": 1}),
     case("a Korean syllable in parts", "\u1112\u1161\u11ab", expect={"\ud55c": 1}),
+    nudge="Print the code points of the two spellings of café. What must happen before you count?",
     hint="unicodedata.normalize has four forms; one of them joins and replaces nothing else.",
 )
 
@@ -135,10 +133,16 @@ check(
         expect=step_gives(("th", "e"), {("the",): 4, ("t", "he"): 3, ("t", "h", "e"): 1}),
     ),
     case(
+        "a part that only ends like the pair",
+        {("a", "t"): 3, ("ca", "t"): 1},
+        expect=step_gives(("a", "t"), {("at",): 3, ("ca", "t"): 1}),
+    ),
+    case(
         "a letter three times",
         {("a", "a", "a"): 2},
         expect=step_gives(("a", "a"), {("aa", "a"): 2}),
     ),
+    nudge="What does a pair in a word that stands three times count? And what is left of a, a, a?",
     hint="Count the pairs in a Counter; to join, walk with an index that moves by two after a hit.",
 )
 
@@ -193,6 +197,17 @@ def step(words):
     return best, result
 
 
+# %% tags=["wrong"]
+def step(words):
+    pairs = Counter()
+    for parts, count in words.items():
+        for pair in pairwise(parts):
+            pairs[pair] += count
+    best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+    # "ca t" holds "a t", though no part is "a"
+    return best, {tuple(" ".join(w).replace(" ".join(best), "".join(best)).split()): n for w, n in words.items()}
+
+
 # %% [markdown]
 # ## Exercise 3: the order of joins
 #
@@ -237,7 +252,9 @@ check(
         [("b", "c"), ("a", "b"), ("ab", "cd"), ("c", "d")],
         expect=["a", "bc", "d"],
     ),
+    case("a part that only ends like the pair", "cat", [("c", "a"), ("a", "t")], expect=["ca", "t"]),
     case("no joins", "hi", [], expect=["h", "i"]),
+    nudge="Which join was learned first? Is it done everywhere in the word before the next one begins?",
     hint="One pass over the word for each join, in the order of the list.",
 )
 
@@ -279,198 +296,160 @@ def cut(word, joins):
 
 
 # %% [markdown]
-# ## Exercise 4: WordPiece backwards
+# In the first order *slower* becomes s·low·er. In the second order the *o* is taken by *ow* before *l+o* has
+# its turn, and *low* never comes about. The list of joins is the tokenizer, and its order is a part of it.
 #
-# Write `restore(pieces)`: the text of a list of WordPiece tokens. A piece that starts with `##`
-# continues the word before it; every other piece starts a new word, after one space. Only the
-# *first two* signs are the mark: the piece `###` continues a word with the sign `#`, as in "C#".
-# A list may begin with a `##` piece, when somebody cut a long text into windows. Then its letters
-# start the text, without the mark.
+# ## Exercise 4: what a model receives
+#
+# Write `receive(rows, pad)`. `rows` are the ids of some texts, of different length, each with its first and
+# its last special token. Return three arrays of the shape (texts, time), where time is the length of the
+# longest row minus one:
+#
+# - the inputs: all ids of a row but its last one, filled up with `pad` on the right;
+# - the targets: for each place of the inputs the id that comes next, filled up with `pad`;
+# - the mask: True where the target is a token of the text, False at padding.
+#
+# Two things to care about. `pad` is any number, not always 0. And in some tokenizers, such as GPT-2's, it is
+# also the id of the last token of a text. *Predict:* which of the three arrays does this make difficult?
 
 
 # %% tags=["answer"]
-def restore(pieces):
-    """The text of WordPiece tokens, words separated by one space."""
+def receive(rows, pad):
+    """Inputs, targets and mask, three arrays (texts, time)."""
     ### BEGIN SOLUTION
-    text = "".join(piece[2:] if piece.startswith("##") else " " + piece for piece in pieces)
-    return text.removeprefix(" ")
+    time = max(map(len, rows)) - 1
+    inputs = np.full((len(rows), time), pad)
+    targets = np.full((len(rows), time), pad)
+    mask = np.zeros((len(rows), time), bool)
+    for i, row in enumerate(rows):
+        n = len(row) - 1
+        inputs[i, :n], targets[i, :n], mask[i, :n] = row[:-1], row[1:], True
+    return inputs, targets, mask
     ### END SOLUTION
 
 
 # %% tags=["check"]
-check(
-    restore,
-    case("two words", ["un", "##believ", "##able", "film"], expect="unbelievable film"),
-    case("one piece", ["film"], expect="film"),
-    case("a sign that looks like the mark", ["C", "###", "code"], expect="C# code"),
-    case("a list that begins inside a word", ["##able", "film"], expect="able film"),
-    case("a single # is a word", ["#", "1"], expect="# 1"),
-    case("nothing", [], expect=""),
-    hint="str.startswith and a slice are enough; take care of the first piece.",
-)
-
-
-# %% tags=["wrong"]
-def restore(pieces):
-    return " ".join(pieces).replace(" ##", "")  # a mark at the very beginning stays
-
-
-# %% tags=["wrong"]
-def restore(pieces):
-    text = ""
-    for piece in pieces:
-        text += piece.lstrip("#") if piece.startswith("##") else " " + piece  # eats the # of C#
-    return text.strip()
-
-
-# %% tags=["wrong"]
-def restore(pieces):
-    return "".join(piece.removeprefix("##") for piece in pieces)  # no spaces
-
-
-# %% [markdown]
-# Now look at what WordPiece cannot give back. These three texts have the same pieces, because the
-# pieces do not say where a space stood: "well-known", "well - known", "well -known". Which of
-# them does `restore` return?
-
-# %%
-for text in ["well-known", "well - known", "well -known"]:
-    print(f"{text!r:15}", re.findall(r"\w+|[^\w\s]", text))
-
-# %% [markdown]
-# ## Exercise 5: how many words are enough?
-#
-# Write `smallest(train, held_out, target)`. `train` and `held_out` are Counters of words. Find the
-# smallest vocabulary, made of the most frequent words of `train`, for which the share of unknown
-# words among the *running* words of `held_out` is at most `target`. Return its size. Return
-# `None` if no size is enough. Words with equal counts come in the order of `most_common`.
-
-
-# %% tags=["answer"]
-def smallest(train, held_out, target):
-    """The smallest number of words that keeps the unknown share at or below target, or None."""
-    ### BEGIN SOLUTION
-    total = sum(held_out.values())
-    unknown = total
-    if unknown <= target * total:
-        return 0
-    for size, (word, _) in enumerate(train.most_common(), start=1):
-        unknown -= held_out.get(word, 0)
-        if unknown <= target * total:
-            return size
-    return None
-    ### END SOLUTION
-
-
-# %% tags=["check"]
-def returns(expected):
+def gives(inputs, targets, mask):
     def look(answer):
-        if answer is None:
-            return None if expected is None else "it returned None, but some size is enough."
-        if expected is None:
-            return f"it returned {answer}, but no vocabulary reaches the target."
-        if answer == expected:
-            return None
-        return f"{answer} is too {'large' if answer > expected else 'small'}."
+        if not isinstance(answer, tuple | list) or len(answer) != 3:
+            return "it should return three arrays: inputs, targets, mask."
+        for name, mine, right in zip(("inputs", "targets", "mask"), answer, (inputs, targets, mask), strict=True):
+            if np.shape(mine) != np.shape(right):
+                return f"the {name} have the shape {np.shape(mine)}, expected {np.shape(right)}."
+            if not np.array_equal(np.asarray(mine), np.asarray(right)):
+                return f"the {name} are wrong."
+        return None
 
     return look
 
 
-train_toy = Counter({"the": 50, "and": 30, "ark": 10, "cubit": 8, "omer": 2})
-test_toy = Counter({"the": 40, "ark": 20, "and": 20, "film": 15, "star": 5})
 check(
-    smallest,
-    case("half unknown", train_toy, test_toy, 0.5, expect=returns(2)),
-    case("exactly at the target", train_toy, test_toy, 0.2, expect=returns(3)),
-    case("a target that cannot be reached", train_toy, test_toy, 0.1, expect=returns(None)),
-    case("the training text itself", train_toy, train_toy, 0.02, expect=returns(4)),
-    case("nothing may be unknown", train_toy, train_toy, 0.0, expect=returns(5)),
-    hint="Start with everything unknown and let the words of train come in, one by one.",
-)
+    receive,
+    case("one text", [[1, 5, 6, 2]], 0, expect=gives([[1, 5, 6]], [[5, 6, 2]], [[1, 1, 1]])),
+    case("two texts", [[1, 5, 6, 2], [1, 7, 2]], 0, expect=gives(
+        [[1, 5, 6], [1, 7, 0]], [[5, 6, 2], [7, 2, 0]], [[1, 1, 1], [1, 1, 0]])),
+    case("padding is not 0", [[0, 2], [0, 4, 3, 2]], 9, expect=gives(
+        [[0, 9, 9], [0, 4, 3]], [[2, 9, 9], [4, 3, 2]], [[1, 0, 0], [1, 1, 1]])),
+    case("the end of a text is the padding", [[8, 5, 8], [8, 5, 6, 8]], 8, expect=gives(
+        [[8, 5, 8], [8, 5, 6]], [[5, 8, 8], [5, 6, 8]], [[1, 1, 0], [1, 1, 1]])),
+    case("a text of two tokens alone", [[3, 4]], 0, expect=gives([[3]], [[4]], [[1]])),
+    nudge="Write the rows of “two texts” on paper. How many targets does a row of three tokens have?",
+    hint="Shorten each row before you fill it up: row[:-1] and row[1:]. The mask comes from lengths, not from ids.",
+)  # fmt: skip
 
 
 # %% tags=["wrong"]
-def smallest(train, held_out, target):
-    total = sum(train.values())
-    unknown = total
-    for size, (_, count) in enumerate(train.most_common(), start=1):
-        unknown -= count  # judges on the training text
-        if unknown <= target * total:
-            return size
-    return None
+def receive(rows, pad):
+    time = max(map(len, rows))
+    ids = np.array([row + [pad] * (time - len(row)) for row in rows])
+    return ids[:, :-1], ids[:, 1:], ids[:, 1:] != pad  # loses the end where it is the padding
 
 
 # %% tags=["wrong"]
-def smallest(train, held_out, target):
-    unknown = set(held_out)
-    for size, (word, _) in enumerate(train.most_common(), start=1):
-        unknown.discard(word)  # different words, not running words
-        if len(unknown) <= target * len(held_out):
-            return size
-    return None
+def receive(rows, pad):
+    time = max(map(len, rows))
+    ids = np.array([row + [0] * (time - len(row)) for row in rows])  # 0, whatever pad is
+    mask = np.arange(1, time)[None] < np.array([len(row) for row in rows])[:, None]
+    return ids[:, :-1], ids[:, 1:], mask
 
 
 # %% tags=["wrong"]
-def smallest(train, held_out, target):
-    total = sum(held_out.values())
-    unknown = total
-    for size, (word, _) in enumerate(train.most_common(), start=1):
-        unknown -= held_out.get(word, 0)
-        if unknown <= target * total:
-            return size
-    return len(train)  # not enough, but it says so to nobody
-
-
-# %% tags=["wrong"]
-def smallest(train, held_out, target):
-    total = sum(held_out.values())
-    unknown = total
-    for size, (word, _) in enumerate(held_out.most_common(), start=1):
-        unknown -= held_out[word]  # learns its vocabulary from the test text
-        if unknown <= target * total:
-            return size
-    return None
+def receive(rows, pad):
+    time = max(map(len, rows))
+    ids = np.array([row + [pad] * (time - len(row)) for row in rows])
+    mask = np.arange(1, time)[None] < np.array([len(row) for row in rows])[:, None]
+    return ids[:, :-1], ids[:, :-1], mask  # targets that are not shifted
 
 
 # %% [markdown]
-# **Predict, then measure.** We train on the books of the Bible in the training split. How many
-# words are needed so that at most 10% are unknown? At most 2%? Write down four numbers: for the
-# held-out books of the Bible, and for film reviews.
+# The mask is the difficult one. Where padding and the end of a text share an id, a comparison with `pad` also
+# hides the end, and a model that never has to say it never learns to stop.
+#
+# ## Experiment: how much French does a vocabulary need?
+#
+# A BPE of 2,000 tokens learns from 3,000 verses. At first all of them are English. Then one verse in a hundred
+# is French, then one in ten, then every second one. Nothing else changes. The price is the mean number of
+# tokens of a French test verse.
+#
+# *Predict* the four prices as parts of the first: if English alone costs 1, what does 1% of French cost? And
+# 10%? Then write `french_price`, which takes the share of French from 0 to 1: the first
+# `round(3000 * share)` French verses and the first English verses behind them, up to 3,000 together. Explain
+# the shape that you find.
 
-# %%
-bible, films = load("king-james"), load("movie-snippets")
+
+# %% tags=["answer"]
+bibles = load("parallel-bible")  # text, label (the language), split
 
 
-def counted(table, split):
-    texts = table.loc[table["split"] == split, "text"].str.lower()
-    return Counter(word for text in texts for word in re.findall(r"\w+", text))
+def verses(language, part):
+    return bibles["text"][(bibles["label"] == language) & (bibles["split"] == part)].tolist()
 
 
-learned = counted(bible, "train")
-texts = {"held-out books": counted(bible, "test"), "film reviews": counted(films, "test")}
-targets = [0.5, 0.4, 0.35, 0.3, 0.2, 0.1, 0.05, 0.02]
-answers = {name: [smallest(learned, c, target) for target in targets] for name, c in texts.items()}
-print(f"different words in the training books: {len(learned):,}")
-for name, sizes in answers.items():
-    found = [f"{goal:.0%}: {size}" for goal, size in zip(targets, sizes, strict=True)]
-    print(f"{name:15}", *found, sep="   ")
+def french_price(share):
+    """Tokens of a French test verse, on average, when this share of the verses to learn from is French."""
+    ### BEGIN SOLUTION
+    french = round(3000 * share)
+    learned = verses("french", "train")[:french] + verses("english", "train")[: 3000 - french]
+    bpe = text.train_bpe(learned, 2000)
+    return np.mean([len(ids) for ids in bpe.encode_batch(verses("french", "test"))])
+    ### END SOLUTION
 
-# %%
-figure, ax = plt.subplots(figsize=(7, 3.4))
-for (name, sizes), color in zip(answers.items(), [BLUE, RED], strict=True):
-    reached = [(size, 100 * target) for size, target in zip(sizes, targets, strict=True) if size]
-    ax.semilogx(*zip(*reached, strict=True), "o-", color=color, label=name)
-ax.axvline(len(learned), color="0.4", ls="--", lw=1)
-ax.text(len(learned) * 0.95, 2, "all the words there are", rotation=90, ha="right", color="0.35")
-ax.set(xlabel="words needed", ylabel="target: unknown words in %", ylim=(0, None))
-ax.legend(loc="lower left")
-show(
-    figure,
-    "Words needed for a given share of unknown words. For held-out books the curve reaches two"
-    " percent before the words run out; for film reviews it stops above thirty percent.",
+
+# %% tags=["check"]
+check(
+    french_price,
+    case("no French", 0.0, expect=between(72, 78)),
+    case("one verse in a hundred", 0.01, expect=between(63, 70)),
+    case("one verse in ten", 0.1, expect=between(54.5, 60)),
+    case("every second verse", 0.5, expect=between(46, 51)),
+    nudge="Do the verses to learn from number 3,000 in every case? Is the price measured on the test part?",
+    hint="Learn from french[:n] + english[: 3000 - n] with text.train_bpe(learned, 2000); the mean of the lengths.",
 )
+print("tokens of a French verse:", *(f"{share:.0%}: {french_price(share):.1f}" for share in (0, 0.01, 0.1, 0.5)))
+
+
+# %% tags=["wrong"]
+def french_price(share):
+    bibles = load("parallel-bible")
+    french = bibles["text"][(bibles["label"] == "french") & (bibles["split"] == "train")].tolist()
+    english = bibles["text"][(bibles["label"] == "english") & (bibles["split"] == "train")].tolist()
+    n = round(3000 * share)
+    bpe = text.train_bpe(french[:n] + english[: 3000 - n], 2000)
+    test = bibles["text"][(bibles["label"] == "english") & (bibles["split"] == "test")]
+    return np.mean([len(ids) for ids in bpe.encode_batch(test)])  # the price of English
+
+
+# %% tags=["wrong"]
+def french_price(share):
+    bibles = load("parallel-bible")
+    french = bibles["text"][(bibles["label"] == "french") & (bibles["split"] == "train")].tolist()
+    english = bibles["text"][(bibles["label"] == "english") & (bibles["split"] == "train")].tolist()
+    bpe = text.train_bpe(french[: round(3000 * (1 - share))] + english[: round(3000 * share)], 2000)  # turned round
+    test = bibles["text"][(bibles["label"] == "french") & (bibles["split"] == "test")]
+    return np.mean([len(ids) for ids in bpe.encode_batch(test)])
+
 
 # %% [markdown]
-# From 10% to 2% the vocabulary must grow several times: that is Zipf's law. And for the film
-# reviews most targets get `None`. No number of words from one kind of text is enough for another
-# kind, which is why tokenizers use parts of words.
+# The printed line shows the shape. The first 30 French verses save 8 of 75 tokens, and the 1,200 verses that lead
+# from 10% to a half save 9. The frequent parts of a language are found in little text, and each further part is
+# used less often. So a vocabulary should have *some* of every language that it will meet.

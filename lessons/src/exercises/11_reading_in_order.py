@@ -1,42 +1,46 @@
 # %% [markdown]
-# # Exercises 08 · A classifier that reads in order
+# # Exercises 11 · Reading in order
 #
-# Five exercises, each alone. Where the text says *predict*, write your guess down before you run
-# anything.
+# Five exercises and an experiment, each alone. They need NumPy and no training. Where the text says
+# *predict*, write your guess down before you run anything.
 
 # %%
 import numpy as np
 
-from kerasllm.course import case, check
+from kerasllm.course import between, case, check
 
 # %% [markdown]
 # ## Exercise 1: one step of a recurrent network
 #
-# Write $h_t = \tanh(x_t W + h_{t-1} U + b)$. The shapes: `x` is (batch, input), `h` is
-# (batch, units), `W` is (input, units), `U` is (units, units), `b` is (units,).
+# Write $h_t = \tanh(x_t W + h_{t-1} U + b)$. The shapes: `x` is (batch, input), `h` is (batch, units), `W` is
+# (input, units), `U` is (units, units), `b` is (units,).
+#
+# *Predict:* may two texts of a batch influence each other?
 
 
 # %% tags=["answer"]
 def rnn_step(x, h, W, U, b):
-    """The state after one token, (batch, units)."""
+    """The state after one more word, (batch, units)."""
     ### BEGIN SOLUTION
     return np.tanh(x @ W + h @ U + b)
     ### END SOLUTION
 
 
 # %% tags=["check"]
-toy = np.array([[0.0, -2.0], [0.0, 1.0]])
+toy = np.array([[0.0, -2.0], [0.0, 1.0]])  # not symmetric: U and its transpose differ
 check(
     rnn_step,
-    case("the first word, from a state of zeros", np.array([[1.0, 0.0]]), np.zeros((1, 2)),
-         np.eye(2), toy, np.zeros(2), expect=np.array([[0.76159416, 0.0]])),
-    case("the second word", np.array([[0.0, 1.0]]), np.array([[0.5, 0.0]]), np.eye(2), toy,
-         np.zeros(2), expect=np.array([[0.0, 0.0]])),
+    case("the first word, from a state of zeros", np.array([[1.0, 0.0]]), np.zeros((1, 2)), np.eye(2), toy,
+         np.zeros(2), expect=np.array([[0.76159416, 0.0]])),
+    case("the second word", np.array([[0.0, 1.0]]), np.array([[0.3, 0.0]]), np.eye(2), toy, np.zeros(2),
+         expect=np.array([[0.0, 0.37994896]])),
     case("the bias", np.zeros((1, 2)), np.zeros((1, 2)), np.eye(2), toy, np.array([1.0, -1.0]),
          expect=np.array([[0.76159416, -0.76159416]])),
-    case("two texts, three inputs", np.ones((2, 3)), np.zeros((2, 2)), np.full((3, 2), 0.1), toy,
-         np.zeros(2), expect=np.full((2, 2), 0.29131261)),
-    hint="Two matrix products with @, a sum, and one function of NumPy around it.",
+    case("two texts, three inputs", np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]]), np.array([[0.0, 0.1], [0.2, 0.0]]),
+         np.array([[0.1, 0.2], [0.3, 0.0], [0.0, 0.1]]), toy, np.zeros(2),
+         expect=np.array([[0.09966799, 0.46211716], [0.29131261, -0.37994896]])),
+    nudge="Which matrix belongs to the word and which one to the state? Does anything stand outside of tanh?",
+    hint="Two matrix products with @, the bias, and np.tanh around the sum of all three.",
 )  # fmt: skip
 
 
@@ -50,12 +54,21 @@ def rnn_step(x, h, W, U, b):
     return np.tanh(x @ W + b) + h @ U  # the old state stays outside of tanh
 
 
+# %% tags=["wrong"]
+def rnn_step(x, h, W, U, b):
+    return np.tanh(x @ W + h @ U)  # without the bias
+
+
 # %% [markdown]
+# No. Each row of a batch has a state of its own; the texts share the weights alone.
+#
 # ## Exercise 2: one step of an LSTM
 #
-# $[z_i, z_f, z_g, z_o] = x W + h U + b$ in this order. Then $i, f, o$ are sigmoids, $g$ is a
-# $\tanh$, the new cell is $f c + i g$, and the new state is $o \tanh(c)$ with the *new* cell.
-# Return the pair (h, c). `W` has the shape (input, 4 · units).
+# $[z_i, z_f, z_g, z_o] = x W + h U + b$ in this order, cut into four equal parts. Then $i, f, o$ are
+# sigmoids, $g$ is a $\tanh$, the new cell is $f c + i g$, and the new state is $o \tanh(c)$ with the *new*
+# cell. Return the pair (h, c). `W` has the shape (input, 4 · units).
+#
+# *Predict:* which two gates must be 1 and 0, so that the cell stays exactly as it was?
 
 
 # %% tags=["answer"]
@@ -72,26 +85,26 @@ def lstm_step(x, h, c, W, U, b):
 
 # %% tags=["check"]
 one, none = np.ones((1, 1)), np.zeros((1, 1))
-open_, shut = 50.0, -50.0
+wide, shut = 50.0, -50.0
 check(
     lstm_step,
-    case("the step on paper", one, none, 0.5 * one, np.array([[0.0, 1, 1, 0]]), np.zeros((1, 4)),
-         np.zeros(4), expect=(np.array([[0.31647610]]), np.array([[0.74632637]]))),
-    case("forget all, add nothing", one, none, one, np.array([[shut, shut, 1, 1]]),
-         np.zeros((1, 4)), np.zeros(4), expect=(none, none)),
-    case("keep all, add nothing, show nothing", one, none, 3 * one,
-         np.array([[shut, open_, 1, shut]]), np.zeros((1, 4)), np.zeros(4),
-         expect=(none, 3 * one)),
-    case("two units, through U and b", np.zeros((1, 1)), np.array([[1.0, 0.0]]), np.zeros((1, 2)),
-         np.zeros((1, 8)), np.eye(2, 8, k=4), np.full(8, 50.0) * np.array([1, 1, 1, 1, 0, 0, 1, 1]),
+    case("the step on paper", one, none, 0.5 * one, np.array([[0.0, 1, 1, 0]]), np.zeros((1, 4)), np.zeros(4),
+         expect=(np.array([[0.31647610]]), np.array([[0.74632637]]))),
+    case("forget all, add nothing", one, none, one, np.array([[shut, shut, 1, 1]]), np.zeros((1, 4)), np.zeros(4),
+         expect=(none, none)),
+    case("keep all, add nothing, show nothing", one, none, 3 * one, np.array([[shut, wide, 1, shut]]),
+         np.zeros((1, 4)), np.zeros(4), expect=(none, 3 * one)),
+    case("two units, through U and b", np.zeros((1, 1)), np.array([[1.0, 0.0]]), np.zeros((1, 2)), np.zeros((1, 8)),
+         np.eye(2, 8, k=4), np.full(8, 50.0) * np.array([1, 1, 1, 1, 0, 0, 1, 1]),
          expect=(np.array([[0.64201491, 0.0]]), np.array([[0.76159416, 0.0]]))),
-    hint="np.split(z, 4, axis=-1) gives the four parts; mind which of them has tanh.",
+    nudge="Which of the four parts has tanh in place of a sigmoid? Is the state made from the old cell or the new one?",
+    hint="np.split(z, 4, axis=-1) gives i, f, g, o. First c = f * c + i * tanh(g), then h = o * tanh(c).",
 )  # fmt: skip
 
 
 # %% tags=["wrong"]
 def lstm_step(x, h, c, W, U, b):
-    i, f, o, g = np.split(x @ W + h @ U + b, 4, axis=-1)  # another order of the gates
+    i, f, o, g = np.split(x @ W + h @ U + b, 4, axis=-1)  # another order of the parts
     i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
     c = f * c + i * np.tanh(g)
     return o * np.tanh(c), c
@@ -104,90 +117,131 @@ def lstm_step(x, h, c, W, U, b):
     return o * np.tanh(c), f * c + i * np.tanh(g)  # h from the old cell
 
 
+# %% tags=["wrong"]
+def lstm_step(x, h, c, W, U, b):
+    z = (x @ W + h @ U + b).reshape(len(x), -1, 4)  # right for one unit only: takes every fourth number
+    i, f, g, o = np.moveaxis(z, -1, 0)
+    i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+    c = f * c + i * np.tanh(g)
+    return o * np.tanh(c), c
+
+
 # %% [markdown]
-# ## Exercise 3: the label of a sigmoid output
+# The forget gate 1 and the input gate 0. The output gate does not touch the cell.
 #
-# A model with one sigmoid output gives probabilities of the shape (texts, 1). Return the labels 0
-# or 1, with the shape (texts,): 1 where the probability is above 0.5. Predict first what
-# `np.argmax(probabilities, axis=1)` gives.
+# ## Exercise 3: three words at a time
+#
+# Write the convolution of one text. `x` is (time, dim), `kernel` is (3, dim, filters): `kernel[0]` meets the
+# word before, `kernel[1]` the word itself, `kernel[2]` the word after. Beyond the ends stand zeros. Return
+# (time, filters), without an activation and without a bias.
+#
+# *Predict:* how many words of a text can influence the result at one place, when two such layers stand on
+# each other?
 
 
 # %% tags=["answer"]
-def labels_of(probabilities):
-    """The label of each text, integers of shape (texts,)."""
+def convolution(x, kernel):
+    """The result at each word, (time, filters)."""
     ### BEGIN SOLUTION
-    return (np.asarray(probabilities)[:, 0] > 0.5).astype(int)
+    wide = np.pad(x, [(1, 1), (0, 0)])  # (time + 2, dim)
+    return sum(wide[k : k + len(x)] @ kernel[k] for k in range(3))
     ### END SOLUTION
 
 
 # %% tags=["check"]
+ramp = np.array([[1.0], [10.0], [100.0], [1000.0]])  # four words of one number
 check(
-    labels_of,
-    case("three texts", np.array([[0.9], [0.1], [0.6]]), expect=np.array([1, 0, 1])),
-    case("one text", np.array([[0.7]]), expect=np.array([1])),
-    case("all negative", np.array([[0.2], [0.3]]), expect=np.array([0, 0])),
-    hint="Take the only column, then compare with the threshold.",
-)
-
-
-# %% tags=["wrong"]
-def labels_of(probabilities):
-    return np.argmax(probabilities, axis=1)  # the largest of one number is number 0
-
-
-# %% tags=["wrong"]
-def labels_of(probabilities):
-    return (probabilities > 0.5).astype(int)  # (texts, 1)
-
-
-# %% [markdown]
-# ## Exercise 4: the maximum that sees no padding
-#
-# `states` has the shape (batch, time, units), and `ids` the shape (batch, time). Id 0 is padding.
-# Return the largest value of each unit over the real tokens, with the shape (batch, units). The
-# states of an LSTM can be negative, all of them. Every text has at least one real token.
-
-
-# %% tags=["answer"]
-def masked_max(states, ids):
-    """The maximum of each unit over the places whose id is not 0."""
-    ### BEGIN SOLUTION
-    real = (ids != 0)[:, :, None]  # (batch, time, 1)
-    return np.where(real, states, -np.inf).max(axis=1)
-    ### END SOLUTION
-
-
-# %% tags=["check"]
-check(
-    masked_max,
-    case("padding is larger", np.array([[[1.0], [3.0], [9.0]]]), np.array([[5, 6, 0]]),
-         expect=np.array([[3.0]])),
-    case("all states are negative", np.array([[[-1.0, -5.0], [-2.0, -4.0], [7.0, 7.0]]]),
-         np.array([[5, 6, 0]]), expect=np.array([[-1.0, -4.0]])),
-    case("NaN in the padding", np.array([[[-1.0], [np.nan]]]), np.array([[3, 0]]),
-         expect=np.array([[-1.0]])),
-    case("two texts of different length", np.array([[[1.0], [2.0]], [[-3.0], [4.0]]]),
-         np.array([[1, 2], [4, 0]]), expect=np.array([[2.0], [-3.0]])),
-    hint="Which number can never win a maximum?",
+    convolution,
+    case("the word itself", ramp, np.array([[[0.0]], [[1.0]], [[0.0]]]), expect=ramp),
+    case("the word before", ramp, np.array([[[1.0]], [[0.0]], [[0.0]]]), expect=np.array([[0.0], [1], [10], [100]])),
+    case("three different numbers", ramp, np.array([[[2.0]], [[3.0]], [[5.0]]]),
+         expect=np.array([[53.0], [532], [5320], [3200]])),
+    case("two numbers a word, three filters", np.array([[1.0, 2.0], [3.0, 4.0]]), np.arange(18.0).reshape(3, 2, 3),
+         expect=np.array([[120.0, 130, 140], [60, 70, 80]])),
+    case("one word", np.array([[2.0]]), np.array([[[7.0]], [[3.0]], [[5.0]]]), expect=np.array([[6.0]])),
+    nudge="Which words stand beside the first one and the last one? Does kernel[0] meet the word before or after?",
+    hint="Pad one row of zeros above and below; then padded[k : k + time] @ kernel[k], summed over k = 0, 1, 2.",
 )  # fmt: skip
 
 
 # %% tags=["wrong"]
-def masked_max(states, ids):
-    return np.where((ids != 0)[:, :, None], states, 0.0).max(axis=1)  # 0 beats negative states
+def convolution(x, kernel):
+    wide = np.pad(x, [(1, 1), (0, 0)])
+    return sum(wide[k : k + len(x)] @ kernel[2 - k] for k in range(3))  # the kernel turned round, as in mathematics
 
 
 # %% tags=["wrong"]
-def masked_max(states, ids):
-    return states.max(axis=1)  # without a mask
+def convolution(x, kernel):
+    return sum(np.roll(x, 1 - k, axis=0) @ kernel[k] for k in range(3))  # the last word stands before the first
+
+
+# %% tags=["wrong"]
+def convolution(x, kernel):
+    wide = np.pad(x, [(2, 0), (0, 0)])  # looks back only
+    return sum(wide[k : k + len(x)] @ kernel[k] for k in range(3))
 
 
 # %% [markdown]
+# Five: the second layer reads three results, and the outer two of them have read one word further each.
+#
+# ## Exercise 4: the last state of a padded text
+#
+# `states` is (batch, time, units), and `ids` is (batch, time). Padding has the id 0 and stands on the right.
+# Return for each text the state at its last real word: (batch, units). Every text has at least one word.
+#
+# *Predict:* for which texts is `states[:, -1]` right?
+
+
+# %% tags=["answer"]
+def last_state(states, ids):
+    """The state at the last word whose id is not 0."""
+    ### BEGIN SOLUTION
+    last = (np.asarray(ids) != 0).sum(axis=1) - 1  # (batch,)
+    return states[np.arange(len(states)), last]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+numbers = np.arange(24.0).reshape(2, 4, 3)  # two texts, four places, three units
+check(
+    last_state,
+    case("no padding", numbers, np.array([[5, 6, 7, 8], [1, 2, 3, 4]]), expect=numbers[:, 3]),
+    case("texts of different length", numbers, np.array([[5, 6, 0, 0], [1, 2, 3, 0]]),
+         expect=np.array([[3.0, 4, 5], [18, 19, 20]])),
+    case("a text of one word", numbers[:1], np.array([[9, 0, 0, 0]]), expect=np.array([[0.0, 1, 2]])),
+    case("more texts than places", np.arange(6.0).reshape(3, 2, 1), np.array([[4, 0], [4, 4], [4, 0]]),
+         expect=np.array([[0.0], [3], [4]])),
+    nudge="How many real words has each text? At which place, counted from 0, does the last one stand?",
+    hint="last = (ids != 0).sum(axis=1) - 1, then states[np.arange(batch), last].",
+)  # fmt: skip
+
+
+# %% tags=["wrong"]
+def last_state(states, ids):
+    return states[:, -1]  # the state after the padding
+
+
+# %% tags=["wrong"]
+def last_state(states, ids):
+    last = (ids != 0).sum(axis=1).max() - 1  # one length for all texts
+    return states[:, last]
+
+
+# %% tags=["wrong"]
+def last_state(states, ids):
+    last = (ids != 0).sum(axis=1)  # one place too far
+    return states[np.arange(len(states)), np.minimum(last, states.shape[1] - 1)]
+
+
+# %% [markdown]
+# For texts that fill their row, or when a mask told the layer to keep its state over the padding.
+#
 # ## Exercise 5: the half-life of a forget gate
 #
-# A forget gate is $\sigma(b)$ at every step, where $b$ is its bias. After how many steps has the
-# cell lost half of what it held? Solve $\sigma(b)^T = 0.5$ for $T$, a real number. Predict first:
-# the half-life for $b = 1$, where Keras starts, and the bias that a memory of 70 steps needs.
+# A forget gate is $\sigma(b)$ at every step, where $b$ is its bias. After how many steps has the cell lost
+# half of what it held? Solve $\sigma(b)^T = 0.5$ for $T$, a real number.
+#
+# *Predict:* the half-life for $b = 1$, where Keras starts, and the bias that a memory of 70 steps needs.
 
 
 # %% tags=["answer"]
@@ -204,25 +258,91 @@ check(
     case("bias 0: half is lost in each step", 0.0, expect=1.0),
     case("bias 1, where Keras starts", 1.0, expect=2.2126778, tolerance=1e-5),
     case("bias 4", 4.0, expect=38.190079, tolerance=1e-4),
-    case("a very open gate, bias 40: mind the rounding", 40.0, expect=lambda steps: None
-         if np.isfinite(steps) and abs(steps / 1.6315663e17 - 1) < 1e-3
-         else "with a gate near 1 the logarithm loses its digits, or something is divided by 0."),
-    hint="Take logarithms on both sides; -log(sigmoid(b)) is log(1 + exp(-b)), see np.log1p.",
-)  # fmt: skip
+    case("bias -1: a gate that is nearly shut", -1.0, expect=0.5278025, tolerance=1e-5),
+    nudge="Take logarithms on both sides. Which sign has the logarithm of a number below 1?",
+    hint="T = log(0.5) / log(sigmoid(b)), and log(sigmoid(b)) is -log(1 + exp(-b)).",
+)
 for bias in (0, 1, 2, 4, 6):
     print(f"bias {bias}: half-life {half_life(bias):6.1f} steps")
 
 
 # %% tags=["wrong"]
 def half_life(bias):
-    return np.log(2) / -np.log(1 / (1 + np.exp(-bias)))  # 0 / 0 for a very open gate
+    return np.log(2) / np.log1p(np.exp(bias))  # the sign of the bias
 
 
 # %% tags=["wrong"]
 def half_life(bias):
-    return 0.5 / (1 - 1 / (1 + np.exp(-bias)))  # as if the cell lost the same amount each step
+    return 0.5 / (1 - 1 / (1 + np.exp(-bias)))  # as if the cell lost the same amount in each step
 
 
 # %% [markdown]
-# The half-life grows like $e^b$. So a bias of 1 remembers about two words, and small changes of a
-# large bias change the memory a lot. That is why the gates, not the start, do the work.
+# The half-life grows like $e^b$. A bias of 1 remembers about two words, and 70 steps need a bias of about
+# 4.6.
+#
+# ## Experiment: how large may the weights of the state be?
+#
+# An RNN of 32 units starts with $U$ = `scale` times a rotation, and reads random words. Write `what_is_left`:
+# the size of the gradient of the state after `steps` words with respect to the state before them. Make
+# `rng = np.random.default_rng(0)`, the rotation `np.linalg.qr(rng.normal(size=(32, 32)))[0]`, a state $h$ of
+# zeros and the matrix $J$ = `np.eye(32)`. In each step $h$ becomes $\tanh(\text{word} + h U)$ with a new word
+# `rng.normal(0, 0.2, 32)`, and the chain rule multiplies $J$ from the right by $U$ whose columns are
+# multiplied by $1 - h^2$. Return the root of the mean of $J^2$, times $\sqrt{32}$: it is 1 for a rotation.
+#
+# *Predict* before you run the check what is left after 50 steps with the scales 0.5, 1 and 2: nothing, about
+# 1, or far more than 1? Only the scale changes. Then explain the third result: what holds the state of a
+# large $U$ back?
+
+
+# %% tags=["answer"]
+def what_is_left(scale, steps=50):
+    """Size of the gradient of the last state by the first one."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(0)
+    U = scale * np.linalg.qr(rng.normal(size=(32, 32)))[0]
+    h, J = np.zeros(32), np.eye(32)
+    for _ in range(steps):
+        h = np.tanh(rng.normal(0, 0.2, 32) + h @ U)
+        J = J @ (U * (1 - h**2))
+    return np.sqrt(np.mean(J**2)) * np.sqrt(32)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    what_is_left,
+    case("one step, half a rotation", 0.5, 1, expect=between(0.4, 0.5)),
+    case("scale 0.5", 0.5, expect=between(1e-18, 1e-14)),
+    case("scale 1", 1.0, expect=between(1e-6, 0.3)),
+    case("scale 2", 2.0, expect=between(30.0, 1e8)),
+    nudge="Is h the new state when you take the slope 1 - h²? Is the scale in U, both for the state and for J?",
+    hint="h = np.tanh(word + h @ U), then J = J @ (U * (1 - h**2)); at the end np.sqrt(np.mean(J**2)) * np.sqrt(32).",
+)
+
+
+# %% tags=["wrong"]
+def what_is_left(scale, steps=50):
+    rng = np.random.default_rng(0)
+    U = scale * np.linalg.qr(rng.normal(size=(32, 32)))[0]
+    J = np.eye(32)
+    for _ in range(steps):
+        J = J @ U  # forgets the slope of tanh
+    return np.sqrt(np.mean(J**2)) * np.sqrt(32)
+
+
+# %% tags=["wrong"]
+def what_is_left(scale, steps=50):
+    rng = np.random.default_rng(0)
+    U = np.linalg.qr(rng.normal(size=(32, 32)))[0]  # forgets the scale
+    h, J = np.zeros(32), np.eye(32)
+    for _ in range(steps):
+        h = np.tanh(rng.normal(0, 0.2, 32) + h @ U)
+        J = J @ (U * (1 - h**2))
+    return np.sqrt(np.mean(J**2)) * np.sqrt(32)
+
+
+# %% [markdown]
+# Half a rotation halves the gradient in every step. A whole one loses a little each time, since the slope of
+# $\tanh$ is below 1. With twice a rotation the gradient explodes, although much more slowly than $2^{50}$,
+# about $10^{15}$: large states have small slopes, and so hold it back. Cutting gradients to a largest length
+# (lesson 05) helps against the third case. Nothing brings a vanished gradient back.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Exercises 10 · Attention
+# # Exercises 13 · Attention
 #
 # Five exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*,
 # write your guess down before you run anything.
