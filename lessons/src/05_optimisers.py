@@ -349,7 +349,7 @@ pairs = [(sgd, k.SGD(0.01)), (momentum, k.SGD(0.01, momentum=0.9)), (adam, k.Ada
          (adamw, k.AdamW(0.01, weight_decay=0.1)), (muon, k.Muon(0.01, **no_decay))]  # fmt: skip
 rng = np.random.default_rng(0)
 for step, theirs in pairs:
-    w, memory, variable, apart = np.ones((4, 6)), {}, keras.Variable(np.ones((4, 6))), []
+    w, memory, variable, apart = np.ones((4, 6)), {}, keras.Variable(np.ones((4, 6)), dtype="float32"), []
     for g in rng.normal(size=(30, 4, 6)):
         w = step(w, g, memory, 0.01)
         theirs.apply([tf.constant(g, "float32")], [variable])
