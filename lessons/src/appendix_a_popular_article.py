@@ -17,6 +17,7 @@
 # ruff: noqa: E501, N802
 import math
 import warnings
+from importlib import import_module
 from types import SimpleNamespace
 
 import keras
@@ -96,7 +97,7 @@ words, counts = np.unique(" ".join(verses["text"]).lower().split(), return_count
 vectors = np.stack([counts, np.zeros(len(counts))], axis=1)  # mean and spread of a single number
 _, how_many = np.unique(vectors, axis=0, return_counts=True)
 shared = how_many[how_many > 1].sum() / len(words)
-same = {word for word, count in zip(words, counts, strict=True) if count == counts[words == "camel"][0]}
+same = {str(word) for word, count in zip(words, counts, strict=True) if count == counts[words == "camel"][0]}
 print(f"3, spread of one count: {np.std([7]):.0f}; {shared:.1%} of {len(words)} words have the vector of another")
 print("3, with the vector of camel:", sorted(same)[:8])
 
@@ -174,12 +175,8 @@ print(f"9, numbers for a text: {model.output_shape[-1]};  a word's effect depend
 
 probabilities, labels = np.array([[0.98], [0.03], [0.91], [0.08]]), np.array([1, 0, 1, 0])
 above = (probabilities[:, 0] > 0.5).astype(int)
-print(
-    "10, accuracy by predictions == labels:",
-    np.mean(probabilities == labels),
-    "  by above 1/2:",
-    np.mean(above == labels),
-)
+plain, right = np.mean(probabilities[:, 0] == labels), np.mean(above == labels)
+print("10, accuracy by predictions == labels:", plain, "  by above 1/2:", right)
 print("13, argmax of one output:", np.argmax(probabilities, axis=1), "  above 1/2:", above)
 
 # %% [markdown]
@@ -261,7 +258,8 @@ print(f"18, with a projection: {projected:.3f}, and ln 8000 is {math.log(8000):.
 # "An encoder and a decoder" is what the articles say GPT and BERT are made of. The original transformer
 # has both. GPT has only the decoder's half, in which no place sees what comes later, and BERT only the
 # encoder's, in which every place sees all. A test tells them apart: change the last token, and see
-# whether the first output moves.
+# whether the first output moves. The class of row 19 fails here already because this course does without
+# that package, and in its version 5 the name is gone (its notes on migration say so).
 
 # %%
 tokens = rng.normal(size=(1, 6, 16)).astype("float32")
@@ -273,23 +271,9 @@ for name, causal in (("like GPT", True), ("like BERT", False)):
     moved[name] = float(np.abs(layer(changed) - layer(tokens))[0, 0].max())
     print(f"21, attention {name}: the first output moves by {moved[name]:.3f}")
 
-
-def old_class():
-    from transformers import TFGPT2LMHeadModel
-
-    return TFGPT2LMHeadModel
-
-
-try:
-    old_class()
-except ImportError as error:
-    print("19,", type(error).__name__)
+attempt("19, a class of transformers 4", lambda: import_module("transformers").TFGPT2LMHeadModel)
 prompt = "sea -> mer\nsun -> soleil\nmoon ->"
-print(
-    "20, worked examples in this prompt:",
-    prompt.count("\n"),
-    "  that is few-shot; zero-shot would be the last line alone",
-)
+print(f"20, worked examples in this prompt: {prompt.count('->') - 1}; zero-shot would be its last line alone")
 
 # %% [markdown]
 # How long does training take? "Days to weeks" is the answer of the articles, and it holds for no model in
@@ -331,8 +315,8 @@ found.claim("Nearly all words share their vector of frequency with another", sha
 found.claim("Their gradient makes the loss larger", wrong_step, ">", before, control="before the step", exact=True)
 found.claim("The right gradient makes it smaller", right_step, "<", before, control="before the step", exact=True)
 found.claim("In their language model no word depends on another", abs(mixed), "<", 1e-5, exact=True)
-found.claim("Comparing probabilities with labels finds no right answer", np.mean(probabilities == labels), "<",
-            np.mean(above == labels), control="compared with 1/2 first", exact=True)  # fmt: skip
+found.claim("Comparing probabilities with labels finds no right answer", plain, "<",
+            right, control="compared with 1/2 first", exact=True)  # fmt: skip
 found.claim("A later token moves the first output of BERT alone", moved["like BERT"], ">", moved["like GPT"] + 0.01,
             control="GPT, and 0.01 more")  # fmt: skip
 found.show()
