@@ -16,6 +16,7 @@ from lesson_tools.staleness import stale_reason
 LESSONS = builder.lessons(exercises=False)
 ALL = builder.lessons()
 EXERCISES = [lesson for lesson in ALL if lesson.is_exercise]
+APPENDICES = [lesson for lesson in ALL if lesson.is_appendix]
 every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
 edition_of = {lesson.name: lesson.edition for lesson in LESSONS}
 every_exercise = pytest.mark.parametrize("lesson", EXERCISES, ids=lambda lesson: lesson.name)
@@ -26,7 +27,7 @@ def committed(lesson: builder.Lesson, folder: str = "") -> nbformat.NotebookNode
 
 
 def every_committed_notebook():
-    for lesson in LESSONS:
+    for lesson in LESSONS + APPENDICES:
         yield pytest.param(lesson, "", id=lesson.name)
     for lesson in EXERCISES:
         for folder in ("exercises", "solutions"):
@@ -41,7 +42,7 @@ def test_sources_and_notebooks_are_one_to_one():
 
 
 @pytest.mark.lessons
-@every_lesson
+@pytest.mark.parametrize("lesson", LESSONS + APPENDICES, ids=lambda lesson: lesson.name)
 def test_runs_at_smoke_scale(lesson, tmp_path, monkeypatch):
     monkeypatch.setattr(builder, "FAILED", tmp_path / "failed")
     entry = builder.build(lesson, tmp_path, "smoke")
@@ -95,6 +96,18 @@ def test_claims_hold_and_a_headline_is_named(lesson):
     assert 1 <= sum(bool(claim.get("headline")) for claim in record.claims) <= 2
     # Lesson 08 of the first edition takes longer since its classifier is a network and a task; it is written anew.
     assert record.minutes <= (builder.MAX_SECONDS / 60 if lesson.edition == 2 else 5)
+
+
+@pytest.mark.parametrize("lesson", APPENDICES, ids=lambda lesson: lesson.name)
+def test_an_appendix_has_a_title_references_and_claims_that_hold(lesson):
+    """An appendix has no number, no exercises and no headline; what it says is measured all the same."""
+    book = lesson.notebook()
+    assert re.match(r"# Appendix [A-Z] · \S", book.cells[0].source)
+    assert "## References" in "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    record = committed(lesson).metadata.kerasllm
+    assert record.claims
+    assert all(claim["holds"] is True for claim in record.claims)
+    assert record.minutes <= builder.MAX_SECONDS / 60
 
 
 @every_lesson

@@ -33,6 +33,11 @@ class Lesson:
         return self.source.parent.name == "exercises"
 
     @property
+    def is_appendix(self) -> bool:
+        """Whether it stands behind the lessons: no number, no exercises, no form of a lesson."""
+        return self.name.startswith("appendix_")
+
+    @property
     def edition(self) -> int:
         """2 for a lesson whose title cell is tagged ``edition-2``; 1 for one that is not rewritten yet."""
         return 2 if any(has_tag(cell, "edition-2") for cell in self.notebook().cells[:1]) else 1
@@ -54,16 +59,17 @@ class Lesson:
 
 
 def lessons(only: str = "", exercises: bool = True) -> list[Lesson]:
-    """The lessons in order, each followed by its exercises.
+    """The lessons in order, each followed by its exercises; then the appendices.
 
     Args:
-        only: comma-separated numbers or names ("01,03"); all when empty.
-        exercises: whether to list the exercises too.
+        only: comma-separated numbers or names ("01,03,appendix_a"); all when empty.
+        exercises: whether to list the exercises and the appendices too.
 
     Raises:
         SystemExit: if a name in `only` fits no lesson.
     """
-    found = [Lesson(path) for path in sorted(SOURCES.glob("[0-9][0-9]_*.py"))]
+    patterns = ["[0-9][0-9]_*.py", *(["appendix_*.py"] if exercises else [])]
+    found = [Lesson(path) for pattern in patterns for path in sorted(SOURCES.glob(pattern))]
     wanted = [part.strip() for part in only.split(",") if part.strip()]
     for part in wanted:
         if not any(_fits(lesson.name, part) for lesson in found):
@@ -80,7 +86,7 @@ def lessons(only: str = "", exercises: bool = True) -> list[Lesson]:
 
 
 def _fits(name: str, part: str) -> bool:
-    return name == part or name.split("_")[0] == part.zfill(2)
+    return name == part or name.startswith((f"{part.zfill(2)}_", f"{part}_"))
 
 
 # Three notebooks from one exercise source ---------------------------------------------------

@@ -1,168 +1,156 @@
 # %% [markdown]
-# # Exercises 04 · Training that generalises
+# # Exercises 05 · Optimisers
 #
-# Five exercises on [lesson 05](../05_optimisers.ipynb). Write your answer in the
-# cell below each task and run the check. Each exercise stands alone; the whole notebook runs in
-# seconds.
+# Five exercises and an experiment on [lesson 05](../05_optimisers.ipynb), each alone. They need NumPy and
+# a few seconds. Where the text says *predict*, write your guess down before you run anything.
 
 # %%
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
-from kerasllm.course import case, check
+from kerasllm.course import between, case, check
 
 # %% [markdown]
-# ## Exercise 1: a cross-entropy that never overflows
+# ## Exercise 1: the largest rate
 #
-# A unit gives the logit $z$, and $p = \sigma(z)$ is the probability of label 1. The loss is
-# $-\ln p$ when the label is 1, and $-\ln(1-p)$ when it is 0. Return the **mean** loss of arrays
-# `logits` and `labels`, both of shape (batch,), in nats.
+# A valley has the height $\tfrac12 w^\top H w$, and its gradient is $H w$. $H$ is symmetric, and all its
+# eigenvalues are positive. Return the rate at which SGD stops coming closer and begins to be thrown out.
 #
-# Predict first: what does the obvious formula give for $z = 1000$ and label 0? The loss there is
-# 1000. A network that is sure and wrong must get this number, not infinity. NumPy has a function
-# that adds in the logarithmic domain.
+# *Predict:* $H$ has 2 at both places of its diagonal and 1 beside them. Is the answer $2/2$?
 
 
 # %% tags=["answer"]
-def cross_entropy(logits, labels):
-    """Mean binary cross-entropy in nats, straight from logits."""
+def largest_rate(H):
+    """H: array (d, d), symmetric. Returns the rate above which SGD explodes."""
     ### BEGIN SOLUTION
-    # -ln p = ln(1 + e^-z) for label 1 and ln(1 + e^z) = z + ln(1 + e^-z) for label 0
-    return np.mean(np.logaddexp(0, -logits) + (1 - labels) * logits)
+    return 2 / np.linalg.eigvalsh(H).max()
     ### END SOLUTION
 
 
 # %% tags=["check"]
 check(
-    cross_entropy,
-    case("no opinion costs one bit", np.array([0.0, 0.0]), np.array([0, 1]), expect=np.log(2)),
-    case("label 1", np.array([2.0]), np.array([1]), expect=0.126928011),
-    case("label 0", np.array([2.0]), np.array([0]), expect=2.126928011),
-    case("a mean, not a sum", np.array([2.0, 2.0]), np.array([1, 0]), expect=1.126928011),
-    case("sure and wrong", np.array([1000.0]), np.array([0]), expect=1000.0),
-    case("sure and wrong, other side", np.array([-1000.0]), np.array([1]), expect=1000.0),
-    case("sure and right", np.array([1000.0, -1000.0]), np.array([1, 0]), expect=0.0),
-    hint="-ln p is ln(1 + exp(-z)). np.logaddexp(a, b) computes ln(exp(a) + exp(b)) safely.",
+    largest_rate,
+    case("the valley of the lesson", np.diag([1.0, 25.0]), expect=0.08),
+    case("one direction", np.array([[4.0]]), expect=0.5),
+    case("a valley between the axes", np.array([[2.0, 1.0], [1.0, 2.0]]), expect=2 / 3),
+    case("falling the other way", np.array([[5.0, -4.0], [-4.0, 5.0]]), expect=2 / 9),
+    nudge="In which direction is the valley steepest? It need not be one of the axes.",
+    hint="Along an eigenvector with the eigenvalue h, a step multiplies by 1 - rate * h. np.linalg.eigvalsh finds h.",
 )
 
 
 # %% tags=["wrong"]
-def cross_entropy(logits, labels):
-    # the obvious formula: it overflows
-    with np.errstate(all="ignore"):
-        p = 1 / (1 + np.exp(-logits))
-        return -np.mean(labels * np.log(p) + (1 - labels) * np.log(1 - p))
+def largest_rate(H):
+    return 2 / np.diag(H).max()  # right for valleys along the axes only
 
 
 # %% tags=["wrong"]
-def cross_entropy(logits, labels):
-    # clipped: no infinity, but the price of false certainty is wrong
-    p = np.clip(1 / (1 + np.exp(-np.clip(logits, -500, 500))), 1e-7, 1 - 1e-7)
-    return -np.mean(labels * np.log(p) + (1 - labels) * np.log(1 - p))
+def largest_rate(H):
+    return 1 / np.linalg.eigvalsh(H).max()  # the rate that gets there in one step
+
+
+# %% tags=["wrong"]
+def largest_rate(H):
+    return 2 / np.linalg.eigvalsh(H).min()  # the flat direction sets no limit
 
 
 # %% [markdown]
+# The answer is 2/3. The steepest direction is the diagonal, with the eigenvalue 3.
+#
 # ## Exercise 2: one step of Adam
 #
-# Write step number `t` of Adam ($t = 1, 2, \dots$) for a weight vector `w` with gradient `g`. `m`
-# and `v` are the running means before the step. Return the new `w`, `m` and `v`.
+# Write step number `t` of Adam ($t = 1, 2, \dots$). `m` and `v` are the running means before the step.
+# Return the new `w`, `m` and `v`.
 #
-# $$m \leftarrow \beta_1 m + (1-\beta_1) g \qquad v \leftarrow \beta_2 v + (1-\beta_2) g^2$$
+# $$m \leftarrow \beta_1 m + (1-\beta_1)\, g \qquad v \leftarrow \beta_2 v + (1-\beta_2)\, g^2$$
 #
-# Both means start at 0, so divide them by $1-\beta_1^t$ and $1-\beta_2^t$ before you use them. The
-# step is $-\eta\, \hat m / (\sqrt{\hat v} + \epsilon)$.
+# Before they are used, the means are divided by $1-\beta_1^t$ and $1-\beta_2^t$. The step is $-\eta\,
+# \hat m / (\sqrt{\hat v} + \epsilon)$.
 #
-# Predict first: how far does the very first step move a weight whose gradient is one thousandth?
-# And one whose gradient is one thousand?
+# *Predict:* how far does the first step move a weight whose gradient is one thousandth, and one whose
+# gradient is one thousand?
 
 
 # %% tags=["answer"]
-def adam_step(w, g, m, v, t, lr=0.1, beta1=0.9, beta2=0.999, eps=1e-7):
+def adam_step(w, g, m, v, t, rate=0.1, beta1=0.9, beta2=0.999, tiny=1e-7):
     """One step of Adam: new weights, new mean of g, new mean of g squared."""
     ### BEGIN SOLUTION
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g**2
-    m_hat = m / (1 - beta1**t)
-    v_hat = v / (1 - beta2**t)
-    return w - lr * m_hat / (np.sqrt(v_hat) + eps), m, v
+    right_m, right_v = m / (1 - beta1**t), v / (1 - beta2**t)
+    return w - rate * right_m / (np.sqrt(right_v) + tiny), m, v
     ### END SOLUTION
 
 
 # %% tags=["check"]
-ones, zeros, small_large = np.ones(2), np.zeros(2), np.array([0.001, 1000.0])
+def moves_by_the_rate(result):
+    if np.allclose(result[0], 0.9, atol=1e-3):
+        return None
+    return "the first step should move each weight by about the learning rate."
+
+
+def means_are_plain(result):
+    if np.allclose(result[1], [1e-4, 100.0]) and np.allclose(result[2], [1e-9, 1000.0]):
+        return None
+    return "the returned means are not the running means of the formulas."
+
+
+ones, zeros, small_and_large = np.ones(2), np.zeros(2), np.array([0.001, 1000.0])
+later = (np.array([1.0, -2.0]), np.array([0.5, 0.1]), np.array([0.2, -0.1]), np.array([0.04, 0.01]), 7)
 check(
     adam_step,
-    case(
-        "the first step has the same size for both gradients",
-        *(ones, small_large, zeros, zeros, 1),
-        expect=lambda result: (
-            None
-            if np.allclose(result[0], 0.9, atol=1e-4)
-            else "the first step should move each weight by about the learning rate."
-        ),
-    ),
-    case(
-        "the means come back uncorrected",
-        *(ones, small_large, zeros, zeros, 1),
-        expect=lambda result: (
-            None
-            if np.allclose(result[1], 0.1 * small_large) and np.allclose(result[2], 0.001 * small_large**2)
-            else "the returned means are not the running means of the formulas."
-        ),
-    ),
-    case(
-        "a later step",
-        *(np.array([1.0, -2.0]), np.array([0.5, 0.1]), np.array([0.2, -0.1]), np.array([0.04, 0.01]), 7),
-        expect=(
-            np.array([0.98163313, -1.98718960]),
-            np.array([0.23, -0.08]),
-            np.array([0.04021, 0.01]),
-        ),
-        tolerance=1e-5,
-    ),
+    case("the first step", ones, small_and_large, zeros, zeros, 1, expect=moves_by_the_rate),
+    case("the means after the first step", ones, small_and_large, zeros, zeros, 1, expect=means_are_plain),
+    case("a later step", *later, tolerance=1e-5,
+         expect=(np.array([0.98163313, -1.98718960]), np.array([0.23, -0.08]), np.array([0.04021, 0.01]))),
+    nudge="Which numbers are corrected, and which are kept for the next step?",
     hint="Keep the running means and their corrected versions in different variables.",
-)
+)  # fmt: skip
 
 
 # %% tags=["wrong"]
-def adam_step(w, g, m, v, t, lr=0.1, beta1=0.9, beta2=0.999, eps=1e-7):
-    # no bias correction: the first step is about three times too large
-    m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * g**2
-    return w - lr * m / (np.sqrt(v) + eps), m, v
+def adam_step(w, g, m, v, t, rate=0.1, beta1=0.9, beta2=0.999, tiny=1e-7):
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    return w - rate * m / (np.sqrt(v) + tiny), m, v  # no correction: the first step is three times too large
 
 
 # %% tags=["wrong"]
-def adam_step(w, g, m, v, t, lr=0.1, beta1=0.9, beta2=0.999, eps=1e-7):
-    # the corrected means are stored: they are corrected again in the next step
-    m = (beta1 * m + (1 - beta1) * g) / (1 - beta1**t)
+def adam_step(w, g, m, v, t, rate=0.1, beta1=0.9, beta2=0.999, tiny=1e-7):
+    m = (beta1 * m + (1 - beta1) * g) / (1 - beta1**t)  # corrected again in the next step
     v = (beta2 * v + (1 - beta2) * g**2) / (1 - beta2**t)
-    return w - lr * m / (np.sqrt(v) + eps), m, v
+    return w - rate * m / (np.sqrt(v) + tiny), m, v
+
+
+# %% tags=["wrong"]
+def adam_step(w, g, m, v, t, rate=0.1, beta1=0.9, beta2=0.999, tiny=1e-7):
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g  # the mean of g, not of its square
+    return w - rate * m / (1 - beta1**t) / (np.sqrt(np.abs(v) / (1 - beta2**t)) + tiny), m, v
 
 
 # %% [markdown]
+# Both move by the rate, 0.1: the size of a gradient cancels out, only its sign is left.
+#
 # ## Exercise 3: warm-up and decay
 #
-# Return the learning rate at `step` (0, 1, 2, ...): on a line from 0 at step 0 to `peak` at step
-# `warmup`, then half a cosine from `peak` down to `floor` at step `total`, and `floor` for ever
-# after. Note that `total` counts *all* steps, warm-up included; in Keras `decay_steps` counts only
-# those after it. And `warmup` may be 0.
+# Return the rate at `step` (0, 1, 2, ...): on a line from 0 at step 0 to `peak` at step `warmup`, then
+# half a cosine from `peak` down to `floor` at step `total`, and `floor` for ever after. `total` counts
+# *all* steps, those of the warm-up too. And `warmup` may be 0.
 
 
 # %% tags=["answer"]
-def learning_rate(step, peak, warmup, total, floor=0.0):
-    """Linear warm-up, then cosine decay to `floor` at step `total`."""
+def rate_at(step, peak, warmup, total, floor=0.0):
+    """A linear warm-up, then half a cosine down to `floor` at step `total`."""
     ### BEGIN SOLUTION
     if step < warmup:
         return peak * step / warmup
-    progress = min(1.0, (step - warmup) / (total - warmup))
-    return floor + (peak - floor) * (1 + np.cos(np.pi * progress)) / 2
+    done = min(1.0, (step - warmup) / (total - warmup))
+    return floor + (peak - floor) * (1 + np.cos(np.pi * done)) / 2
     ### END SOLUTION
 
 
 # %% tags=["check"]
 check(
-    learning_rate,
+    rate_at,
     case("the start", 0, 0.1, 10, 110, expect=0.0),
     case("half of the warm-up", 5, 0.1, 10, 110, expect=0.05),
     case("the peak", 10, 0.1, 10, 110, expect=0.1),
@@ -173,168 +161,210 @@ check(
     case("half of the decay with a floor", 60, 0.1, 10, 110, 0.02, expect=0.06),
     case("after the end with a floor", 400, 0.1, 10, 110, 0.02, expect=0.02),
     case("no warm-up", 0, 0.1, 0, 100, expect=0.1),
-    hint="After warm-up, compute how much of the decay is done, from 0 to 1 and never more.",
+    nudge="Which share of the decay is done at this step? What is it at the peak, and long after the end?",
+    hint="done = min(1, (step - warmup) / (total - warmup)); the cosine of pi times done goes from 1 to -1.",
 )
 
 
 # %% tags=["wrong"]
-def learning_rate(step, peak, warmup, total, floor=0.0):
-    # the rate rises again after the end: a cosine is periodic
+def rate_at(step, peak, warmup, total, floor=0.0):
     if step < warmup:
         return peak * step / warmup
-    return floor + (peak - floor) * (1 + np.cos(np.pi * (step - warmup) / (total - warmup))) / 2
+    return floor + (peak - floor) * (1 + np.cos(np.pi * (step - warmup) / (total - warmup))) / 2  # rises again
 
 
 # %% tags=["wrong"]
-def learning_rate(step, peak, warmup, total, floor=0.0):
-    # the decay lasts `total` steps after warm-up, as Keras' decay_steps would
+def rate_at(step, peak, warmup, total, floor=0.0):
     if step < warmup:
         return peak * step / warmup
-    progress = min(1.0, (step - warmup) / total)
-    return floor + (peak - floor) * (1 + np.cos(np.pi * progress)) / 2
+    done = min(1.0, (step - warmup) / total)  # the decay ends too late
+    return floor + (peak - floor) * (1 + np.cos(np.pi * done)) / 2
+
+
+# %% tags=["wrong"]
+def rate_at(step, peak, warmup, total, floor=0.0):
+    if step < warmup:
+        return peak * step / warmup
+    done = min(1.0, (step - warmup) / (total - warmup))
+    return max(floor, peak * (1 + np.cos(np.pi * done)) / 2)  # cut off at the floor
 
 
 # %% [markdown]
-# ## Exercise 4: AUC from ranks
+# ## Exercise 4: all directions alike
 #
-# In the lesson we compared every positive case with every negative one. With a million cases of
-# each that is $10^{12}$ pairs. Ranks do the same after one sort. Sort all scores and number them
-# 1, 2, 3, ...; the ranks of the $P$ positive cases add up to $R$. Then
+# What Newton-Schulz comes near to can be computed exactly. `np.linalg.svd(G, full_matrices=False)` gives
+# three things: the directions on one side, the singular values, and the directions on the other side.
+# Return the matrix with the same directions and all singular values 1. `G` may be of any shape.
 #
-# $$\mathrm{AUC} = \frac{R - P(P+1)/2}{P \cdot N},$$
-#
-# with $N$ the number of negative cases. (Why $P(P+1)/2$? It is the smallest value that $R$ can
-# have.)
-#
-# Equal scores share a rank: their mean. This matters more than one thinks. What should the AUC be
-# if a model gives *everybody* the same score? Tip: `scipy.stats.rankdata` ranks like this; in
-# NumPy, `np.searchsorted` on the sorted scores finds how many scores are smaller, or smaller or
-# equal.
+# *Predict:* what does a matrix that only stretches, diag(3, 2), become?
 
 
 # %% tags=["answer"]
-def auc(labels, scores):
-    """Probability that a random positive case has a higher score than a random negative one."""
+def even_out(G):
+    """G: array (rows, columns). Returns the matrix with the same directions and all singular values 1."""
     ### BEGIN SOLUTION
-    ordered = np.sort(scores)
-    below = np.searchsorted(ordered, scores, side="left")  # scores smaller than this one
-    up_to = np.searchsorted(ordered, scores, side="right")  # smaller or equal
-    ranks = (below + 1 + up_to) / 2
-    positive = np.sum(labels == 1)
-    negative = len(labels) - positive
-    return (ranks[labels == 1].sum() - positive * (positive + 1) / 2) / (positive * negative)
+    left, _, right = np.linalg.svd(G, full_matrices=False)
+    return left @ right
     ### END SOLUTION
 
 
 # %% tags=["check"]
-many = np.random.default_rng(1)
-many_labels = np.arange(200_000) % 2
-many_scores = many.normal(size=200_000) + many_labels  # two bells, one standard deviation apart
 check(
-    auc,
-    case("a perfect order", np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.7, 0.9]), expect=1.0),
-    case("the reverse", np.array([1, 1, 0, 0]), np.array([0.1, 0.2, 0.7, 0.9]), expect=0.0),
-    case("one pair of four is wrong", np.array([0, 1, 0, 1]), np.array([0.1, 0.3, 0.5, 0.8]), expect=0.75),
-    case("everybody gets the same score", np.array([1, 0, 1, 0, 0]), np.full(5, 0.5), expect=0.5),
-    case("some equal scores", np.array([1, 0, 0, 1]), np.array([0.5, 0.5, 0.1, 0.9]), expect=0.875),
-    case("logits are good scores too", np.array([0, 1, 0, 1]), np.array([-9.0, -3, 0, 4]), expect=0.75),
-    case("200,000 cases", many_labels, many_scores, expect=0.7602, tolerance=0.005),
-    hint="Ranks of equal scores: the mean of the first and the last place they occupy.",
+    even_out,
+    case("only stretched", np.diag([3.0, 2.0]), expect=np.eye(2)),
+    case("stretched between the axes", np.array([[2.0, 1.0], [1.0, 2.0]]), expect=np.eye(2)),
+    case("turned and stretched", np.array([[0.0, -5.0], [2.0, 0.0]]), expect=np.array([[0.0, -1.0], [1.0, 0.0]])),
+    case("three rows, two columns", np.array([[0, 7.0], [0, 0], [2, 0]]), expect=np.array([[0, 1.0], [0, 0], [1, 0]])),
+    case("two rows, three columns", np.array([[0, 0, 4.0], [0, -9.0, 0]]), expect=np.array([[0, 0, 1.0], [0, -1, 0]])),
+    nudge="Multiply the three parts together again: do you get G back? Which of the three may change?",
+    hint="G is left @ np.diag(values) @ right. Leave the values out. The third part comes back transposed already.",
 )
 
 
 # %% tags=["wrong"]
-def auc(labels, scores):
-    # equal scores get different ranks, in the order of the rows
-    ranks = np.argsort(np.argsort(scores, kind="stable"), kind="stable") + 1
-    positive = np.sum(labels == 1)
-    negative = len(labels) - positive
-    return (ranks[labels == 1].sum() - positive * (positive + 1) / 2) / (positive * negative)
+def even_out(G):
+    left, _, right = np.linalg.svd(G, full_matrices=False)
+    return left @ right.T if left.shape[1] == right.shape[1] else left  # right for symmetric matrices only
 
 
 # %% tags=["wrong"]
-def auc(labels, scores):
-    # the accuracy at threshold 1/2 is another thing
-    return np.mean((scores > 0.5) == (labels == 1))
+def even_out(G):
+    return G / np.linalg.norm(G, 2)  # only the largest is 1 now
+
+
+# %% tags=["wrong"]
+def even_out(G):
+    return G / np.maximum(np.linalg.norm(G, axis=0, keepdims=True), 1e-12)  # columns of length 1 are not enough
 
 
 # %% [markdown]
-# ## Exercise 5: how much doubt is missing?
+# It becomes the identity. To stretch by 1 in every direction is to do nothing, except to turn.
 #
-# Here is a model that is too sure: logistic regression without regularisation on 60 rows with 40
-# columns, of which 3 mean something. Write `temperature`: the number $T$ for which `logits / T`
-# has the lowest mean cross-entropy. Search from 0.1 to 100, and be accurate to one percent.
+# ## Exercise 5: clip together
 #
-# Then comes the surprise. Predict: what $T$ do you get if you choose it on the *training* rows,
-# which the model fits perfectly?
+# `gradients` is a list of arrays of different shapes. If all of them *together*, read as one long vector,
+# are longer than `longest`, shrink all by the same factor, so that the length becomes `longest`.
+# Otherwise leave them alone.
+#
+# *Predict:* why by the same factor, and not each array alone?
 
 
 # %% tags=["answer"]
-def temperature(logits, labels):
-    """The T from 0.1 to 100 that gives logits / T the lowest cross-entropy."""
+def clip_together(gradients, longest):
+    """gradients: a list of arrays. Returns a list of arrays."""
     ### BEGIN SOLUTION
-    candidates = np.geomspace(0.1, 100, 2001)  # neighbours differ by 0.35 percent
-    scaled = logits / candidates[:, None]  # (candidates, batch)
-    losses = np.mean(np.logaddexp(0, scaled) - labels * scaled, axis=1)
-    return candidates[np.argmin(losses)]
+    length = np.sqrt(sum(np.sum(g**2) for g in gradients))
+    factor = min(1.0, longest / length) if length > 0 else 1.0
+    return [g * factor for g in gradients]
     ### END SOLUTION
 
 
 # %% tags=["check"]
-rng = np.random.default_rng(2)
-honest = rng.normal(size=20_000) * 2
-outcome = (rng.random(20_000) < 1 / (1 + np.exp(-honest))).astype(int)  # so these logits are calibrated
-three_of_four = np.array([1, 1, 1, 0])  # right 3 times of 4, so the best logit is ln 3
+three, four = np.array([[3.0]]), np.array([0.0, 4.0])
 check(
-    temperature,
-    case("logit 4, right 3 times of 4", np.full(4, 4.0), three_of_four, expect=4 / np.log(3), tolerance=0.01),
-    case("the same with label 0", np.full(4, -4.0), 1 - three_of_four, expect=4 / np.log(3), tolerance=0.01),
-    case("not sure enough", np.full(4, 0.5), three_of_four, expect=0.5 / np.log(3), tolerance=0.01),
-    case("calibrated logits", honest, outcome, expect=1.0, tolerance=0.05),
-    case("the same, five times too large", 5 * honest, outcome, expect=5.0, tolerance=0.05),
-    case("always right: more certainty always pays", np.array([3.0, -3.0]), np.array([1, 0]), expect=0.1),
-    hint="Try many T on a logarithmic grid and keep the one with the lowest loss.",
+    clip_together,
+    case("too long", [three, four], 1.0, expect=[np.array([[0.6]]), np.array([0.0, 0.8])]),
+    case("short enough", [three, four], 10.0, expect=[three, four]),
+    case("exactly as long", [three, four], 5.0, expect=[three, four]),
+    case("one array is long and one is short", [10 * three, four / 10], 1.0,
+         expect=[np.array([[0.99991112]]), np.array([0.0, 0.01333215])]),
+    case("nothing at all", [np.zeros(2), np.zeros((1, 1))], 1.0, expect=[np.zeros(2), np.zeros((1, 1))]),
+    nudge="How long is the vector (3, 0, 4)? What should happen to a gradient of length 0?",
+    hint="length = the root of the sum of all squares; multiply by min(1, longest / length), unless it is 0.",
+)  # fmt: skip
+
+
+# %% tags=["wrong"]
+def clip_together(gradients, longest):
+    return [g * min(1.0, longest / max(np.linalg.norm(g), 1e-12)) for g in gradients]  # each array alone
+
+
+# %% tags=["wrong"]
+def clip_together(gradients, longest):
+    length = np.sqrt(sum(np.sum(g**2) for g in gradients))
+    return [g * longest / max(length, 1e-12) for g in gradients]  # makes short ones longer
+
+
+# %% tags=["wrong"]
+def clip_together(gradients, longest):
+    return [np.clip(g, -longest, longest) for g in gradients]  # each number alone
+
+
+# %% [markdown]
+# The same factor keeps the direction. Clipping each array alone would turn the step.
+#
+# ## Experiment: how much should be remembered?
+#
+# Momentum multiplies its sum by 0.9 in every step. Why 0.9? Write `steps_needed`: walk down the valley
+# $f(w) = \tfrac12(w_1^2 + 400\,w_2^2)$ from $(-4, 1)$ with momentum, and count the steps until the height
+# stays below 0.01 for the rest of 1,200 steps. Do it for 15 rates, `np.geomspace(1e-4, 1e-2, 15)`, and
+# return the smallest count.
+#
+# *Predict* before you run the check: the counts for `fade` 0.5, 0.9 and 0.99. Only `fade` changes. Then
+# explain what you see. (A sum that forgets slowly still pushes when it should turn round.)
+
+
+# %% tags=["answer"]
+def steps_needed(fade):
+    """Returns the smallest number of steps over the 15 rates."""
+    ### BEGIN SOLUTION
+    counts = []
+    for rate in np.geomspace(1e-4, 1e-2, 15):
+        w, total, count = np.array([-4.0, 1.0]), np.zeros(2), 0
+        for t in range(1_200):
+            if not (w**2 * [1, 400]).sum() / 2 < 0.01:
+                count = t + 1
+            if np.abs(w).max() > 1e6:
+                count = 1_200  # thrown out
+                break
+            total = fade * total + w * [1, 400]
+            w = w - rate * total
+        counts.append(count)
+    return min(counts)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    steps_needed,
+    case("fade 0.5", 0.5, expect=between(200, 260)),
+    case("fade 0.9", 0.9, expect=between(85, 110)),
+    case("fade 0.99", 0.99, expect=between(850, 1_100)),
+    nudge="Does the path stay below 0.01 after your count? Is the newest gradient added in full?",
+    hint="total = fade * total + gradient; w = w - rate * total. Count one more than the last step that is too high.",
 )
 
 
 # %% tags=["wrong"]
-def temperature(logits, labels):
-    # matches the mean size of the probabilities, not the loss, and multiplies instead of dividing
-    candidates = np.geomspace(0.1, 100, 2001)
-    scaled = logits * candidates[:, None]
-    return candidates[np.argmin(np.mean(np.logaddexp(0, scaled) - labels * scaled, axis=1))]
+def steps_needed(fade):
+    counts = []
+    for rate in np.geomspace(1e-4, 1e-2, 15):
+        w, total = np.array([-4.0, 1.0]), np.zeros(2)
+        for count in range(1_200):  # noqa: B007
+            if (w**2 * [1, 400]).sum() / 2 < 0.01 or np.abs(w).max() > 1e6:
+                break  # the first time below, although it may rise again
+            total = fade * total + w * [1, 400]
+            w = w - rate * total
+        counts.append(count)
+    return min(counts)
 
 
 # %% tags=["wrong"]
-def temperature(logits, labels):
-    # chooses for accuracy, which no temperature changes
-    candidates = np.geomspace(0.1, 100, 2001)
-    accuracy = np.mean((logits / candidates[:, None] > 0) == labels, axis=1)
-    return candidates[np.argmax(accuracy)]
+def steps_needed(fade):
+    counts = []
+    for rate in np.geomspace(1e-4, 1e-2, 15):
+        w, mean, count = np.array([-4.0, 1.0]), np.zeros(2), 0
+        for t in range(1_200):
+            if not (w**2 * [1, 400]).sum() / 2 < 0.01:
+                count = t + 1
+            mean = fade * mean + (1 - fade) * w * [1, 400]  # a mean: 1 / (1 - fade) times slower
+            w = w - rate * mean
+        counts.append(count)
+    return min(counts)
 
 
 # %% [markdown]
-# Now the surprise. If the check passed, the next cell prints both temperatures, and what each does
-# to rows that the model has not seen.
-
-# %%
-rng = np.random.default_rng(0)
-rows = rng.normal(size=(2060, 40))
-labels = (rows[:, :3].sum(axis=1) + rng.normal(size=2060) > 0).astype(int)
-model = LogisticRegression(C=np.inf, max_iter=5000).fit(rows[:60], labels[:60])
-logits = model.decision_function(rows)
-parts = {"training": slice(0, 60), "validation": slice(60, 1060)}
-
-
-def loss(z, y):
-    return np.mean(np.logaddexp(0, z) - y * z)
-
-
-print(f"test loss as trained: {loss(logits[1060:], labels[1060:]):.2f} (a coin: {np.log(2):.2f})")
-try:
-    for name, part in parts.items():
-        T = temperature(logits[part], labels[part])
-        after = loss(logits[1060:] / T, labels[1060:])
-        print(f"T chosen on the {name} rows: {T:.2f}, test loss {after:.2f}")
-except NotImplementedError:
-    print("temperature is not written yet.")
+# With 0.5 the sum holds two gradients and is hardly better than SGD. With 0.99 it holds a hundred: it
+# arrives early and with so much speed that it swings from side to side for almost a thousand steps. 0.9
+# lies between, for this valley and a thousand steps. A valley that is much longer asks for more memory,
+# and a shorter run for less.
