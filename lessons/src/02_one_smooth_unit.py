@@ -70,11 +70,10 @@ for nudge in (-0.001, 0, 0.001):
     print(f"weight {w[0] + nudge:.3f}: {np.sum(answers != before)} answers changed, {np.sum(answers != y)} mistakes")
 
 # %% [markdown]
-# Nothing changes. The count of mistakes is a staircase: flat almost everywhere, with a jump where the
-# border passes a patient. On a stair we cannot tell which way is down, because the slope is 0 in
-# every direction. The cause is the step at the end of the unit, which keeps the sign of the score and
-# throws away its size. A score of 0.01 and a score of 10 give the same answer, although the first is
-# almost undecided.
+# Nothing changes. The count of mistakes is a staircase: flat almost everywhere, with a jump where
+# the border passes a patient. On a stair we cannot tell which way is down, because the slope is 0
+# in every direction. The cause is the end of the unit, which keeps the sign of the score and throws
+# away its size: scores of 0.01 and of 10 give the same answer.
 #
 # ## A probability instead of a verdict
 #
@@ -92,9 +91,9 @@ for nudge in (-0.001, 0, 0.001):
 # probability of one half, so the border of the unit is still a straight line. The method is known as
 # logistic regression.
 #
-# The drawing shows the whole lesson. Follow the black arrows from left to right: measurements, score,
-# probability, and then a number that says how wrong the probability was. The red arrow goes back. It
-# carries one number per patient, and the next two sections show why this number is simply $p - y$.
+# In the drawing, follow the black arrows: measurements, score, probability, and then a number that
+# says how wrong the probability was. The red arrow goes back with one number per patient, and the
+# next two sections show why it is simply $p - y$.
 
 # %% tags=["hide"]
 # @title Drawing: one smooth unit, forwards and back
@@ -126,7 +125,6 @@ show(sheet.figure, "Radius, texture and a constant 1 are multiplied by two weigh
 # %% [markdown]
 # ## How wrong is a probability?
 #
-# A unit that answers with probabilities can be judged by what it gave to the things that happened.
 # The **likelihood** of a unit is the probability that it gave to all the true labels together: the
 # product over the patients of $p$ where the label is 1 and of $1 - p$ where it is 0. (It is a
 # product, as for two throws of a coin, because one patient says nothing about the next.) Take three
@@ -237,10 +235,9 @@ show(figure, "Left: the share of mistakes against one weight falls steeply and t
 #
 # ## Three ways to go down
 #
-# One question is left, the length of a step. To see the whole landscape we take the radius alone, so
-# that there are two numbers, $w$ and $b$, and the loss is a height over a plane. The figure shows it
-# as a map: lines of equal loss, and the path of 25 steps from the same start with three rates. Before
-# you look, think about what can go wrong with a rate that is too large.
+# One question is left, the length of a step. We take the radius alone, so that the loss is a height
+# over two numbers, $w$ and $b$. The figure shows it as a map with lines of equal loss, and the path
+# of 25 steps with three rates. Before you look: what can go wrong with a rate that is too large?
 
 
 # %%
@@ -282,8 +279,8 @@ show(figure, "Three maps of the loss over weight and bias, pale where it is low,
 # %% [markdown]
 # The pale field is the valley, and the black point is the start. With a rate that is too small the
 # path is right but short. With one that is too large the step crosses the valley and lands on the
-# other slope, from where the next step comes back. Such a path may even meet the lowest field, and is
-# thrown out of it again.
+# other slope, from where the next step comes back. It may even meet the lowest field, and is thrown
+# out of it again.
 #
 # ## How fast is too fast?
 #
@@ -352,8 +349,7 @@ at_start, at_lowest, arrived = np.array(limits).T
 # careful by a factor of three or more. The bottom of the valley decides, since that is where the
 # descent has to come to rest. At the start a rate of 20 does cross the valley, but the crossing
 # ends on flatter ground. The figure tries many rates on two of the problems. Both axes go by
-# factors of ten. Look for the price of a rate that is too small, and for what happens at the dashed
-# limits.
+# factors of ten. Look at the slow left end, and at the dashed limits.
 
 # %% tags=["hide"]
 # @title Figure: how far from the lowest point, against the rate
@@ -382,13 +378,13 @@ show(figure, "Loss above the lowest possible after 100 steps against the learnin
 #
 # ## Where it ends, and why we standardise
 #
-# Does the descent find the right place? There is no formula for the lowest point, but scikit-learn
-# finds it by another method (L-BFGS). That is our control. The next one is about preparation. Lesson
-# 01 standardised the columns because raw numbers made the line jump. In raw numbers the radius is
-# near 14 and the texture near 19, so the curvature is large in their direction, and the rate must be
-# small. Other directions are flat and would need a large one. Each step multiplies the distance along
-# the flattest direction by $1 - \eta c_{\min}$, and with the rate $1 / c_{\max}$ this is
-# $1 - c_{\min} / c_{\max}$. So the *ratio* of the curvatures says how many steps it takes.
+# Does the descent find the right place? Our control is scikit-learn, which finds it by another
+# method (L-BFGS). And lesson 01 standardised the columns; what does that do for a descent? In raw
+# numbers the radius is near 14 and the texture near 19, so the curvature is large in their
+# direction, and the rate must be small. Other directions are flat and would need a large one. Each
+# step multiplies the distance along the flattest direction by $1 - \eta c_{\min}$, and with the
+# rate $1 / c_{\max}$ this is $1 - c_{\min} / c_{\max}$. So the *ratio* of the curvatures says how
+# many steps it takes.
 
 
 # %%
@@ -413,11 +409,10 @@ print("weights:", ours.round(5), f"  largest difference from scikit-learn {away:
 # %% [markdown]
 # ## A part of the rows is enough for a direction
 #
-# So far every step has read all the rows. With a million rows it would be foolish to read them all
-# for one step. The gradient is a mean over rows, and a mean can be estimated from some of them. A
-# **batch** is the group of rows that is used for one step. We shuffle the rows, cut them into
-# batches, take one step for each, and shuffle again. A pass over the data then makes many steps
-# instead of one. The price is that a batch knows the direction only roughly.
+# So far every step has read all the rows. With a million rows this is slow. The gradient is a mean
+# over rows, and a mean can be estimated from some of them. A **batch** is the group of rows that is
+# used for one step. We shuffle the rows, cut them into batches, take one step for each, and shuffle
+# again. A pass then makes many steps instead of one, but each knows the direction only roughly.
 #
 # The comparison must be fair in what is paid for, and that is the rows that are read. All descents
 # below read the training part equally often. Three have the same learning rate of 1 and differ in
@@ -467,14 +462,14 @@ show(figure, "Loss above the lowest against passes, on a logarithmic axis, for f
 
 # %% [markdown]
 # At the same rate the batches of 32 are far ahead of all rows, because they made 14 steps in each
-# pass while the whole part made one. A doubter is right, however: most of this lead is the rate.
-# With the rate 10 all rows are nearly as fast, and in the end they are nearer than any batch. Near
-# the lowest point the slopes of single rows cancel in the mean, but each one alone is not small. So
-# every step from a few rows pushes the weights away again, and only smaller steps push less:
-# compare the two lines of single rows. Lesson 05 therefore lowers the rate during training. What
-# batches buy is an early lead: single rows at the rate 0.1 are in front after two passes. With 426
-# rows a few passes cost nothing. With a million rows a single pass is long, and the early lead is
-# what counts. (In the first two lines of the table the ± runs over the seven problems.)
+# pass while the whole part made one. But this lead is only the rate: with the rate 10 all rows have
+# caught up after two passes, and in the end they are nearest. Near the lowest point the slopes of
+# single rows cancel in the mean, but each one alone is not small. So every step from a few rows
+# pushes the weights away again, and only smaller steps push less: compare the two lines of single
+# rows. Lesson 05 therefore lowers the rate during training. What small batches buy is an early
+# lead: single rows at the rate 0.1 are in front after two passes. With 426 rows a few more passes
+# cost nothing, but with a million a single pass is long. (In the first two lines of the table the ±
+# runs over the seven problems.)
 
 # %%
 found = Claims("What we measured: going downhill")
@@ -484,14 +479,14 @@ found.claim("The curvature at the lowest point predicts the largest rate that ar
 found.claim("The curvature at the start does not", arrived / at_start, ">", 2, control="twice that limit", unit="times")
 found.claim("Raw numbers need far more steps", needed["raw"][0], ">", 100 * needed["standard"][0], unit="steps",
             control="100 times the steps on the same rows, standardised")  # fmt: skip
-early, late = 1, slice(PASSES // 2, None)
+early, late = 1, slice(PASSES // 2, None)  # for all rows the order is nothing, so one seed stands for all
 found.claim("At the same rate batches of 32 are nearer after two passes", above["32 rows"][:, early], "<",
-            above["all rows"][:, early], control="all rows in each step, same rate, equal reading")  # fmt: skip
+            above["all rows"][0, early], control="all rows in each step, same rate, equal reading")  # fmt: skip
 found.claim("Each at a rate that suits it, single rows lead after two passes", above["1, rate 0.1"][:, early], "<",
-            above["all, rate 10"][:, early], control="all rows at rate 10, equal reading",
+            above["all, rate 10"][0, early], control="all rows at rate 10, equal reading",
             headline="after two passes single rows end {measured} above the lowest loss, all rows {bound}")  # fmt: skip
-found.claim("In the end all rows are nearer", above["all, rate 10"][:, late].mean(axis=1), "<",
-            above["32 rows"][:, late].mean(axis=1), control="batches of 32, equal reading")  # fmt: skip
+found.claim("In the end batches of 32 stay farther away", above["32 rows"][:, late].mean(axis=1), ">",
+            above["all, rate 10"][0, late].mean(), control="all rows at rate 10, equal reading")  # fmt: skip
 found.claim("Single rows do not come to rest", above["1 row"][:, late].mean(axis=1), ">",
             above["32 rows"][:, late].mean(axis=1), control="batches of 32, same rate")  # fmt: skip
 found.show()
@@ -499,9 +494,9 @@ found.show()
 # %% [markdown]
 # ## The same in Keras
 #
-# One unit fits into twenty lines of NumPy. Many units joined together do not, and nobody wants to
-# derive their gradient by hand. Keras is a library for exactly this; under it works TensorFlow, which
-# does the arithmetic. Here are the few words of Keras that the whole course uses.
+# Nobody wants to derive the gradient of many joined units by hand. Keras is a library that does it;
+# under it works TensorFlow, which does the arithmetic. Here are the few words of Keras that the
+# whole course uses.
 #
 # A **layer** is a function with weights of its own. `Dense(1)` is the layer of this lesson: it
 # multiplies its inputs by weights, adds a bias, and returns one number for each row. A layer learns
@@ -551,12 +546,11 @@ for epoch in (0, 1, EPOCHS - 1):
 # %% [markdown]
 # `fit` does what `in_batches` did: it shuffles, cuts, and takes a step for each batch. It returns a
 # history, whose dictionary holds one number per epoch for the loss and for every metric. (These are
-# means over the epoch, computed while the weights were still changing. So the first loss is too
-# high: it contains the first, ignorant steps.) Now the trained model meets the test part.
-# `evaluate` returns the loss and the metrics of given rows, without learning from them. `predict`
-# returns the outputs themselves, here scores, which a sigmoid turns into probabilities. Two
-# patients were hidden from you in lesson 01: number 3, which is in the test part, and number 37,
-# from which the model has learned.
+# means over the epoch, while the weights were still changing.) Now the trained model meets the test
+# part. `evaluate` returns the loss and the metrics of given rows, without learning from them.
+# `predict` returns the outputs themselves, here scores, which a sigmoid turns into probabilities.
+# Two patients were hidden from you in lesson 01: number 3, which is in the test part, and number
+# 37, from which the model has learned.
 
 # %%
 X_test = inputs(standard, [0, 1], test)
