@@ -127,9 +127,9 @@ show(sheet.figure, "Radius, texture and a constant 1 are multiplied by two weigh
 #
 # The **likelihood** of a unit is the probability that it gave to all the true labels together: the
 # product over the patients of $p$ where the label is 1 and of $1 - p$ where it is 0. (It is a
-# product, as for two throws of a coin, because one patient says nothing about the next.) Take three
-# patients with the labels 1, 1, 0 who got 0.9, 0.6 and 0.2. The likelihood is $0.9 \cdot 0.6 \cdot
-# 0.8 = 0.432$. A better unit has a higher likelihood, and the best possible one is 1.
+# product, as for two coins, because one patient says nothing about the next.) Take three patients
+# with the labels 1, 1, 0 who got 0.9, 0.6 and 0.2. The likelihood is $0.9 \cdot 0.6 \cdot 0.8 =
+# 0.432$. A better unit has a higher likelihood, and the best possible one is 1.
 #
 # A product of hundreds of numbers below 1 is too small for a computer, so we take its logarithm,
 # which is a sum. We change the sign, so that less is better, and divide by the number of rows. The
@@ -161,10 +161,10 @@ print("sigmoid of -2, 0, 2:", sigmoid(np.array([-2, 0, 2])).round(2))
 # %% [markdown]
 # ## The slope of the loss
 #
-# Now the hardest step, and it gets simple if we write the loss with the score. For $y = 1$ the loss
-# of a row is $-\ln \sigma(s) = \ln(1 + e^{-s}) = \ln(1 + e^s) - s$, because $1 + e^{-s} = (1 + e^s)
-# / e^s$. For $y = 0$ we need $1 - \sigma(s) = 1/(1 + e^s)$, so the loss is $\ln(1 + e^s)$. Both
-# cases are one formula: $\ln(1 + e^s) - y s$. Its derivative is
+# The hardest step gets simple if we write the loss with the score. For $y = 1$ the loss of a row is
+# $-\ln \sigma(s) = \ln(1 + e^{-s}) = \ln(1 + e^s) - s$, because $1 + e^{-s} = (1 + e^s) / e^s$. For
+# $y = 0$ we need $1 - \sigma(s) = 1/(1 + e^s)$, so the loss is $\ln(1 + e^s)$. Both cases are one
+# formula: $\ln(1 + e^s) - y s$. Its derivative is
 #
 # $$ \frac{d}{ds} \big[ \ln(1 + e^s) - y s \big] = \frac{e^s}{1 + e^s} - y = \sigma(s) - y = p - y . $$
 #
@@ -184,10 +184,10 @@ print("sigmoid of -2, 0, 2:", sigmoid(np.array([-2, 0, 2])).round(2))
 # $$ w \;\leftarrow\; w - \eta \cdot \frac1n \sum_i (p_i - y_i)\, x_i . $$
 #
 # Compare this with the rule of the perceptron, $w \leftarrow w + y x$ after a mistake. The form is
-# the same, but now every row speaks, and each speaks as loudly as it was wrong. The next cell
-# writes the loss by the score and its gradient, and tests the gradient as one should test any
-# formula for a slope: it moves each weight a little to both sides and measures. The figure then
-# moves the weight of the radius alone. Compare what the count of mistakes and the loss do.
+# the same, but now every row counts, in proportion to how wrong the unit was. The next cell tests
+# this gradient as one should test any formula for a slope: it moves each weight a little to both
+# sides and measures. The figure then moves the weight of the radius alone. Compare what the count
+# of mistakes and the loss do.
 
 
 # %%
@@ -229,9 +229,9 @@ show(figure, "Left: the share of mistakes against one weight falls steeply and t
 
 # %% [markdown]
 # The left curve consists of flat pieces, and it has many low places. The right one has a slope
-# everywhere and a single lowest place. That is no luck: the curve $\ln(1 + e^s) - ys$ bends upwards
-# everywhere, and so does a mean of such curves. A descent cannot be caught in a wrong valley, as long
-# as there is only one unit.
+# everywhere and a single lowest place. The reason: the curve $\ln(1 + e^s) - ys$ bends upwards
+# everywhere, and so does a mean of such curves. A descent cannot be caught in a wrong valley, as
+# long as there is only one unit.
 #
 # ## Three ways to go down
 #
@@ -278,9 +278,8 @@ show(figure, "Three maps of the loss over weight and bias, pale where it is low,
 
 # %% [markdown]
 # The pale field is the valley, and the black point is the start. With a rate that is too small the
-# path is right but short. With one that is too large the step crosses the valley and lands on the
-# other slope, from where the next step comes back. It may even meet the lowest field, and is thrown
-# out of it again.
+# path is right but short. With one that is too large the step crosses the valley, and the next step
+# comes back. It may even meet the lowest field, and is thrown out of it again.
 #
 # ## How fast is too fast?
 #
@@ -295,10 +294,10 @@ show(figure, "Three maps of the loss over weight and bias, pale where it is low,
 # valley looks like a parabola in each direction. The curvature in the direction of one weight $w_j$
 # is the mean of $p(1 - p)\, x_j^2$: the slope was the mean of $(p - y)\, x_j$, and the slope of the
 # sigmoid is $e^{-s} / (1 + e^{-s})^2 = p (1 - p)$. Across a valley it is large, along it small, and
-# the largest one decides, because there the descent begins to jump first. But a valley may lie
-# askew to the weights. So we need the whole table, the mean of $p(1 - p)\, x_j x_k$. There are
-# always directions at right angles in which the valley bends independently, and
-# `np.linalg.eigvalsh` returns the curvatures in these directions, the smallest first.
+# the largest one decides, because there the descent begins to jump first. A valley may lie askew,
+# so we need the whole table, the mean of $p(1 - p)\, x_j x_k$. There are always directions at right
+# angles in which the valley bends independently, and `np.linalg.eigvalsh` returns the curvatures in
+# these directions, the smallest first.
 #
 # But curvature at which place? At the start all $p$ are one half, and $p(1 - p)$ has its largest
 # value. At the lowest point most patients are clear cases, so the valley is flatter there. These
@@ -372,9 +371,9 @@ show(figure, "Loss above the lowest possible after 100 steps against the learnin
      " predicted limit.")  # fmt: skip
 
 # %% [markdown]
-# Read from left to right. A rate that is too small costs patience, for after 100 steps the loss is
-# still high. Then comes a wide floor of good rates. Behind the limit the path wanders, and how near
-# it is after 100 steps is luck.
+# A rate that is too small costs patience, for after 100 steps the loss is still high. Then comes a
+# wide floor of good rates. Behind the limit the path wanders, and how near it is after 100 steps is
+# luck.
 #
 # ## Where it ends, and why we standardise
 #
