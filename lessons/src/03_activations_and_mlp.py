@@ -10,7 +10,7 @@
 # digits. You will derive how large the first weights of a deep network must be, and see it fail when they are
 # not.
 #
-# **Time** about 2 minutes to run on a laptop with 2 cores, and 45 minutes to read.
+# **Time** about 1 minute to run on a laptop with 2 cores, and 45 minutes to read.
 
 # %% tags=["hide"]
 # @title Imports
@@ -672,7 +672,7 @@ found.show()
 # The figure was right about all three. The sigmoid network with Glorot's weights, the default of Keras, gives
 # the answer of somebody who has not seen the picture, at every rate. The same network with larger weights
 # learns, although many of its units are saturated. Compare also the last two lines: at equal budget ten ReLU
-# layers and a single one read about equally well. Depth alone gains nothing on pictures of 8 × 8 pixels. It
+# layers read no better than a single one. Depth alone gains nothing on pictures of 8 × 8 pixels. It
 # can pay on harder data, with two inventions that come later, normalisation (lesson 06) and residual
 # connections (lesson 17).
 #
@@ -686,7 +686,7 @@ found.show()
 #
 # A ReLU that is off for *every* training picture gets the slope 0 from all of them. Its weights never move
 # again, and it is called dead. A step that is too large can push a whole layer there, as the validation
-# scores of the ten ReLU layers at the larger rates suggest. Smaller steps help, and so do activations like
+# score of the ten ReLU layers at the largest rate suggests. Smaller steps help, and so do activations like
 # GELU, whose slope left of 0 is not exactly 0.
 #
 # What should you choose? In hidden layers ReLU with He's weights, or GELU. Sigmoid where a number between 0

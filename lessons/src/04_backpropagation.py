@@ -42,7 +42,7 @@ BATCH = 32  # images in one step
 # %% [markdown]
 # ## Blame by nudging
 #
-# In lesson 03 Keras trained a network on the handwritten digits, and we only watched. Here is the same
+# In lesson 03 a tape found the slopes for a network that reads digits, and we only used them. Here is the same
 # network again: 64 pixels, 64 hidden units with ReLU, 10 logits. It has $64 \cdot 64 + 64 + 64 \cdot 10
 # + 10 = 4810$ weights, when we count the biases as weights too. At the start all of them are random, so
 # its answers are wrong. To improve it we must know what each single weight contributes to the error.
