@@ -477,7 +477,8 @@ with mpl.rc_context(STYLE):
     for line, (name, best) in zip(grid, rows.items(), strict=False):
         for ax, unit in zip(line, top, strict=True):
             ax.imshow(X["train"][best[unit]].mean(axis=0).reshape(8, 8), cmap="gray_r")
-            ax.set_title(f"{(count := kinds(best)[unit])} digit{'s' * (count > 1)}", fontsize=8, loc="center", pad=2)
+            count = kinds(best)[unit]
+            ax.set_title("1 digit" if count == 1 else f"{count} digits", fontsize=8, loc="center", pad=2)
         line[0].text(-0.25, 0.5, name, ha="right", va="center", transform=line[0].transAxes)
     for ax, unit in zip(grid[2], top, strict=True):
         ax.imshow((W1 - start)[:, unit].reshape(8, 8), cmap=SIGNED, vmin=-0.6, vmax=0.6)
