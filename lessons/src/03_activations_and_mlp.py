@@ -66,8 +66,7 @@ SEEDS = dial((0, 1, 2), smoke=(0,))  # repetitions with other first weights and 
 # $-1$ to 1: $\tanh x = 2\sigma(2x) - 1$. The **ReLU**, $\max(0, x)$, passes positive numbers on and turns
 # negative ones to 0; it made deep networks practical (Glorot, Bordes and Bengio 2011). The **GELU**,
 # $x\,\Phi(x)$, is a ReLU with a round corner, where $\Phi(x)$ is the share of a normal distribution with mean
-# 0 and standard deviation 1 that lies below $x$ (Hendrycks and Gimpel 2016); transformers use it. In the code
-# each curve stands beside its slope.
+# 0 and standard deviation 1 that lies below $x$ (Hendrycks and Gimpel 2016); transformers use it.
 
 
 # %%
@@ -116,8 +115,7 @@ show(figure, "Sigmoid, tanh, ReLU and GELU with their slopes. Grey marks slopes 
 # %% [markdown]
 # Sigmoid and tanh saturate on both sides, ReLU on the left only. The slope of tanh reaches 1, but that of the
 # sigmoid stays low. It is $\sigma(1-\sigma)$, a product of two numbers whose sum is 1, and such a product is
-# largest when both are $\frac12$. So *the slope of a sigmoid is never above one quarter*. Remember this
-# number; it returns at the end of the lesson.
+# largest when both are $\frac12$. So *the slope of a sigmoid is never above one quarter*.
 #
 # ## XOR, solved by hand
 #
@@ -300,9 +298,8 @@ with np.errstate(over="ignore"):
 #
 # ## Handwritten digits
 #
-# The data are 1,797 digits of 8 × 8 pixels (Alpaydin and Kaynak 1998). We ask two questions about the same
-# pictures. Which digit is it? And is it odd or even? The second one is a relative of XOR: 1, 3, 5, 7 and 9
-# have little in common but the answer.
+# The data are 1,797 digits of 8 × 8 pixels (Alpaydin and Kaynak 1998). Which digit is it? And is it odd or
+# even? The second one is a relative of XOR: 1, 3, 5, 7 and 9 have little in common but the answer.
 #
 # The data have three parts. The training part is for training, and the test part is opened once, at the end.
 # But some things must be chosen in between, here the learning rate of each model. Who chooses by the test
@@ -334,9 +331,9 @@ print("a plane that separates odd from even:", proof, "(linear program)")
 # The main experiment compares two networks: 64 pixels, 64 hidden units, logits. In one of them a ReLU stands
 # between the layers, in the other nothing. Both have the same number of weights, the same start, the same
 # batches and the same number of epochs, and each gets the rate that does best on the validation part. The
-# first weights are random with the standard deviation $\sqrt{2/64}$, and a later section says why. Training
-# is the step of lesson 02, written out: a tape, the slopes, and a move against them. The activation is the
-# only difference, so it is the only explanation of a gap. What do you expect for each question?
+# first weights are random with the standard deviation $\sqrt{2/64}$, and a later section says why. The
+# activation is the only difference, so it is the only explanation of a gap. What do you expect for each
+# question?
 
 # %%
 cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # the softmax is inside
@@ -416,11 +413,10 @@ show(figure, "Test accuracy of four networks. For odd or even the network with a
 # %% [markdown]
 # For odd or even the ReLU is worth several points, and the network without it stays where a linear model must
 # stay, since it is one. For which digit the gap is small. Ten linear scores, one for each digit, already read
-# nearly every picture, and we would not know how strong this baseline is without having tried it. (The same
-# people wrote the training and the test pictures, and new writers are harder to read.)
+# nearly every picture, and we would not know how strong this baseline is without having tried it.
 #
 # There is no secret in such a network. Its forward calculation is one line, and it is also a layer of our
-# library, `FeedForward`, which you will meet again inside every transformer.
+# library, `FeedForward`.
 
 # %%
 network = networks["which digit", "ReLU"][0]
@@ -504,9 +500,8 @@ found.claim("Training makes units choosier", np.mean(trained_kinds, axis=1), "<"
 found.show()
 
 # %% [markdown]
-# A trained unit answers to fewer digits than a random one, so the change is the work of training. Some units
-# now stand for a single digit. Most still respond to a part that a few digits share, and a digit is a
-# combination of units.
+# A trained unit answers to fewer digits than a random one, so the change is the work of training. Most
+# respond to a part that a few digits share, and a digit is a combination of units.
 #
 # ## How large must the first weights be?
 #
@@ -564,7 +559,7 @@ show(sheet.figure, "A chain from the pictures through twenty layers to the loss.
 # The next cell tests the prediction for four sizes of weights. It sends 256 random inputs through 20 layers.
 # Going up it measures the *spread*, how much a unit differs from input to input. Going down it measures the
 # *gradient* at each layer, compared with that at the last one. The last column of the table is the share of
-# saturated units in layer 10. Before you run it, mark the rows where you trust the prediction least.
+# saturated units in layer 10.
 
 
 # %%
@@ -598,8 +593,7 @@ for (name, size), (_, gradient, saturated) in probes.items():
 
 # %% [markdown]
 # In the figure a healthy network is a line that stays in the grey band, within a factor of 1,000 of 1. The
-# colour is the size of the weights. Read the upper row from left to right and the lower row from right to
-# left, as the two travel.
+# colour is the size of the weights, and the arrows show which way each row is read.
 
 # %% tags=["hide"]
 # @title Figure: spread and gradient through twenty layers
@@ -628,21 +622,19 @@ show(figure, "Spread and gradient by layer for sigmoid, tanh and ReLU with four 
 # It fails for tanh and for the sigmoid with weights of 1. There many units are saturated, so their slope is
 # far below the one that we assumed, and the gradient is much smaller than predicted. With He's weights the
 # same begins: few units of tanh are saturated, but their sums have left the middle, where the slope is 1, and
-# twenty slopes a little below 1 are a small number. The upper row tells the same story for the pictures. (One
-# line of the sigmoid becomes flat near $10^{-15}$, because the 64-bit numbers end there.)
+# twenty slopes a little below 1 are a small number. (One line of the sigmoid becomes flat near $10^{-15}$,
+# because the 64-bit numbers end there.)
 #
 # It is often said that gradients vanish because sigmoid units are saturated, and that ReLU cures it. The
 # table says otherwise. With Glorot's weights almost no sigmoid unit is saturated, and the gradient still
 # vanishes, because one quarter to the power of 20 is $10^{-12}$. With weights of 1 many are saturated, and it
-# survives. And a ReLU network with weights of 0.01 loses its gradient like the others. What counts is the
-# product of the size of the weights and the slope.
+# survives. What counts is the product of the size of the weights and the slope.
 #
 # ## Ten layers learn, or they do not
 #
-# A prediction about random networks is worth something only if training agrees. So we train ten hidden layers
-# on the digits: sigmoid with Glorot's weights, sigmoid with weights of 1, and ReLU with He's. The budget is
-# that of the single hidden layer above, and again the validation part chooses each rate. Write down which of
-# them will learn.
+# Does training agree? We train ten hidden layers on the digits: sigmoid with Glorot's weights, sigmoid with
+# weights of 1, and ReLU with He's. The budget is that of the single hidden layer above, and again the
+# validation part chooses each rate. Write down which of them will learn.
 
 # %%
 deep = {
@@ -678,10 +670,8 @@ found.show()
 # connections (lesson 17).
 #
 # One more doubt. Gradient descent takes steps as small as the gradient, so a vanished gradient is a vanished
-# step. Lesson 05 introduces optimisers that divide each step by the usual size of its gradient, so that a
-# tiny gradient no longer means a tiny step. They make the argument weaker, not wrong: the lower row of the
-# figure is repaired, the upper one is not, and the last layer still cannot tell the pictures apart at the
-# start.
+# step. Lesson 05 introduces optimisers that divide each step by the usual size of its gradient, which repairs
+# the lower row of the figure, but not the upper one.
 #
 # ## What can go wrong
 #

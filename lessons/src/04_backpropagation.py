@@ -160,9 +160,9 @@ show(figure, "Two pictures of 8 by 8 pixels. Left the mean digit, dark in the mi
 # Now ask for the slope of $L$ by $w$. The weight does not touch the loss directly. It moves $p$,
 # which moves $\hat y$, which moves $e$, which moves $L$. The **chain rule** of calculus says how such
 # slopes combine: if $L$ depends on $e$ and $e$ depends on $\hat y$, then the slope of $L$ by $\hat y$
-# is the product of the two slopes. The reason is the nudge: move $\hat y$ by a little, and $e$ moves
-# by that times the first slope, and $L$ by this times the second. So we begin at the loss and go
-# backward, one easy step at a time:
+# is the product of the two slopes. Move $\hat y$ by a little, and $e$ moves by that times the first
+# slope, and $L$ by this times the second. So we begin at the loss and go backward, one easy step at a
+# time:
 #
 # $$\frac{\partial L}{\partial e} = e = -0.5, \qquad
 # \frac{\partial L}{\partial \hat y} = \frac{\partial L}{\partial e} \cdot 1 = -0.5, \qquad
@@ -388,16 +388,15 @@ show(figure, "Time of one gradient in forward passes against the number of weigh
      " rises in a straight line into the ten thousands. Backpropagation is a flat line at a few passes.")  # fmt: skip
 
 # %% [markdown]
-# Nudging rises in proportion to the number of weights, because it takes two passes for each. (Where
-# its line is not quite straight, the machine was doing something else as well.) The lower line is
-# flat: a gradient costs a few forward passes, *however many weights there are*. A count explains it.
-# Almost all the time goes into products of matrices. Each product of the forward pass, such as $H
-# W_2$, has two in the backward pass, $H^\top dZ_2$ and $dZ_2 W_2^\top$, with exactly as many
-# multiplications. Forward and backward together should therefore cost about three forward passes.
-# Ours is cheaper, because nobody needs the slopes of the pixels. For each image and hidden unit the
-# forward pass multiplies $64 + 10$ times, and the backward pass $64 + 10 + 10$ times, so we expect
-# $(74 + 84) / 74 \approx 2.1$. What is measured is lower still. Matrices as small as these leave much
-# of the time to other work, such as the softmax, which the backward pass does not repeat.
+# Nudging rises in proportion to the number of weights, because it takes two passes for each. The
+# lower line is flat: a gradient costs a few forward passes, *however many weights there are*. A count
+# explains it. Almost all the time goes into products of matrices. Each product of the forward pass,
+# such as $H W_2$, has two in the backward pass, $H^\top dZ_2$ and $dZ_2 W_2^\top$, with exactly as
+# many multiplications. Forward and backward together should therefore cost about three forward
+# passes. Ours is cheaper, because nobody needs the slopes of the pixels. For each image and hidden
+# unit the forward pass multiplies $64 + 10$ times, and the backward pass $64 + 10 + 10$ times, so we
+# expect $(74 + 84) / 74 \approx 2.1$. What is measured is lower still. Matrices as small as these
+# leave much of the time to other work, such as the softmax, which the backward pass does not repeat.
 
 # %%
 found = Claims("What we measured: the price of one gradient")
@@ -510,7 +509,7 @@ show(figure, "Training loss over the epochs. With the right gradient it falls cl
 # First the question of the section. The frozen network reads most digits, so random mixtures of
 # pixels are useful. The trained first layer reads clearly more, and with each of the three seeds, so
 # the blame that arrives there is worth its price. (The loss of the frozen network is still falling at
-# the end, so what we have measured is the gain for the same number of passes.)
+# the end, so this is the gain for the same number of passes.)
 #
 # Now the mistakes. Two of the curves stay where guessing is, so you would search and find the cause.
 # The *wrong mask* lets only positive slopes through. No pixel is negative, so every slope of $W_1$ is
@@ -552,8 +551,8 @@ found.show()
 # engine from TensorFlow. Ours needs two things. Every value must remember its *parents*, the values
 # that it was made from. And every operation must bring its own rule, from the slope of its result to
 # the slopes of its parents. Python lets a class say what its signs mean: it calls `__add__` for `a +
-# b`, `__mul__` for `a * b` and `__matmul__` for `a @ b`. In `lambda g: ...` stands a small function
-# of `g`, the slope of the result.
+# b`, `__mul__` for `a * b` and `__matmul__` for `a @ b`. `lambda g: ...` is a small function of `g`,
+# the slope of the result.
 
 
 # %%
@@ -622,10 +621,10 @@ def backward(last):
 
 
 # %% [markdown]
-# What is `add_up`? NumPy repeats a bias of shape (64,) for every image when it adds it to an array (32, 64).
-# A value that was repeated 32 times is a value that was used 32 times, so its 32 slopes are added up. That is
-# the rule of the bias, in general form. With it the engine is complete. It has no rule for the softmax, and
-# needs none.
+# What is `add_up`? NumPy repeats a bias of shape (64,) for every image when it adds it to an array
+# (32, 64). A value that was repeated 32 times is a value that was used 32 times, so its 32 slopes are
+# added up. That is the rule of the bias, in general form. The engine has no
+# rule for the softmax, and needs none.
 
 
 # %%
@@ -641,8 +640,7 @@ def engine_loss(tensors, X, y):
     W1, b1, W2, b2 = tensors
     Z2 = relu(Tensor(X) @ W1 + b1) @ W2 + b2
     log_p = Z2 + log_sum_exp(Z2) * Tensor(-1)  # Z2 is used twice
-    truth = Tensor(np.eye(10)[y])  # Y: a 1 in the column of the right digit
-    return total(log_p * truth) * Tensor(-1 / len(y))
+    return total(log_p * Tensor(np.eye(10)[y])) * Tensor(-1 / len(y))  # eye(10)[y]: the matrix Y, a 1 for the truth
 
 
 tensors = [Tensor(w) for w in weights]
@@ -690,8 +688,8 @@ print(f"kept for the way back: {kept:,} bytes for {BATCH} images; the weights ta
 # choice, and lesson 05 is about it. The difference matters when something fails: a gradient check examines
 # the first, a change of the learning rate the second, and the forgotten mean showed how one hides the other.
 #
-# TensorFlow, JAX and PyTorch do what our engine does. They bring rules for hundreds of operations, and
-# programs that run these fast on many kinds of machine. The walk backward is the same.
+# TensorFlow, JAX and PyTorch do what our engine does. They bring rules for hundreds of operations,
+# and programs that run these fast on many kinds of machine.
 #
 # ## Summary
 #
