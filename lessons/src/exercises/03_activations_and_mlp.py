@@ -46,6 +46,7 @@ check(
         ),
     ),
     case("large scores", np.array([1000.0, 1000.0]), expect=np.array([0.5, 0.5])),
+    case("large scores that differ", 1000 + np.log([1.0, 3.0]), expect=np.array([0.25, 0.75])),
     case("a forbidden answer", np.array([0.0, -np.inf, 0.0]), expect=np.array([0.5, 0.0, 0.5])),
     case(
         "rows of very different size",
@@ -60,6 +61,12 @@ check(
 # %% tags=["wrong"]
 def softmax(scores):
     exponentials = np.exp(np.minimum(scores, 700))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+# %% tags=["wrong"]
+def softmax(scores):  # cuts large scores off, and their difference with them
+    exponentials = np.exp(np.clip(scores, -500, 500))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
@@ -323,6 +330,14 @@ check(
     case("one unit a layer, weight 0: the slope is 1/4, the gradient 0", one, [0 * one], expect=1),
     case("one unit a layer, weights 1: each step loses at least 3/4", one, [one] * 20, limit=0.02, expect=3),
     case("the order of the layers matters", one, [0.1 * one, one, one], limit=0.02, expect=3),
+    case("each slope belongs to its own layer", one, [10 * one, one], limit=0.01, expect=2),
+    case(
+        "the root of the mean square, not the mean size",
+        np.zeros((1, 2)),
+        [np.array([[1.0, 0], [0, 0]])],
+        limit=0.15,
+        expect=lambda n: None if n is None else "the gradient (0.25, 0) has the size 0.18, above this limit.",
+    ),
     case("a matrix and its transpose are two things", np.zeros((1, 2)), [left, down], limit=0.1, expect=2),
     case("Glorot's weights", *sigmoid_net(30, 1 / 8), expect=lambda n: None if n == 10 else "this is not the depth."),
     case(
@@ -343,6 +358,34 @@ def lost_at(h, matrices, limit=1e-6):  # walks through the layers in the wrong d
     for passed, (W, slope) in enumerate(zip(matrices, slopes, strict=True), start=1):
         gradient = (gradient * slope) @ W.T
         if np.sqrt(np.mean(gradient**2)) < limit:
+            return passed
+    return None
+
+
+# %% tags=["wrong"]
+def lost_at(h, matrices, limit=1e-6):  # the matrices from the end, the slopes from the start
+    slopes = []
+    for W in matrices:
+        h = 1 / (1 + np.exp(-(h @ W)))
+        slopes.append(h * (1 - h))
+    gradient = np.ones_like(h)
+    for passed, (W, slope) in enumerate(zip(matrices[::-1], slopes, strict=True), start=1):
+        gradient = (gradient * slope) @ W.T
+        if np.sqrt(np.mean(gradient**2)) < limit:
+            return passed
+    return None
+
+
+# %% tags=["wrong"]
+def lost_at(h, matrices, limit=1e-6):  # the mean size instead of the root of the mean square
+    slopes = []
+    for W in matrices:
+        h = 1 / (1 + np.exp(-(h @ W)))
+        slopes.append(h * (1 - h))
+    gradient = np.ones_like(h)
+    for passed, (W, slope) in enumerate(zip(matrices[::-1], slopes[::-1], strict=True), start=1):
+        gradient = (gradient * slope) @ W.T
+        if np.mean(np.abs(gradient)) < limit:
             return passed
     return None
 

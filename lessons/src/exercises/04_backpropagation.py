@@ -389,6 +389,7 @@ def smoothed_gradient(logits, y, smoothing):
 
 # %% tags=["check"]
 def pushes_down(gradient):
+    gradient = np.asarray(gradient)
     if np.shape(gradient) != (1, 3):
         return f"the gradient has shape {np.shape(gradient)}, not that of the logits."
     if abs(np.sum(gradient)) > 1e-9:
