@@ -350,7 +350,7 @@ check(
     case("40 units", 40, expect=between(300.0, 3000.0)),
     case("100 units", 100, expect=between(1.5, 2.0)),
     case("400 units", 400, expect=between(1.0, 1.45)),
-    nudge="Do you learn the weights from the 40 points alone, and measure on the 500 new ones? And is it the mean over all 20 studies?",
+    nudge="Do you learn from the 40 points alone, and measure on the 500 new ones? Is it the mean of all 20 studies?",
     hint="For each seed: weights = np.linalg.pinv(hidden) @ y; then the mean of (new_hidden @ weights - new_y) ** 2.",
 )
 
