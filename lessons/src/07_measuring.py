@@ -323,7 +323,7 @@ for kind, (ax, name) in enumerate(zip(axes, ("Other patients", "Same patients, o
     ax.axhline(0, color=GREY, linewidth=1)
     ax.set(title=f"{name}: {holds[:, kind].sum()} of {len(holds)} right", xlabel="study", xticks=[])
 axes[0].set_ylabel("interval minus truth (accuracy)")
-axes[1].text(0, 0.006, "truth", color=GREY)
+axes[1].text(STUDIES - 1, -0.012, "truth", color=GREY, ha="right", va="top")
 show(figure, "Two panels with one vertical interval for each study and a line at the truth. Left, bootstrap over"
      " patients: long intervals, nearly all cross the line. Right, over shuffles: short intervals, nearly half"
      " are red because they miss the line.")  # fmt: skip
