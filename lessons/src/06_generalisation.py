@@ -137,12 +137,14 @@ for name in fits:
 # One word comes out of this argument. The **capacity** of a model is the variety of rules that it
 # can express, here $H$. A model of low capacity that fits is therefore to be believed, and for a
 # model of high capacity we need more data. Now put in our network. It has 19,210 weights, and the
-# computer stores each in 32 bits, so that $H$ is $2^{32 \cdot 19210}$. We ask for which $n$ the
-# number of bad survivors, $H \cdot 0.9^n$, falls to 1. The logarithm gives $n = \ln H / (-\ln
-# 0.9)$, and this is four million images before the argument promises anything. We have 200. Is that
-# a defect of the calculation, or do bad rules really exist among those that fit 200 true labels? We
-# can make one: the training gets these 200 images and 200 more with shuffled labels, and three
-# times the steps, because there is more to learn. Compare the two numbers in the last line.
+# computer stores each in 32 bits. Every pattern of bits can be another rule, so $H$ is $2^{32 \cdot
+# 19210}$. We ask for which $n$ the number of bad survivors, $H \cdot 0.9^n$, falls to 1. The
+# logarithm gives $n = \ln H / (-\ln 0.9)$. The argument promises nothing before this number of
+# images, which the cell prints, and we have 200.
+#
+# Is that a defect of the calculation, or do bad rules really exist among those that fit 200 true
+# labels? We can make one: the training gets these 200 images and 200 more with shuffled labels, and
+# three times the steps, because there is more to learn. Compare the two numbers in the last line.
 
 # %%
 weights = network().count_params()
@@ -155,9 +157,7 @@ for seed in SEEDS:
     net, _ = trained(400, seed, np.concatenate([labels[pool[:200]], shuffled]), steps=3 * STEPS)
     fit.append(right(net, pool[:200]))
     new.append(right(net, valid))
-print(
-    f"200 true labels and 200 shuffled: right on the 200 true ones {np.mean(fit):.3f}, on new ones {np.mean(new):.3f}"
-)
+print(f"200 true and 200 shuffled labels: right on the true ones {np.mean(fit):.3f}, on new images {np.mean(new):.3f}")
 
 # %% [markdown]
 # Bad rules do exist: this network fits the 200 true labels and is wrong on a large share of the new
@@ -638,7 +638,7 @@ found.show()
 #
 # - A network can learn pure nonsense by heart, so a good fit says nothing about new data.
 # - It is right on new data because the data have a pattern, the training finds patterns before
-#   exceptions, and enough data leave no other pattern that fits.
+#   exceptions, and more data contradict more of the false patterns.
 # - Too little capacity cannot even fit. Too much does little harm when the labels are right.
 # - Early stopping, L2, dropout and changed images are worth most where labels are wrong.
 #   Choose their strength on the validation part.
