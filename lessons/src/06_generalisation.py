@@ -300,14 +300,13 @@ show(figure, "Three lines over the training steps. The share of spoiled images t
 #
 # ## More data
 #
-# Structure can only be found if there is enough of it to be seen. The **learning curve** shows the
-# error on new data against the number of training images. It is the figure that answers our
-# question, so its controls matter. Each network gets the same number of steps, because otherwise
-# more data would also mean more training. One control has shuffled labels at every size. The other
-# is a narrow network with four hidden units, whose capacity is low; it gets a second chance with
-# five times the steps. Both axes of the figure are logarithmic: a straight line means that each
-# doubling of the data takes away the same share of the mistakes. Look for the line that is nearly
-# straight.
+# The **learning curve** shows the error on new data against the number of training images. It is
+# the figure that answers our question, so its controls matter. Each network gets the same number of
+# steps, because otherwise more data would also mean more training. One control has shuffled labels
+# at every size. The other is a narrow network with four hidden units, whose capacity is low; it
+# gets a second chance with five times the steps. Both axes of the figure are logarithmic: a
+# straight line means that each doubling of the data takes away the same share of the mistakes. Look
+# for the line that is nearly straight.
 
 # %%
 kinds = {"256 units": {}, "4 units": {"width": 4}, "256 units, shuffled labels": {}}
@@ -501,8 +500,7 @@ show(figure, "Test accuracy of five ways to train, one dot for each seed, a bar 
 # training: on the validation part five times the steps gave back that much of what was lost. We
 # leave the rest open. Early stopping did no harm that we can measure in either case, and it needs
 # no choice of a strength, so it is the remedy to begin with. So a remedy is worth something where
-# there are exceptions to keep out. That is no reason to expect that adding all of them makes a
-# model better, and only the validation part can tell whether one does.
+# there are exceptions to keep out, and the validation part tells how much.
 #
 # ## Two layers against another trouble
 #

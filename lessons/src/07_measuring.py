@@ -419,7 +419,8 @@ print("network: validation loss after each epoch", np.round(readers[0][1], 3), f
 
 # %%
 truth = stars["test"]
-line, net = ((z > 0) == truth for z in (baseline.decision_function(bags["test"]), logits(stopped, "test")))
+line = (baseline.decision_function(bags["test"]) > 0) == truth  # is logistic regression right?
+net = (logits(stopped, "test") > 0) == truth  # and the network?
 a, b = np.sum(net & ~line), np.sum(line & ~net)
 alone = np.sqrt(sum(one.mean() * (1 - one.mean()) / len(truth) for one in (net, line)))  # of the difference
 paired = (net.astype(float) - line).std() / np.sqrt(len(truth))
@@ -448,8 +449,8 @@ print(f"standard error of the difference: {paired:.4f} paired, {alone:.4f} as if
 # The cheapest repair is **temperature scaling**: all logits are divided by one number $T$, which is
 # chosen on the validation part for the lowest loss (Guo et al. 2017). With $T > 1$ every
 # probability moves towards 1/2. No decision changes, since no logit changes its sign. In the figure
-# a point is a bin, larger if it holds more texts. Under the diagonal the model promises too much,
-# above it too little.
+# a point is a bin, larger if it holds more texts. A network that is too sure has its points above
+# the diagonal on the left and under it on the right.
 
 
 # %%
@@ -464,6 +465,11 @@ def bins(z, truth, count=10):
 def calibration_error(z, truth):
     predicted, happened, share = bins(z, truth).T
     return np.sum(share * np.abs(predicted - happened))
+
+
+z, rng = np.log(p / (1 - p)), np.random.default_rng(0)  # the model of the tumours
+exact = [calibration_error(z, rng.random(len(p)) < p) for _ in range(20)]  # patients for whom p is the truth
+print(f"tumours: calibration error {calibration_error(z, y):.3f}; if p were exactly right, {np.mean(exact):.3f}")
 
 
 # %%
@@ -492,11 +498,13 @@ show(figure, "Predicted probability against the share of positives, larger point
      " largest points stand at 0 and 1, away from the diagonal. After the division they lie near it.")  # fmt: skip
 
 # %% [markdown]
-# Before, the largest points stand near 0 and 1: most texts get such a probability, and these are
-# wrong far more often than promised. After the division the points lie near the diagonal. One
-# number repaired most of the false certainty. It did not make a single decision better: what was
-# wrong is still wrong, but it is now said with doubt, and doubt is what a threshold from costs
-# needs.
+# The logistic regression of the tumours needs no repair: its error is about as large as that of
+# probabilities which are exactly right, because a bin of few patients is never quite regular. So
+# the threshold 1/11 was no mistake. The networks are another matter. Before, the largest points
+# stand near 0 and 1: most texts get such a probability, and these are wrong far more often than
+# promised. After the division the points lie near the diagonal. One number repaired most of the
+# false certainty. It did not make a single decision better: what was wrong is still wrong, but it
+# is now said with doubt, and doubt is what a threshold from costs needs.
 #
 # ## What can go wrong: information that flows the wrong way
 #
