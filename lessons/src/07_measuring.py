@@ -124,12 +124,12 @@ print("ten patients: precision {:.3f}, recall {:.3f}, F1 {:.3f}".format(*precisi
 # %% [markdown]
 # ## Every patient is tested once
 #
-# For real numbers we need predictions for patients that the model has not seen. Put a part aside
-# for that, and with 445 patients either training or testing gets few. **Cross-validation** uses
-# every patient for both, though never at the same time: the rows are cut into $k$ parts, called
-# folds, and each fold is once the part that is predicted, by a model trained on the other $k - 1$.
-# In the end each patient has one prediction from a model that has never seen this patient. The
-# price is $k$ trainings instead of one.
+# For real numbers we need predictions for patients that the model has not seen. If we put a part
+# aside for that, then of 445 patients either training or testing gets few. **Cross-validation**
+# uses every patient for both, though never at the same time: the rows are cut into $k$ parts,
+# called folds, and each fold is once the part that is predicted, by a model trained on the other $k
+# - 1$. In the end each patient has one prediction from a model that has never seen this patient.
+# The price is $k$ trainings instead of one.
 
 # %% tags=["hide"]
 # @title Drawing: five folds
@@ -182,14 +182,15 @@ assert np.allclose(precision_recall_f1(y, p > 0.5), theirs)  # ours are scikit-l
 # of benign patients with an alarm: that is the **ROC curve**. The area under it, the **AUC**, has a
 # simple meaning. Draw one malignant and one benign patient at random; the AUC is the probability
 # that the malignant one has the higher score. So it can be counted by pairs, and it needs no
-# threshold.
+# threshold: 1/2 is guessing, 1 is a perfect order.
 #
 # Which threshold is best depends on what the mistakes cost. Say that a missed tumour costs 10 and a
 # false alarm 1. A patient with probability $p$ costs $10\,p$ on average without an alarm and $1 -
 # p$ with one. The alarm is cheaper when $10\,p > 1 - p$, therefore when $p > 1/11$. This holds if
 # the probabilities can be trusted, a condition to which we return below. Every such comparison
 # needs a control that knows nothing: *alarm for everybody*. It costs exactly the share of benign
-# patients.
+# patients. In the figure, left, a good curve rises steeply and stays away from the dashed line of
+# guessing. On the right look for the thresholds at which the cost lies under the dashed line.
 
 
 # %%
@@ -206,6 +207,8 @@ prices = np.array([cost(y, p > t).mean() for t in thresholds])
 print(f"AUC {auc:.3f}")
 for name, alarm in {"threshold 1/2": p > 1 / 2, "threshold 1/11": p > 1 / 11, "alarm for everybody": p > -1}.items():
     print(f"{name:20s} accuracy {np.mean(alarm == y):.3f}   cost for each patient {cost(y, alarm).mean():.3f}")
+_, missed, false, rest = counts(y, p > 1 / 2)  # everybody's false alarms, false + rest, less those at 1/2: the rest
+print(f"threshold 1/2 loses to alarm for everybody as soon as one missed tumour costs more than {rest / missed:.1f}")
 
 # %% tags=["hide"]
 # @title Figure: ROC curve and cost
@@ -232,20 +235,26 @@ show(figure, "Left: ROC curve with the point of threshold 1/2 low on the left, 1
      " Right: cost rises with the threshold; only below about 0.2 is it under alarm for everybody.")  # fmt: skip
 
 # %% [markdown]
-# Look at the right picture. The cost at threshold 1/2 is more than twice that of alarm for
+# The left picture shows that the scores do order the patients. The right one shows that the
+# threshold decides whether this is of use. At 1/2 the cost is more than twice that of alarm for
 # everybody, a rule that needs no measurement and no model. The same model at 1/11 is cheaper than
-# the rule, but not by much, and its accuracy is far below the 0.76 that sounded acceptable.
-# Accuracy ranked the three the wrong way round. So the first answer is: no, at 1/2 this program
-# should not be used.
+# the rule, but not by much, and its accuracy is far below the 0.76 that sounded acceptable. Of the
+# three, accuracy puts the one first that costs most. The factor 10 is an assumption, but the last
+# printed line shows that a much smaller factor gives the same order of these two rules. So the
+# first answer is: no, at 1/2 this program should not be used.
 #
 # ## How far can the number move?
 #
 # Now the second question. The accuracy was measured on 445 patients who came to the hospital by
 # chance. Think of patients as tosses of a coin that falls on "right" with probability $a$. The
 # **standard error** is the typical distance between the number measured and the number that
-# infinitely many cases would give; for a share $a$ of $n$ cases it is $\sqrt{a(1-a)/n}$. On paper:
-# 80 right of 100 give $\sqrt{0.8 \cdot 0.2 / 100} = 0.04$, so the result is 80 ± 4 points. Four
-# times as many cases halve it, because of the root.
+# infinitely many cases would give. One toss is 1 with probability $a$ and otherwise 0; its
+# variance, the mean squared distance from $a$, is $a(1-a)^2 + (1-a)a^2 = a(1-a)$. The variances of
+# independent tosses add up to $n\,a(1-a)$, and the share divides their sum by $n$, so that its
+# standard error is $\sqrt{n\,a(1-a)}/n = \sqrt{a(1-a)/n}$. On paper: 80 right of 100 give
+# $\sqrt{0.8 \cdot 0.2 / 100} = 0.04$, so the result is 80 ± 4 points. Four times as many cases
+# halve it, because of the root. About 95 of 100 such results lie within two standard errors of the
+# truth.
 #
 # For F1 or a mean cost there is no such short formula. The **bootstrap** replaces it by a game:
 # from the $n$ cases draw $n$ *with* replacement, so that some come twice and others not at all,
@@ -270,16 +279,18 @@ again = bootstrap(right, rng)
 print(f"accuracy {right.mean():.3f}, standard error {again.std():.3f},",
       "95% of the draws from {:.3f} to {:.3f}".format(*np.percentile(again, [2.5, 97.5])))  # fmt: skip
 shuffled = [np.mean((unseen(x, y, rng) > 0.5) == y) for _ in range(20)]
+print(f"between two such studies: ± {2 * np.sqrt(2) * again.std():.3f}")  # the two variances add up
 print(f"cut into folds anew 20 times: spread {np.std(shuffled, ddof=1):.3f}")
 
 # %% [markdown]
 # The last line is another error bar that many reports print: cut the *same* patients into folds
 # anew and take the spread of the results. It is much smaller. Which of the two is right? It can be
-# tested. We draw 150 of our patients and call this a study; the other 295 are its world. Each study
+# tested. We draw 150 of our patients and call this a study; the others are its world. Each study
 # reports its accuracy and two intervals. One comes from the bootstrap over its patients, the other
 # is the mean of five shuffles ± 2 of their standard deviations. Then we look whether the accuracy
 # of its model in its world lies inside. A good rule for 95% contains it in about 95 of 100 studies.
-# Everything else is equal: the same patients, the same model, the same folds.
+# Everything else is equal: the same patients, the same model, the same folds. In the figure, each
+# vertical line is the interval of one study, and a red one misses the truth.
 
 
 # %%
@@ -312,7 +323,7 @@ for kind, (ax, name) in enumerate(zip(axes, ("Other patients", "Same patients, o
     ax.axhline(0, color=GREY, linewidth=1)
     ax.set(title=f"{name}: {holds[:, kind].sum()} of {len(holds)} right", xlabel="study", xticks=[])
 axes[0].set_ylabel("interval minus truth (accuracy)")
-axes[1].text(0, 0.006, "truth", color=GREY)
+axes[1].text(STUDIES - 1, -0.012, "truth", color=GREY, ha="right", va="top")
 show(figure, "Two panels with one vertical interval for each study and a line at the truth. Left, bootstrap over"
      " patients: long intervals, nearly all cross the line. Right, over shuffles: short intervals, nearly half"
      " are red because they miss the line.")  # fmt: skip
@@ -321,17 +332,21 @@ show(figure, "Two panels with one vertical interval for each study and a line at
 # The left picture shows long intervals, and nearly all of them cross the line of the truth. The
 # right one shows short intervals, and nearly half of them miss it. The reason is that new folds ask
 # the same patients again. The luck of having met these patients and not others stays the same in
-# every shuffle, and it is the larger part of the doubt. Even the bootstrap is a little short of
+# every shuffle, and it is the larger part of the doubt. The bootstrap too may be a little short of
 # 95%, since it keeps the models as they are, while other patients would have trained another model
-# too (Hastie et al., section 7.12). So the answer to the second question is: with 445 patients
-# expect about ± 4 points, and never quote the spread of folds as the doubt about patients.
+# too (Hastie et al., section 7.12). Our 40 studies cannot prove that, because a share of 40 has a
+# large standard error itself, and because the world of a study is a sample as well. The difference
+# between the two kinds of interval is far larger than this doubt. So the answer to the second
+# question is: with 445 patients a result lies within about ± 4 points of the truth. Two studies
+# differ by up to 6 or so, because each has its own luck. Never quote the spread over new folds as
+# the doubt about patients.
 
 # %%
 found = Claims("What we measured about error bars")
-found.claim("Intervals over patients hold the truth more often than intervals over folds", holds[:, 0].mean(), ">",
+found.claim("Intervals over patients hold the truth more often than intervals over shuffles", holds[:, 0].mean(), ">",
             holds[:, 1].mean(), control="the same studies, cut into folds anew",
-            headline="a 95% interval over patients held the truth in {measured} of the studies, the spread over folds"
-            " in {bound}")  # fmt: skip
+            headline="a 95% interval over patients held the truth in {measured} of the studies, the spread over"
+            " new folds in {bound}")  # fmt: skip
 found.claim("The luck of the folds is smaller than the luck of the patients", np.std(shuffled, ddof=1), "<",
             again.std(), control="bootstrap over the 445 patients")  # fmt: skip
 found.show()
@@ -392,22 +407,25 @@ stopped, _ = reader(SEEDS[0], best)
 print("network: validation loss after each epoch", np.round(readers[0][1], 3), f"so we stop after {best}")
 
 # %% [markdown]
-# All choices are made, so we open the test part of the snippets. Both models read the *same* 2,123
-# texts, and this is worth a lot. Many texts are easy for both, and these texts say nothing about
-# the difference. A **paired test** looks only at the cases on which the two models disagree. If the
+# All choices are made, so we open the test part of the snippets. Both models read the *same* texts,
+# and this is worth a lot. Many texts are easy for both, and these texts say nothing about the
+# difference. A **paired test** looks only at the cases on which the two models disagree. If the
 # models are equally good, each disagreement is a fair coin. Say the first model is right in $a$ of
-# them and the second in $b$. Then $a - b$ has a standard deviation of $\sqrt{a + b}$, and a
-# distance from 0 of more than 2 such standard deviations is unlikely to be luck. On paper: 60
-# against 40 gives $20 / \sqrt{100} = 2$, just at the edge. (Statisticians call it the test of
-# McNemar or the sign test.)
+# them and the second in $b$. Each disagreement adds $+1$ or $-1$ to $a - b$, with the variance 1,
+# and the variances add up. So $a - b$ has a standard deviation of $\sqrt{a + b}$, and a distance
+# from 0 of more than 2 such standard deviations is unlikely to be luck. On paper: 60 against 40
+# gives $20 / \sqrt{100} = 2$, just at the edge. (Statisticians call it the test of McNemar or the
+# sign test.)
 
 # %%
 truth = stars["test"]
-line, net = ((z > 0) == truth for z in (baseline.decision_function(bags["test"]), logits(stopped, "test")))
+line = (baseline.decision_function(bags["test"]) > 0) == truth  # is logistic regression right?
+net = (logits(stopped, "test") > 0) == truth  # and the network?
 a, b = np.sum(net & ~line), np.sum(line & ~net)
 alone = np.sqrt(sum(one.mean() * (1 - one.mean()) / len(truth) for one in (net, line)))  # of the difference
 paired = (net.astype(float) - line).std() / np.sqrt(len(truth))
-print(f"network {net.mean():.3f}, logistic regression {line.mean():.3f}, difference {net.mean() - line.mean():+.3f}")
+shares = f"network {net.mean():.3f}, logistic regression {line.mean():.3f}"
+print(f"{len(truth)} texts: {shares}, difference {net.mean() - line.mean():+.3f}")
 print(f"only the network is right: {a}, only logistic regression: {b}, distance {(a - b) / np.sqrt(a + b):+.1f}")
 print(f"standard error of the difference: {paired:.4f} paired, {alone:.4f} as if on different texts")
 
@@ -424,12 +442,15 @@ print(f"standard error of the difference: {paired:.4f} paired, {alone:.4f} as if
 # between what a model predicts and what happens: among all texts that get 70%, about 70% should be
 # positive. To see it, sort the predictions into ten bins and compare, bin by bin, the mean
 # prediction with the share of positives. The mean gap, weighted by the sizes of the bins, is called
-# the expected calibration error. Our three networks were trained for all epochs, so they
-# overfitted, and lesson 06 showed that overfitting makes a network sure before it makes it wrong.
+# the expected calibration error. Our three networks were trained for all epochs. The validation
+# losses above rise again long before the last one, so they overfit: a network that answers its
+# training texts perfectly lowers their loss by becoming more and more sure.
 #
 # The cheapest repair is **temperature scaling**: all logits are divided by one number $T$, which is
 # chosen on the validation part for the lowest loss (Guo et al. 2017). With $T > 1$ every
-# probability moves towards 1/2. No decision changes, since no logit changes its sign.
+# probability moves towards 1/2. No decision changes, since no logit changes its sign. In the figure
+# a point is a bin, larger if it holds more texts. A network that is too sure has its points above
+# the diagonal on the left and under it on the right.
 
 
 # %%
@@ -444,6 +465,11 @@ def bins(z, truth, count=10):
 def calibration_error(z, truth):
     predicted, happened, share = bins(z, truth).T
     return np.sum(share * np.abs(predicted - happened))
+
+
+z, rng = np.log(p / (1 - p)), np.random.default_rng(0)  # the model of the tumours
+exact = [calibration_error(z, rng.random(len(p)) < p) for _ in range(20)]  # patients for whom p is the truth
+print(f"tumours: calibration error {calibration_error(z, y):.3f}; if p were exactly right, {np.mean(exact):.3f}")
 
 
 # %%
@@ -472,7 +498,10 @@ show(figure, "Predicted probability against the share of positives, larger point
      " largest points stand at 0 and 1, away from the diagonal. After the division they lie near it.")  # fmt: skip
 
 # %% [markdown]
-# Before, most texts get a probability near 0 or 1, and these are wrong far more often than
+# The logistic regression of the tumours needs no repair: its error is about as large as that of
+# probabilities which are exactly right, because a bin of few patients is never quite regular. So
+# the threshold 1/11 was no mistake. The networks are another matter. Before, the largest points
+# stand near 0 and 1: most texts get such a probability, and these are wrong far more often than
 # promised. After the division the points lie near the diagonal. One number repaired most of the
 # false certainty. It did not make a single decision better: what was wrong is still wrong, but it
 # is now said with doubt, and doubt is what a threshold from costs needs.
@@ -499,7 +528,8 @@ for seed in range(NOISE):
     outside.append(cross_val_score(LogisticRegression(), chosen, labels, cv=5).mean())
     steps = make_pipeline(SelectKBest(k=20), LogisticRegression())  # chooses anew in each fold
     inside.append(cross_val_score(steps, noise, labels, cv=5).mean())
-    guesses, first, second = rng.integers(0, 2, (200, 124)), *rng.integers(0, 2, (2, 124))
+    guesses = rng.integers(0, 2, (200, 124))
+    first, second = rng.integers(0, 2, (2, 124))  # the answers of two tests
     best = np.argmax((guesses == first).mean(axis=1))
     winner.append(np.mean(guesses[best] == first))
     again.append(np.mean(guesses[best] == second))
@@ -546,10 +576,11 @@ found.claim("The best of many looks better than it is", winner, ">", again, cont
 found.show()
 
 # %% [markdown]
-# The order holds on patients whom nobody had used. At 1/11 the model finds all tumours of this part
-# and pays for it with false alarms, fewer than alarm for everybody has. Its accuracy is the lower
-# one, and its decisions are the better ones. Which number to optimise is a question about the
-# world, and no library answers it.
+# The order holds on patients whom nobody had used. At 1/11 the model finds all tumours of this
+# part, although with so few patients we cannot promise that for others, and it gives fewer false
+# alarms than alarm for everybody. The interval of the saving does not contain 0. The accuracy at
+# 1/11 is lower than at 1/2, and the decisions cost less. Which number to optimise depends on what
+# happens to the patients afterwards, and no library knows that.
 #
 # ## Summary
 #
