@@ -506,7 +506,7 @@ show(sheet.figure, "Four snippets, each word on a blue ground when its score is 
 
 # %% [markdown]
 # Three of the four answers are wrong. The second review praises, and *no*, *reason* and *miss* add up to the surest
-# blame of all. In the third, *no* has the same colour, although *by no means* turns only *great* round. A sum has no
+# blame of all. In the third, *no* has the same colour, although it denies only *great*. A sum has no
 # way to let one word act on another, and so for this model "not good" and "good not" are the same bag. The last
 # review is ironic, and to see that one must know that a gong ends a bad performance. The model cannot even read the
 # word: *gong* is `<unk>`, because it does not stand twice in the training texts.
