@@ -112,16 +112,22 @@ show(figure, "Share of unknown words against the amount of text. For film snippe
 # %% [markdown]
 # More text of the same kind helps, and no amount of it finishes the work. The reason is that most words are
 # rare: a new text brings other rare words than the old one did. Moreover, the kind of text counts for more
-# than its amount. Look at the words that are missing, for they are not the unimportant ones. A reader who
-# gets "a `<unk>` tale of `<unk>`" cannot tell praise from blame.
+# than its amount. (Is the Bible's list perhaps just shorter? Compare the rows of the output: its longest list
+# has more different words than the second list of the snippets, and leaves twice as much unknown.) Look at the
+# words that are missing, for they are not the unimportant ones. A reader who gets "a `<unk>` tale of `<unk>`"
+# cannot tell praise from blame.
 #
 # ## Signs instead of words
 #
 # Letters do not run out as words do, so why not number the letters? For this we must know what a letter is
 # in a computer. **Unicode** is the list on which the world has agreed: it gives each sign of each script a
-# number, its **code point**. A file holds bytes, however, numbers from 0 to 255. **UTF-8** is the usual rule
-# that writes a code point as one to four bytes. Python's `len` counts code points, and what a reader sees as
-# one sign may be several of them.
+# number, its **code point**. It is written as `U+` with sixteen digits in place of ten, 0 to 9 and A to F, so
+# that U+0041 is $4 \times 16 + 1 = 65$. A file holds bytes, however: groups of eight bits, each 0 or 1, which
+# make numbers from 0 to 255. **UTF-8** is the usual rule that writes a code point as one to four bytes. Python's
+# `len` counts code points, and what a reader sees as one sign may be several of them.
+#
+# The cell shows this for a few signs, then counts a snippet in three ways, and ends with two questions of
+# spelling. In the drawing below it, look at how the bits of a code point are shared out among the bytes.
 
 # %%
 for sign in ["A", "é", "e\u0301", "你", "🚀", "👩‍🚀"]:
@@ -152,13 +158,15 @@ show(sheet.figure, "The bits of four signs in UTF-8: a Latin letter has one byte
      " character three, a rocket four. Grey bits at the start of each byte say how many there are.")  # fmt: skip
 
 # %% [markdown]
-# There are only 256 bytes, every text consists of them, and so nothing is ever unknown. The price stands in
+# The first bits of a byte say how many bytes belong together, so a reader of bytes always knows where a sign
+# begins. There are only 256 bytes, every text consists of them, and so nothing is ever unknown. The price stands in
 # the second part of the output: the snippet has several times as many letters as words. Every layer of a
 # network works on every token, and a model that reads a fixed number of tokens then sees a fraction of the
 # text. The last lines show a trap. The same word can be stored in two ways, with *é* as one code point or as
-# two, and a computer takes them for different words. The *normal form* NFC stores both alike. It is not
-# harmless, for it changes a few signs for ever, such as the sign of the unit ångström into a letter. NFKC
-# goes further and turns $2^5$ into 25. Whatever you choose, do the same in training and in use.
+# two, and a computer takes them for different words. The *normal form* NFC is a rule that stores both alike. It
+# is not harmless, for it changes a few signs for ever. The sign of the unit ångström, `\u212b`, becomes the letter
+# Å, which looks the same and is another code point. Another rule, NFKC, goes further and turns $2^5$ into 25.
+# Whatever you choose, do the same in training and in use.
 #
 # So words are short and lose much, while bytes lose nothing and are long. We would like a token for each
 # frequent word, and a few parts for a rare one.
@@ -171,30 +179,8 @@ show(sheet.figure, "The bits of four signs in UTF-8: a Latin letter has one byte
 # *in this order* is the tokenizer, because a new word is cut by doing the same joins in the same order.
 #
 # Take a pencil. A text holds the words *sing* 4 times, *singer* 2, *king* 5 and *ring* 3. Which pair is the
-# most frequent? (In a tie the pair that comes first in the alphabet wins.) The drawing shows what the joins
-# do to the word *ringer*, which the text does not hold.
-
-# %% tags=["hide"]
-# @title Drawing: the joins build a word that was never seen
-sheet = Diagram(6.6, 2.75)
-places = {letter: 0.75 + 0.85 * i for i, letter in enumerate("ringer")}
-letters = [sheet.box(letter, (0.75 + 0.85 * i, 0.4), width=0.45) for i, letter in enumerate("ringer")]
-
-
-def joined_box(name, x, y, left, right, rank):
-    box = sheet.box(name, (x, y), meaning="subject", width=0.3 + 0.16 * len(name))
-    for part in (left, right):
-        sheet.arrow(part.top, (box.x + 0.35 * (part.x - box.x) / max(abs(part.x - box.x), 0.3), box.bottom[1]))
-    sheet.text((box.right[0] + 0.08, y), rank, meaning=GREY, size=8.5, align="left")
-    return box
-
-
-two = joined_box("in", 2.02, 1.0, letters[1], letters[2], "join 1")
-three = joined_box("ing", 2.45, 1.6, two, letters[3], "join 2")
-joined_box("ring", 1.9, 2.25, letters[0], three, "join 5")
-joined_box("er", 4.57, 2.25, letters[4], letters[5], "join 6")
-show(sheet.figure, "The letters of ringer at the bottom. Join 1 makes in, join 2 ing of in and g, join 5 ring of r and"
-     " ing, join 6 er of e and r. Two tokens remain at the top, ring and er.")  # fmt: skip
+# most frequent? (In a tie the pair that comes first in the alphabet wins.) Do three joins by hand. Then guess what
+# the joins make of the word *ringer*, which the text does not hold. The drawing after the two cells shows it.
 
 
 # %%
@@ -230,15 +216,40 @@ for pair in joins:
     new = join(new, pair, "".join(pair))
 print("a new word:", "·".join(new))
 
+# %% tags=["hide"]
+# @title Drawing: the joins build a word that was never seen
+sheet = Diagram(6.6, 2.75)
+places = {letter: 0.75 + 0.85 * i for i, letter in enumerate("ringer")}
+letters = [sheet.box(letter, (0.75 + 0.85 * i, 0.4), width=0.45) for i, letter in enumerate("ringer")]
+
+
+def joined_box(name, x, y, left, right, rank):
+    box = sheet.box(name, (x, y), meaning="subject", width=0.3 + 0.16 * len(name))
+    for part in (left, right):
+        sheet.arrow(part.top, (box.x + 0.35 * (part.x - box.x) / max(abs(part.x - box.x), 0.3), box.bottom[1]))
+    sheet.text((box.right[0] + 0.08, y), rank, meaning=GREY, size=8.5, align="left")
+    return box
+
+
+two = joined_box("in", 2.02, 1.0, letters[1], letters[2], "join 1")
+three = joined_box("ing", 2.45, 1.6, two, letters[3], "join 2")
+joined_box("ring", 1.9, 2.25, letters[0], three, "join 5")
+joined_box("er", 4.57, 2.25, letters[4], letters[5], "join 6")
+show(sheet.figure, "The letters of ringer at the bottom. Join 1 makes in, join 2 ing of in and g, join 5 ring of r and"
+     " ing, join 6 er of e and r. Two tokens remain at the top, ring and er.")  # fmt: skip
+
 # %% [markdown]
 # Both *i + n* and *n + g* occur 14 times, in every word, and the alphabet decides. After seven joins each
-# word is one token, and *ringer* becomes *ring·er*, which happens to be what a grammar would say.
+# word is one token. In the drawing, *ringer* goes through the same list from the top. Its letters meet four of
+# the seven joins, and two tokens remain. *Ring·er* happens to be what a grammar would say, but BPE knows no grammar.
 #
 # A letter that the text does not hold would still be unknown. The makers of the language model GPT-2 closed this
 # hole by a change of alphabet: start from the 256 bytes in place of letters (Radford et al. 2019). Two decisions
 # remain, and they must be those of everybody else if our ids are to agree. First, the text is cut into words
 # before any join, with the space at the front of its word, so that no token crosses the border between words.
-# Second, the bytes get the ids 0 to 255, printable ones first, and each join gets the next id.
+# (In the pattern `\p{L}` is any letter and `\p{N}` any digit, in every script. The package `regex` knows these
+# names, and Python's own `re` does not.) Second, the bytes get the ids 0 to 255, those that can be printed first,
+# because GPT-2's list begins so, and each join gets the next id.
 
 
 # %%
@@ -340,12 +351,13 @@ print("the last joins: ", *(repr(decode([i], tokens)) for i in range(len(tokens)
 # carries the mark `##`. It also learns by joining pairs. (The published version joins the pair that makes the text
 # most probable; the library that we use takes the most frequent one, as BPE does.) But its encoder does not
 # replay the joins. It takes the longest piece that fits, from the left, again and again, and a word that cannot
-# be cut this way is unknown (Wu et al. 2016).
+# be cut this way is unknown (Wu et al. 2016). The longest piece is not always a good start. With the pieces *king*,
+# *kin* and *##gdom*, what happens to *kingdom*? The output below has the answer.
 #
 # The **Unigram** model (Kudo 2018) asks a different question: which cut is the most probable? Each piece has a
 # probability, and a cut is as probable as the product of its pieces. (The name says that a piece does not
 # depend on its neighbours. SentencePiece is a program that trains this model or BPE, not a third method.)
-# A word of $n$ letters has $2^{n-1}$ cuts, but nobody must try all of them. The best cut of the first $k$
+# A word of $n$ letters has $2^{n-1}$ cuts, but nobody needs to try all of them. The best cut of the first $k$
 # letters ends with some piece, and before that piece stands the best cut of fewer letters. So we go from
 # left to right and keep one best cut for each $k$, which is known as the Viterbi algorithm.
 
@@ -373,14 +385,18 @@ def most_probable(word, probability):
 
 
 # %% [markdown]
-# On paper: let *s*, *i*, *n* and *g* have the probability 0.1 each, *in* 0.1, *ing* 0.2 and *sing* 0.02. The
-# word *sing* has then the cuts *sing* with 0.02, *s·ing* with 0.1 × 0.2 = 0.02, *s·in·g* with 0.001 and so on.
-# What happens if *sing* has 0.03, and what if it has 0.01? Training a Unigram model turns this round. It
-# begins with too many pieces, counts how often each is used in the probable cuts, makes these counts the new
-# probabilities, and throws away the pieces whose loss hurts the text least, until the size is right.
+# On paper: let *s*, *i*, *n* and *g* have the probability 0.1 each, *in* 0.1, *ing* 0.2 and *sing* 0.02. (What is
+# left to 1 belongs to pieces of other words.) The word *sing* has then the cuts *sing* with 0.02, *s·ing* with
+# 0.1 × 0.2 = 0.02, *s·in·g* with 0.001 and so on. What happens if *sing* has 0.03, and what if it has 0.01?
+#
+# Training goes the other way, from texts to probabilities. It begins with too many pieces and counts how often
+# each is used in the probable cuts. These counts become the new probabilities. Then it throws away the pieces
+# without which the texts become only a little less probable, and repeats this until the size is right.
 
 # %%
-piece = dict(s=0.1, i=0.1, n=0.1, g=0.1, ing=0.2) | {"in": 0.1}
+print("WordPiece:", *(f"{word} = {'·'.join(wordpiece(word, {'king', 'kin', '##gdom', '##s'}))}"
+                      for word in ("kings", "kingdom")), sep="   ")  # fmt: skip
+piece = {"s": 0.1, "i": 0.1, "n": 0.1, "g": 0.1, "in": 0.1, "ing": 0.2}
 for p in (0.01, 0.03):
     print(f"sing with {p}:", *(f"{word} = {'·'.join(most_probable(word, piece | {'sing': p})[1])}"
                                for word in ("sing", "singing")), sep="   ")  # fmt: skip
@@ -401,10 +417,13 @@ def train_unigram(texts, size, lower=True):
 # ## The experiment: what is lost, and what it costs
 #
 # Now all four get the same chance: the same 80,000 words of text, the same number of tokens, the same new
-# snippets to cut. We ask two things. What share of the words contains something unknown? And how many tokens
-# stand for one word, since every token costs time and room? Two changes are compared with each other: another
-# *way* of cutting, and another *text* to learn from. Which of the two will matter more, do you think? Each
-# setting is learned three times, from other choices of texts, so that we see how much is luck.
+# snippets to cut. We ask two things. How many unknown tokens are there for 100 words? And what is the *price*:
+# how many tokens stand for one word, since every token costs time and room? Two changes are compared with each
+# other: another *way* of cutting, and another *text* to learn from. Which of the two will matter more, do you
+# think? Each setting is learned three times, from other choices of texts, so that we see how much is luck. The
+# cell prints how each way cuts one short line (the libraries write a space as ▁ or Ġ), then the measurements. In
+# the figure, compare bars of one colour with each other, which is another way of cutting, and then the two
+# colours, which is another text.
 
 # %%
 ways = {"words": text.train_words, "WordPiece": text.train_wordpiece, "Unigram": train_unigram, "BPE": text.train_bpe}
@@ -417,8 +436,10 @@ for kind, name in SOURCES.items():
             ids = [i for row in tokenizer.encode_batch(test) for i in row]
             price[kind, way].append(len(ids) / test_words.total())
             lost[kind, way].append(100 * ids.count(tokenizer.unknown_id) / test_words.total())
+            if seed == SEEDS[0]:
+                print(f"{way:9} after {kind}:", *tokenizer.tokens("lord, a hilarious film"), sep=" | ")
 for kind, way in price:
-    print(f"learned from {kind:13} {way:10} lost {np.mean(lost[kind, way]):5.2f}% of the words,",
+    print(f"learned from {kind:13} {way:10} unknown for 100 words: {np.mean(lost[kind, way]):5.2f},",
           "tokens a word:", *(f"{one:.3f}" for one in price[kind, way]))  # fmt: skip
 letters = sum(map(len, test)) / test_words.total()
 print(f"single letters: {letters:.2f} tokens a word")
@@ -427,7 +448,7 @@ print(f"single letters: {letters:.2f} tokens a word")
 # @title Figure: four ways of cutting, two texts to learn from
 figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
 parts = [
-    (lost, "words with something unknown, %", "Parts of words lose next to nothing"),
+    (lost, "unknown tokens for 100 words", "Parts of words lose next to nothing"),
     (price, "tokens for each word", "Another text costs more than another way"),
 ]
 for ax, (measured, label, title) in zip(panels, parts, strict=True):
@@ -465,20 +486,23 @@ found.show()
 # %% [markdown]
 # A list of 4,096 words loses 14% of the words of its own kind of text and 37% of another kind. The three
 # ways that use parts of words lose next to nothing in both cases, and BPE on bytes loses nothing at all. They
-# pay with length, though not much: 1.3 to 1.4 tokens a word, where single letters need 5.2. So this is the
-# answer of the lesson: the numbers should stand for *parts of words*, found by counting.
+# pay with length, though not much: 1.3 to 1.4 tokens a word on their own kind of text, where single letters need
+# 5.2. So this is the answer of the lesson: the numbers should stand for *parts of words*, found by counting.
 #
 # The second answer is about what to care for. Among the three ways the price differs by 0.04 tokens a word,
-# while the same BPE learned from the Bible is 0.44 dearer, because it knows *lord* and *israel* and has to spell
-# *film*. WordPiece looks cheapest, but it does not store where the spaces stood. And there is a limit to what
-# we measured: a price in tokens. Whether a network *understands* one kind of token better is another question.
+# while the same BPE learned from the Bible is 0.44 dearer. The printed cuts show why: it has learned *lord* as one
+# token and must put *film* together from parts. WordPiece looks cheapest, but it does not store where the spaces
+# stood. There are two limits to what we measured. The Bible is far from film reviews, and a text that is nearer
+# would cost less. And a price in tokens is all we know: whether a network *understands* one kind of token better
+# is another question.
 #
 # ## One vocabulary, six languages
 #
 # A vocabulary learned from English must cut Chinese and Russian as well, since bytes are never unknown. What
 # does it charge them? We take the same Bible verses in six languages, so that nobody says more than the
 # others. One BPE learns from English verses alone. The control learns from as many verses, a sixth of them in
-# each language, and has the same number of tokens.
+# each language, and has the same number of tokens. In the figure, look for the longest bar and for the colour
+# whose bars are most alike.
 
 # %%
 union = load("chinese-bible").rename(columns={"label": "book"}).assign(label="chinese")
@@ -511,7 +535,8 @@ ax.invert_yaxis()
 ax.grid(visible=False, axis="y")
 ax.legend(loc="upper right")
 show(figure, "Bars for six languages and three vocabularies. Learned from English alone, Russian costs some six"
-     " times as much as English. Learned from six languages, the bars are nearly level; SmolLM2 between.")  # fmt: skip
+     " times as much as English. Learned from six languages, the bars are nearly level. SmolLM2 is cheapest in English"
+     " and dearest in Russian.")  # fmt: skip
 
 # %%
 spread = {name: max(of.values()) / min(of.values()) for name, of in cost.items()}
@@ -527,11 +552,11 @@ found.show()
 
 # %% [markdown]
 # Learned from English alone, a Russian verse costs 197 tokens: exactly as many as it has bytes, two for each
-# letter, because no pair of Russian bytes was ever joined. (Chinese pays three for a character, and has few.) It
-# is 5.9 times as dear as the same verse in English. German, French and Spanish share letters and some parts with
-# English, so they pay about twice the price. If every language has a share of the texts, the dearest costs less
-# than 1.3 times what the cheapest costs. English pays for it with a quarter more, since its parts must now share
-# the 4,096 places.
+# letter, because no pair of Russian bytes was ever joined. (Chinese is cut into its bytes too, three for each
+# character, but a character says more than a letter.) Russian is 5.9 times as dear as English. German, French and
+# Spanish share letters and some parts with English, so they pay about twice the price. If every language has a
+# share of the texts, the dearest costs less than 1.3 times what the cheapest costs. English pays for it with a
+# quarter more, since its parts must now share the 4,096 places.
 #
 # The grey bars belong to the vocabulary of a real language model, twelve times as large, whose texts were
 # mostly English. It is the cheapest in English and charges Russian more than our small shared one does. A
@@ -575,11 +600,14 @@ for kind, pattern in kinds.items():
 # A network wants tables of equal rows, and texts have different lengths. So short rows are filled up with
 # **padding**, a special token that means "nothing here". A **mask** is a second table which is True where a
 # token is real, because nothing may depend on the padding. Two more special tokens mark the beginning and the
-# end of a text, `<bos>` and `<eos>`; without the second a model that writes would never know when to stop.
+# end of a text: `<bos>`, begin of sequence, and `<eos>`, end of sequence. Without the second a model that writes
+# would never know when to stop.
 #
 # A model that writes is trained to say the next token at every place. Its input and its answers are therefore
 # the same row, moved by one place: the **shifted targets** are what stands one place to the right of each input.
-# The cell makes such a batch of three texts. The drawing below it shows two of the rows as text.
+# The cell makes such a batch of three texts, and its last lines give our tokenizer the ids of another one. In the
+# drawing below it, which shows two of the rows as text, look at the places without an arrow. The short row goes on
+# behind its end, because a table must be full, but the mask is False there, and nothing is learned from these places.
 
 # %%
 tokenizer = text.train_bpe(mixed, OUR_SIZE, bos=True, eos=True)
@@ -592,7 +620,7 @@ mask = ids != tokenizer.pad_id  # True at what is not padding
 inputs, targets, counted = ids[:, :-1], ids[:, 1:], mask[:, 1:]
 for name, table in {"inputs": inputs, "targets": targets, "mask of the targets": counted.astype(int)}.items():
     print(f"{name}, {table.shape}\n{table}")
-wrong = tokenizer.decode([i % OUR_SIZE for i in smol.encode("a warm and funny film")])
+wrong = tokenizer.decode([i % OUR_SIZE for i in smol.encode("a warm and funny film")])  # % because our list is short
 print("'a warm and funny film' by the ids of SmolLM2, read with this tokenizer:", repr(wrong))
 
 # %% tags=["hide"]
@@ -623,7 +651,7 @@ show(sheet.figure, "Two rows of tokens, each with its targets above: the same to
 # words in another, without any error: that was the last line under the batch. A model can also write ids that are
 # no text, such as two of the three bytes of a character, and then `�` appears. A program that shows
 # a text while it is written waits for the third. And a space belongs to the word after it, so a text that
-# ends with a space leaves a lonely space token, after which a model has rarely seen a word begin.
+# ends with a space leaves a single space as a token, after which a model has rarely seen a word begin.
 #
 # ## Summary
 #

@@ -61,9 +61,9 @@ for number, review in enumerate(reviews, start=1):
     print(number, " ".join(np.random.default_rng(number).permutation(review.lower().split())))
 
 # %% [markdown]
-# The first is easy and the second is hard. A reader of bags sees *no*, *reason* and *miss*, and must guess
-# what refers to what. This lesson asks how often such a reader is right. The control is a reader who sees
-# something of the order as well: pairs of neighbouring words.
+# The first is easy and the second is hard. A reader of bags sees *no*, *reason* and *miss*, and must guess what
+# refers to what. (The answers come near the end, beside those of a model.) This lesson asks how often such a
+# reader is right. The control is a reader who sees something of the order as well: pairs of neighbouring words.
 #
 # ## From a file to texts
 #
@@ -121,7 +121,9 @@ for language, (tokenizer, rows, labels) in sets.items():
 #
 # $$ \mathrm{idf} = \ln \frac{1 + n}{1 + \mathrm{df}} + 1, $$
 #
-# where $n$ is the number of texts and $\mathrm{df}$ the number of texts that hold the word. Then each row is
+# where $n$ is the number of texts and $\mathrm{df}$ the number of texts that hold the word. (The ones inside the
+# fraction act like one more text that holds every word, so that nothing is divided by zero. The one outside keeps a
+# little of a word that stands in every text.) Then each row is
 # divided by its length, the root of the sum of its squares, so that long texts are not louder than short ones.
 #
 # On paper: three texts, "good film", "bad film" and "good good fun". The words *film* and *good* stand in two
@@ -134,13 +136,15 @@ toy = ["good film", "bad film", "good good fun"]
 words = sorted(set(" ".join(toy).split()))
 counts = np.array([[line.split().count(word) for word in words] for line in toy])  # (texts, words)
 idf = np.log((1 + len(toy)) / (1 + (counts > 0).sum(axis=0))) + 1  # (words,)
-by_hand = counts * idf / np.linalg.norm(counts * idf, axis=1, keepdims=True)
+lengths = np.linalg.norm(counts * idf, axis=1, keepdims=True)  # (texts, 1)
+by_hand = counts * idf / lengths
+print("lengths:", lengths[:, 0].round(3))
 print(pd.DataFrame(by_hand.round(3), index=toy, columns=words))
 assert np.allclose(by_hand, TfidfVectorizer().fit_transform(toy).toarray())  # scikit-learn has it ready
 
 
 def count_reader(rows, labels, columns):
-    """TF-IDF and logistic regression, how strongly held back is chosen on validation; right or wrong on test."""
+    """TF-IDF and logistic regression, with C chosen on validation: is each test text judged right?"""
     tfidf = TfidfVectorizer(analyzer=lambda row: row, vocabulary=columns, sublinear_tf=True)
     tfidf.fit(rows["train"])
     X = {part: tfidf.transform(rows[part]) for part in rows}
@@ -150,9 +154,9 @@ def count_reader(rows, labels, columns):
 
 
 # %% [markdown]
-# Logistic regression (lesson 02) then learns one weight for each word. `C` says how freely it may do so: a
-# large `C` means little L2 regularisation. `sublinear_tf` replaces a count by $1 + \ln$ of the count, because
-# a word that stands three times is not three times as telling.
+# Logistic regression (lesson 02) then learns one weight for each word. `C` says how freely it may do so: a large
+# `C` means little L2 regularisation (lesson 06). `sublinear_tf` replaces a count by $1 + \ln$ of the count,
+# because a word that stands three times is not three times as telling.
 #
 # ## The mean of vectors
 #
@@ -162,8 +166,9 @@ def count_reader(rows, labels, columns):
 # $$ m = \frac{1}{N} \sum_{t\,:\,w_t \ne 0} e_{w_t}, \qquad z = W m + b. $$
 #
 # Here $e_{w_t}$ is the vector of the token at place $t$, $N$ the number of real tokens and $z$ the two logits.
-# The condition $w_t \ne 0$ is the mask: padding is no word and must not count. This model is a *bag of
-# embeddings* (Iyyer et al. 2015; Joulin et al. 2017). In the drawing, purple parts are trained.
+# The condition $w_t \ne 0$ is the mask: padding is no word and must not count. The matrix $W$ has one row for
+# each of the two answers. This model is a **bag of
+# embeddings** (Iyyer et al. 2015; Joulin et al. 2017). In the drawing, purple parts are trained.
 
 # %% tags=["hide"]
 # @title Drawing: a bag of embeddings
@@ -235,7 +240,7 @@ def padded_ids(rows, columns, length=None):
 
 # %%
 def bag_reader(rows, labels, columns, seed, make=BagOfEmbeddings, length=None):
-    """A model of vectors, stopped on validation; and right or wrong on test."""
+    """A model of vectors, stopped on validation, and whether each test text is judged right."""
     keras.utils.set_random_seed(seed)
     model = make(len(columns) + 1, 2, DIM)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -259,17 +264,26 @@ def bag_reader(rows, labels, columns, seed, make=BagOfEmbeddings, length=None):
 # stands, and the text gets the mean of the scores. In spite of its many weights the model is linear, like the
 # reader that counts.
 #
+# Take a pencil, and let $\beta = 0$. Choose scores for *good*, *bad* and *not* such that "good" and "not bad" come
+# out as praise, "bad" and "not good" as blame. You will not find any. "Not good" is blame only if
+# *not* + *good* is below zero, and "not bad" is praise only if *not* + *bad* is above zero. So *bad* would need a
+# higher score than *good*. This is the XOR of lesson 03 with words: one sum cannot solve it.
+#
 # Is it right to treat all places alike? A model could also give each place weights of its own: put the
-# vectors of all places side by side, in place of the mean, and let one matrix read the long row. Then a word
+# vectors of all places side by side, in place of adding them, and let one matrix read the long row. Then a word
 # has a score for each place. Such a model can do more, and it knows something of the order. Do you expect it
-# to be better? And will *bad* at the third place and at the ninth get similar scores?
+# to be better? And will *bad* at the third place and at the ninth get similar scores? For a fair comparison
+# everything else stays: padding is masked here too, and each vector is divided by the number of real tokens.
 
 
 # %%
 def place_by_place(tokens, classes, dim):
-    places = LENGTH["English"]
-    layers = [keras.layers.Embedding(tokens, dim), keras.layers.Flatten(), keras.layers.Dense(classes)]
-    return keras.Sequential([keras.Input((places,), dtype="int32"), *layers])
+    ids = keras.Input((LENGTH["English"],), dtype="int32")
+    real = ops.cast(ops.not_equal(ids, 0), "float32")[:, :, None]  # (batch, time, 1)
+    shares = real / ops.maximum(ops.sum(real, axis=1, keepdims=True), 1)  # 1 / N at real tokens
+    vectors = keras.layers.Embedding(tokens, dim)(ids) * shares  # (batch, time, dim)
+    logits = keras.layers.Dense(classes)(keras.layers.Flatten()(vectors))  # weights for each place
+    return keras.Model(ids, logits)
 
 
 # %%
@@ -285,17 +299,18 @@ table, W = by_place.get_weights()[0], by_place.get_weights()[1].reshape(LENGTH["
 scores = table @ (W[:, :, 1] - W[:, :, 0]).T  # (tokens, places)
 frequent = slice(2, 1_000)  # the most frequent words
 alike = np.corrcoef(scores[frequent, 2], scores[frequent, 8])[0, 1]
-print("mean:          ", *(f"{right.mean():.3f}" for right in bags))
+error_of_mean = (np.mean(bags) * (1 - np.mean(bags)) / bags[0].size) ** 0.5
+print("mean:          ", *(f"{right.mean():.3f}" for right in bags), f"  standard error {error_of_mean:.3f}")
 print("place by place:", *(f"{right.mean():.3f}" for right in placed))
 print(f"a word's scores at the third and at the ninth place correlate at {alike:.2f}")
 
 # %% tags=["hide"]
-# @title Figure: the scores of four words at each place
+# @title Figure: the scores of four words at each place, from the last of the models
 shown = {"bad": "control", "too": "given", "best": "subject", "funny": "output"}
 figure = curves(
     np.arange(1, 21),
     {word: scores[columns[word] + 1, :20] if word in columns else scores[2, :20] for word in shown},
-    title="Place by place, a word learns its opinion again and again",
+    title="Free to differ from place to place, the scores hardly do",
     x_label="place in the text",
     y_label="score (positive: praise)",
     colors=shown,
@@ -307,11 +322,11 @@ show(figure, "Scores of bad, too, best and funny at the first twenty places. Bes
      " too below it; each line goes up and down around its own level.")  # fmt: skip
 
 # %% [markdown]
-# The model that can do more is right less often, by two to three points. The figure shows why. All four words keep
-# their sign at all places, and the scores at two places go together, so there was nothing to gain from the places. But
-# there was something to lose: what is learned from *bad* at the third place does not help at the ninth, and each
-# score has seen only a part of the examples. Where a word stands in the text says little about an opinion. What
-# stands *beside* it might say more.
+# The model that can do more is not better: the two accuracies lie closer together than one standard error. The
+# figure shows why. It was free to give a word another score at each place, and it did not use this freedom. All
+# four words keep their sign at all places, and the printed correlation says the same of the thousand most frequent
+# words. So the mean takes nothing away that such a model would use, and it needs one score in place of sixty-four.
+# Where a word stands in the text says little about an opinion. What stands *beside* it might say more.
 #
 # ## The experiment: words alone, and a little order
 #
@@ -319,8 +334,12 @@ show(figure, "Scores of bad, too, best and funny at the first twenty places. Bes
 # *not good* as further columns. But pairs are also *more* columns, so the model grows, and a larger model
 # might be better for that reason. The control removes the order alone: each text is shaken first, in all parts
 # of the data, and then cut into words and pairs. What remains between the last two is the worth of the order of
-# neighbours. (Only pairs that stand twice in the training texts get a column, so the number of columns is not quite
-# the same; it is printed.) In Chinese the tokens are characters, and most words have two of them.
+# neighbours. In Chinese the tokens are characters, and most words have two of them.
+#
+# One thing is not equal. Only pairs that stand at least twice in the training texts get a column, so the number of
+# columns differs. It is printed first. Then come the accuracies, one for each seed, and the differences with their
+# standard errors (lesson 07). In the figure, compare "words alone" with "pairs in order" in each language, and then
+# look at where the control lies.
 
 
 # %%
@@ -405,31 +424,37 @@ found.claim("Pairs add more to the words in Chinese than in English", gain("Chin
 found.claim("A larger model alone does not help: pairs without order are worse than words",
             accuracy["English", "bag", "pairs, shaken"], "<", accuracy["English", "bag", "words"], unit="points",
             control="words alone")  # fmt: skip
-found.claim("One score for each place is worse than one score", [100 * one.mean() for one in placed], "<",
-            [100 * one.mean() for one in bags], unit="points", control="the mean")  # fmt: skip
+found.claim("Weights for each place change the accuracy by less than its standard error",
+            100 * abs(np.mean(placed) - np.mean(bags)), "<", 100 * error_of_mean, unit="points",
+            control="the mean, same padding and same division")  # fmt: skip
 found.show()
 
 # %% [markdown]
 # In English the words alone are right in about 77 of 100 cases, where chance gives 50. That is most of what these
 # readers can do. Pairs in order add about one point to the words, which is not much more than its standard error,
 # so we cannot be sure that it is there. Does this mean that order is worth nothing? The control says no. The
-# same pairs without their order are *worse* than no pairs, by about two points: thousands of further columns, each
-# seen a few times, are mostly a chance to learn by heart. Order pays this price back, and little more. With more
-# training texts, each pair would be seen more often and the price would be smaller.
+# same pairs without their order are *worse* than no pairs, by about two points. The likely reason is that thousands
+# of further columns, each seen a few times, are mostly a chance to learn by heart. So order is worth about three
+# points to the bag, and most of that is used up by the larger model. With more training texts each pair would be
+# seen more often, and we would expect more of it to remain.
 #
-# In Chinese pairs in order add about three points to the characters, many times the standard error. The reason is
-# not that order matters more to the Chinese. A token is a character here, most words have two of them, and so a pair
-# is a *word*. What the pairs bring in Chinese, the English reader had from the start. "Pairs help" is therefore
-# no fact about pairs; it depends on what a token is.
+# In Chinese pairs in order add about three points to the characters, many times the standard error. This need not
+# mean that order matters more in Chinese. A token is a character here, most words have two of them, and so a pair is
+# often a *word*. What the pairs bring in Chinese, the English reader had from the start. This is the likely reason
+# and not a proof: for that, one would have to cut the Chinese texts into words, or the English ones into parts.
 #
 # Vectors and counts differ by about one point, in favour of the vectors in English and of the counts in
-# Chinese. That is less than the choice of tokens makes. The doubt: all this is one cut of two sets of short texts,
-# and a standard error over texts knows nothing of other kinds of text.
+# Chinese. Two doubts remain. In Chinese the shaken pairs have half as many columns again as the pairs in order, so
+# there a part of the gap to the control may come from the number of columns. And all this is one division of two
+# sets of short texts: a standard error over texts knows nothing of other kinds of text.
 #
 # ## What a bag cannot know
 #
-# The reader that sees words alone can be looked into. The figure colours every word by its score, for the
-# three reviews of the beginning and one more.
+# The reader that sees words alone can be looked into. The cell asks it about the three reviews of the beginning and
+# one more, all chosen because they are hard. Then it counts errors in texts with a negation or a contrast. Such
+# texts are longer than others, and long texts might be harder for other reasons. The control therefore compares
+# them with other texts of the same length, in five groups of lengths. The figure after it colours every word of
+# the four reviews by its score. Look for a word that has the same colour in two of them, and should not.
 
 # %%
 tokenizer, rows, labels = sets["English"]
@@ -444,16 +469,20 @@ wrong = np.mean([~answer for answer in right["English", "bag", "words"]], axis=0
 groups = {"a negation": {"not", "no", "never", "without", "nothing", "don't", "doesn't", "isn't", "can't"},
           "a contrast": {"but", "though", "although", "yet", "while"}}  # fmt: skip
 told = {name: np.array([bool(group & set(row)) for row in rows["test"]]) for name, group in groups.items()}
-for name, has in told.items():
-    print(f"{name}: {has.sum()} texts, {wrong[has].mean():.1%} wrong; the others {wrong[~has].mean():.1%}")
 rest = ~(told["a negation"] | told["a contrast"])
-print(f"errors in texts with neither: {wrong[rest].sum() / wrong.sum():.0%}")
+print(f"neither of them: {rest.mean():.0%} of the texts, {wrong[rest].sum() / wrong.sum():.0%} of the errors")
 
 # %%
+lengths = np.array([len(row) for row in rows["test"]])
+fifth = np.digitize(lengths, np.quantile(lengths, [0.2, 0.4, 0.6, 0.8]))  # 0 short to 4 long
 found = Claims("What we measured on the errors of the bag of words, English")
 for name, has in told.items():
-    inside, outside = 100 * wrong[has].mean(), 100 * wrong[~has].mean()
-    found.claim(f"Texts with {name} are judged wrong more often", inside, ">", outside, unit="%", control="the others")
+    inside, error = 100 * wrong[has].mean(), 100 * wrong[has].std() / has.sum() ** 0.5
+    same_length = 100 * np.mean([wrong[~has & (fifth == one)].mean() for one in fifth[has]])
+    print(f"{name}: {has.sum()} texts, {inside:.1f}% wrong (standard error {error:.1f}); all others",
+          f"{100 * wrong[~has].mean():.1f}%, others of the same length {same_length:.1f}%")  # fmt: skip
+    found.claim(f"Texts with {name} are judged wrong more often", inside, ">", same_length, unit="%",
+                control="texts without, of the same length")  # fmt: skip
 found.show()
 
 # %% tags=["hide"]
@@ -470,18 +499,22 @@ for row, (line, sure) in enumerate(zip(asked, answers["positive"], strict=True))
         sheet.text((x + width / 2, y), token, meaning=text_on(fill), size=8.5)
         x += width + 0.03
     sheet.text((7.9, y), f"positive {sure:.2f}", align="right", size=9)
-sheet.text((0.12, 2.27), "A sum has no way to let one word act on another", align="left", size=11)
+sheet.text((0.12, 2.27), "Each word has one colour, whatever stands beside it", align="left", size=11)
 sheet.text((7.9, 2.27), "orange: blame    blue: praise", align="right", size=9, meaning=GREY)
 show(sheet.figure, "Four snippets, each word on a blue ground when its score is for praise and an orange one when it is"
      " for blame, with the probability of positive at the right.")  # fmt: skip
 
 # %% [markdown]
-# The second review praises, and *no*, *reason* and *miss* add up to the surest blame of all. *By no means* keeps
-# the *no*. A sum has no way to let one word act on another, and so for this model "not good" and "good not" are the
-# same bag. The last review is ironic, which needs the world outside the text: a gong ends a bad performance.
-# Texts with a negation or a contrast are indeed judged wrong more often. But more than half of the
-# errors stand in texts with neither, so the missing order cannot be the only reason. Some words are rare, and
-# some labels are doubtful, since people have rated these snippets one by one.
+# Three of the four answers are wrong. The second review praises, and *no*, *reason* and *miss* add up to the surest
+# blame of all. In the third, *no* has the same colour, although it denies only *great*. A sum has no
+# way to let one word act on another, and so for this model "not good" and "good not" are the same bag. The last
+# review is ironic, and to see that one must know that a gong ends a bad performance. The model cannot even read the
+# word: *gong* is `<unk>`, because it does not stand twice in the training texts.
+#
+# Texts with a negation or a contrast are indeed judged wrong more often, also among texts of the same length. But
+# they are a third of the texts, and more than half of the errors stand in texts with neither. So the missing order
+# cannot be the only reason. Some words are rare, and some labels are doubtful, since people have rated these
+# snippets one by one.
 #
 # ## Save it, and ask it in words
 #
@@ -513,7 +546,8 @@ folder.cleanup()
 # ## Summary
 #
 # - A bag of words keeps counts and throws order away. TF-IDF makes frequent words quieter.
-# - A bag of embeddings takes the masked mean of vectors. It gives each word one score, wherever it stands.
+# - A bag of embeddings takes the masked mean of vectors. It gives each word one score, wherever it stands, and a
+#   score for each place brings nothing.
 # - The words alone carry most of what these readers find. What the order of neighbours adds to English words is
 #   hardly measurable here; in Chinese, where tokens are characters, it is plain, because pairs make words.
 # - Compare on the same rows of tokens, text by text, with the order shaken as the control.

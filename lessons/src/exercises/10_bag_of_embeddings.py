@@ -45,7 +45,8 @@ check(
     case("a word inside another word", ["art", "heart", "heart"],
          expect={"art": 1.6931472, "heart": 1.2876821}),
     case("one text", ["a a b"], expect={"a": 1.0, "b": 1.0}),
-    nudge="Is n the number of words or of texts? How often does a word count that stands twice in one text?",
+    nudge="Is n the number of words or of texts? How often does a word count that stands twice in one text?"
+    " And ln is np.log.",
     hint="First make a set of words for each text; a set holds each word once.",
 )  # fmt: skip
 
