@@ -59,7 +59,7 @@ check(
     case("the second reads what the first added", np.array([[1.0, -1.0, 0.0]]), lambda x: np.ones_like(x) * [0, 0, 3.0],
          same, expect=np.array([[1.0, -1.0, 3.0]]) + np.array([[0.0, -1.2247449, 1.2247449]]), tolerance=1e-4),
     nudge="Follow the stream in the drawing: what does each part read, and what is it added to?",
-    hint="Write norm first, along the last axis. The dense part reads a normalised copy of the sum that attention left.",
+    hint="Write norm first, along the last axis. The dense part reads a normalised copy of what attention left.",
 )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ check(
          "the mean square of a token is not 1."),
     case("a large epsilon", np.array([1.0, 1.0]), np.ones(2), 3.0, expect=np.array([0.5, 0.5])),
     nudge="What is the mean square of each token afterwards, before the scale? Along which axis is the mean?",
-    hint="Mean of the squares along the last axis, with keepdims=True. Epsilon stands under the root. Subtract nothing.",
+    hint="The mean of the squares along the last axis, with keepdims. Epsilon stands under the root. Subtract nothing.",
 )  # fmt: skip
 
 
