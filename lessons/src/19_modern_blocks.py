@@ -125,12 +125,12 @@ assert np.allclose(rms_norm(np.array([2.0, 4.0, 6.0])), theirs, atol=1e-5)  # ou
 #
 # $$ \big(\text{silu}(x W_\text{gate}) \odot x W_\text{value}\big) W_\text{out} $$
 #
-# where $\odot$ multiplies number by number. Take one unit whose value is 3. If its gate gets 0, then
-# $\text{silu}(0) = 0$ and nothing passes. If it gets 2, $\text{silu}(2) = 2 \cdot 0.88 = 1.76$, and 5.28 passes.
-# So a unit can multiply two things that it has read, which a sum followed by an activation cannot. Three matrices
-# would be half as many weights again; so the hidden layer has $\frac{8}{3} d$ units instead of $4d$, and the weights are
-# equal. A simpler idea keeps the two matrices and changes the activation: squared ReLU, $\max(0, z)^2$, grows
-# faster than GELU (So et al. 2021).
+# where $\odot$ multiplies number by number. Take one unit whose value is 3. If its gate gets 0, then $\text{silu}(0)
+# = 0$ and nothing passes. If it gets 2, $\text{silu}(2) = 2 \cdot 0.88 = 1.76$, and 5.28 passes. So a unit can
+# multiply two things that it has read, which a sum followed by an activation cannot. Three matrices would be half as
+# many weights again; so the hidden layer has $\frac{8}{3} d$ units instead of $4d$, and the weights are equal. A
+# simpler idea keeps the two matrices and changes the activation: squared ReLU, $\max(0, z)^2$, grows faster than GELU
+# (So et al. 2021).
 
 
 # %%
@@ -265,10 +265,11 @@ print("router", router.shape, "  values, gates and outputs of the experts", *(on
 # ## The experiment
 #
 # The models read the King James Bible in 1,024 subwords, 8 windows of 128 tokens a step, 400 steps. The plan has
-# three seeds and two sizes: small, with 4 blocks of width 64, and large, with 6 blocks of width 128. *Modern* means seven changes at once: rotary positions,
-# RMSNorm, SwiGLU, QK-norm, 2 heads of keys for 4 of queries, a window of 32 tokens in every second block, and
-# Muon. The other two have a control of their own. Squared ReLU stands in the place of SwiGLU, so it is held
-# against GELU in the same block. The experts are gated themselves, so they are held against one gated network.
+# three seeds and two sizes: small, with 4 blocks of width 64, and large, with 6 blocks of width 128. *Modern* means
+# seven changes at once: rotary positions, RMSNorm, SwiGLU, QK-norm, 2 heads of keys for 4 of queries, a window of 32
+# tokens in every second block, and Muon. The other two have a control of their own. Squared ReLU stands in the place
+# of SwiGLU, so it is held against GELU in the same block. The experts are gated themselves, so they are held against
+# one gated network.
 #
 # Learning rates are a trap. An optimiser at the wrong rate loses against any other, so each of the two optimisers
 # has, in each of the two blocks, the best rate on the validation books: it was doubled or halved until both
@@ -365,9 +366,11 @@ show(figure, "Bits saved by each change that was run, one dot a seed, and a grey
 
 # %% [markdown]
 # The largest number is not a change of the block at all: it is the optimiser, which lesson 05 introduced. The second
-# largest is the oldest of the changes of attention, rotary positions. Both lie far outside chance. A GPT-2 begins with a table of random vectors and has to learn from text what "the place before"
-# means. Rotary attention has the distance in its scores from the first step. That is a likely reason why it is worth
-# so much in a run as short as ours. It may also be a part of the reason why the GPT of lesson 17 lost against an LSTM, which has the order built in.
+# largest is the oldest of the changes of attention, rotary positions. Both lie far outside chance. A GPT-2 begins
+# with a table of random vectors and has to learn from text what "the place before" means. Rotary attention has the
+# distance in its scores from the first step. That is a likely reason why it is worth so much in a run as short as
+# ours. It may also be a part of the reason why the GPT of lesson 17 lost against an LSTM, which has the order built
+# in.
 #
 # RMSNorm and squared ReLU lie inside chance, so these runs cannot tell them from nothing. For RMSNorm this is what
 # its paper promises: the same quality with a little less work. SwiGLU is a surprise, for here it costs bits. The
@@ -449,8 +452,8 @@ print(rate_of.rename(columns={"gpt2": "GPT-2's block", "modern-muon": "modern bl
 # At the rate 0.008 somebody would report that the modern block is worse than GPT-2's, and at half of it that it is
 # better. Both reports would be honest, and both would be as much about the rate as about the block. Our own table is
 # not free of this: each block has its best rate for each optimiser, but a single change inside a block, such as the
-# gate, may prefer another one. And it is about tiny models and short runs. Narang et al. (2021) tried many changes at a much larger scale with one
-# code, and found that most of them did not help. Gates were among the few that did.
+# gate, may prefer another one. And it is about tiny models and short runs. Narang et al. (2021) tried many changes at
+# a much larger scale with one code, and found that most of them did not help. Gates were among the few that did.
 
 # %%
 by_muon = tried[tried["design"] == "gpt2+muon"]["validation"]
