@@ -44,7 +44,7 @@ STEPS = dial(210, smoke=4, gpu=5_000)  # training steps of the GPT and of the LS
 LOOKS = dial(3, smoke=2, gpu=10)  # how often each is judged on the way
 SEEDS = dial((0, 1), smoke=(0,))  # repetitions with other batches and other starting weights
 GLANCE = dial(10_000, smoke=2_000)  # tokens of the validation books that are read on the way
-SHORT = dial(40, smoke=2, gpu=1_000)  # steps with and without the plus signs
+SHORT = dial(60, smoke=2, gpu=1_000)  # steps with and without the plus signs
 TRIAL = dial(20, smoke=3)  # timed steps of one size in a round
 ROUNDS = dial(3, smoke=1)  # the sizes are timed in turns, so often
 OTHERS = dial(((8, 128), (4, 64)), smoke=((3, 128),))  # blocks and width of the sizes to predict
