@@ -7,8 +7,8 @@
 # (the KV-cache).
 #
 # **You will build** the parts of a language model of today in NumPy, each in a few lines and equal to the
-# library's: another normalisation, a gate, shared keys, a window, experts. Then you read a table in which each was
-# added alone to GPT-2's block, and each taken alone out of a modern one, and you repeat two of its cells.
+# library's: another normalisation, a gate, shared keys, a window, experts. Then you read a table in which changes
+# were added, each alone, to GPT-2's block, and you train two of its runs again.
 #
 # **Time** about 2 minutes to run on a laptop with 2 cores, and 45 minutes to read.
 
@@ -50,9 +50,10 @@ SEED = 0  # the seed that is repeated: it names the batches
 # different models on different texts, with different budgets, and a model that adopts six changes at once does not
 # say which of them it needs. A change may also help only because another one is missing.
 #
-# So we do what a table of one paper cannot. Each change is added *alone* to GPT-2's block, and each is taken
-# *alone* out of a block that has them all. Everything else is equal: text, tokens, batches, steps, judge. If a
-# change helps in both places, it is worth something by itself. Before you read on, put these nine in the order of
+# So a fair table adds each change *alone* to GPT-2's block, and takes each *alone* out of a block that has them all.
+# Everything else is equal: text, tokens, batches, steps, judge. If a change helps in both places, it is worth
+# something by itself. Such a table takes hours of training, and ours is not full: the lesson prints which of its
+# cells have runs, and it says nothing about the others. Before you read on, put these nine in the order of
 # their worth: rotary positions, RMSNorm, SwiGLU, squared ReLU, QK-norm, grouped-query attention, a sliding window,
 # a mixture of experts, Muon. Which of them do you expect to make the model *worse*?
 
@@ -124,11 +125,12 @@ assert np.allclose(rms_norm(np.array([2.0, 4.0, 6.0])), theirs, atol=1e-5)  # ou
 #
 # $$ \big(\text{silu}(x W_\text{gate}) \odot x W_\text{value}\big) W_\text{out} $$
 #
-# where $\odot$ multiplies number by number. Take one unit whose value is 3. If its gate gets 0, then
-# $\text{silu}(0) = 0$ and nothing passes. If it gets 2, $\text{silu}(2) = 2 \cdot 0.88 = 1.76$, and 5.28 passes.
-# So a unit can multiply two things that it has read, which a sum followed by a bend cannot. Three matrices would
-# be half as many weights again; so the hidden layer has $\frac{8}{3} d$ units instead of $4d$, and the weights are
-# equal. A simpler idea keeps the two matrices and bends harder: squared ReLU, $\max(0, z)^2$ (So et al. 2021).
+# where $\odot$ multiplies number by number. Take one unit whose value is 3. If its gate gets 0, then $\text{silu}(0)
+# = 0$ and nothing passes. If it gets 2, $\text{silu}(2) = 2 \cdot 0.88 = 1.76$, and 5.28 passes. So a unit can
+# multiply two things that it has read, which a sum followed by an activation cannot. Three matrices would be half as
+# many weights again; so the hidden layer has $\frac{8}{3} d$ units instead of $4d$, and the weights are equal. A
+# simpler idea keeps the two matrices and changes the activation: squared ReLU, $\max(0, z)^2$, grows faster than GELU
+# (So et al. 2021).
 
 
 # %%
@@ -257,22 +259,27 @@ print("router", router.shape, "  values, gates and outputs of the experts", *(on
 
 # %% [markdown]
 # (The library computes every expert and multiplies what was not chosen by 0, which is simpler and slower. So our
-# seconds do not show what experts save.) The last of the nine, Muon, is the optimiser of lesson 05: it replaces
-# the update of a matrix by the nearest one whose singular values are all 1.
+# seconds do not show what experts save.) The last of the nine, Muon, is the optimiser of lesson 05. It makes all
+# directions in the update of a matrix equally long.
 #
 # ## The experiment
 #
-# The models read the King James Bible in 1,024 subwords, 8 windows of 128 tokens a step, 400 steps. There are two
-# sizes: 4 blocks of width 64 and 6 blocks of width 128. *Modern* means seven changes at once: rotary positions,
-# RMSNorm, SwiGLU, QK-norm, 2 heads of keys for 4 of queries, a window of 32 tokens in every second block, and
-# Muon. The other two have a control of their own. Squared ReLU stands in the place of SwiGLU, so it is held
-# against GELU in the same block. The experts are gated themselves, so they are held against one gated network.
+# The models read the King James Bible in 1,024 subwords, 8 windows of 128 tokens a step, 400 steps. The plan has
+# three seeds and two sizes: small, with 4 blocks of width 64, and large, with 6 blocks of width 128. *Modern* means
+# seven changes at once: rotary positions, RMSNorm, SwiGLU, QK-norm, 2 heads of keys for 4 of queries, a window of 32
+# tokens in every second block, and Muon. The other two have a control of their own. Squared ReLU stands in the place
+# of SwiGLU, so it is held against GELU in the same block. The experts are gated themselves, so they are held against
+# one gated network.
 #
 # Learning rates are a trap. An optimiser at the wrong rate loses against any other, so each of the two optimisers
 # has, in each of the two blocks, the best rate on the validation books: it was doubled or halved until both
 # neighbours were worse, with a seed that is not used again. All designs with the same seed read the same batches,
-# so that two runs differ in the change alone, and we can subtract seed by seed. The runs take hours; so the table
-# is made by `benchmarks/modern_blocks.py`, and it comes with the course as a set.
+# so that two runs differ in the change alone, and we can subtract seed by seed. The runs are made by
+# `benchmarks/modern_blocks.py`, and those that are done come with the course as a set.
+#
+# We also need to know what chance is worth, because one seed shows no spread. The last line of the next cell gives
+# a measure of it: the same block at the same rate, on other batches and from other starting weights. A change that
+# moves the bits by less than that has shown nothing yet.
 
 # %%
 runs = load("modern-blocks")  # a row for each run
@@ -280,7 +287,12 @@ table = runs[runs.chosen]  # without those that chose a rate
 bits = table.pivot_table(index="seed", columns=["size", "design"], values="test")  # the test books
 print(runs[runs.chosen].groupby("size").agg(runs=("design", "size"), seeds=("seed", "nunique")))
 print(table.groupby(["size", "optimizer"])["rate"].unique().to_string())
+plain = runs[(runs["size"] == "small") & (runs["design"] == "gpt2")]
+plain = plain[plain["rate"].isin(plain["rate"][plain.chosen])].set_index("seed")["validation"]
+chance = plain.max() - plain.min()
+print("GPT-2's block, bits of the validation books by seed:", plain.to_dict(), f"so chance is worth {chance:.3f}")
 
+# %%
 CHANGES = {
     "rotary positions": "rope", "RMSNorm": "rmsnorm", "SwiGLU": "swiglu", "squared ReLU": "squared_relu",
     "QK-norm": "qk_norm", "shared keys": "gqa", "sliding window": "window", "experts": "experts", "Muon": "muon",
@@ -298,7 +310,9 @@ def pair(change, block):
 
 # %% [markdown]
 # What a change is worth is now one subtraction: the bits without it minus the bits with it, for each seed.
-# Positive numbers are bits saved.
+# Positive numbers are bits saved. Behind each mean stand the smallest and the largest number of its seeds; where
+# both are equal there is one seed. In the figure below, look at which dots lie far from the line at zero, farther
+# than chance, and on which side.
 
 
 # %%
@@ -325,44 +339,50 @@ for size in table["size"].unique():
 # %% tags=["hide"]
 # @title Figure: what each change is worth
 sizes = list(table["size"].unique())
-figure, axes = plt.subplots(1, len(sizes), figsize=(8.4, 4.1), sharey=True, squeeze=False)
+paints = {"gpt2": (BLUE, -0.16, "added to GPT-2's block"), "modern": (ORANGE, 0.16, "taken out of the modern one")}
+drawn = [name for name in CHANGES if any(len(worth[size, name, block]) for size in sizes for block in paints)]
+drawn.sort(key=lambda name: -max(np.mean(one) for (_, n, _), one in worth.items() if n == name and len(one)))
+figure, axes = plt.subplots(1, len(sizes), figsize=(8.4, 1.6 + 0.32 * len(drawn)), sharey=True, squeeze=False)
 for ax, size in zip(axes[0], sizes, strict=True):
-    for row, name in enumerate(CHANGES):
-        for block, paint, lift in (("gpt2", BLUE, -0.16), ("modern", ORANGE, 0.16)):
-            found = worth[size, name, block]
-            if len(found):
-                ax.plot([0, found.mean()], [row + lift] * 2, color=paint, lw=2)
-                ax.plot(found, [row + lift] * len(found), "o", color=paint, ms=4.5, mec="white", mew=0.6)
+    for row, name in enumerate(drawn):
+        for block, (paint, lift, _) in paints.items():
+            if len(one := worth[size, name, block]):
+                ax.plot([0, one.mean()], [row + lift] * 2, color=paint, lw=2)
+                ax.plot(one, [row + lift] * len(one), "o", color=paint, ms=4.5, mec="white", mew=0.6)
+    ax.axvspan(-chance, chance, color=GREY, alpha=0.15, lw=0)
     ax.axvline(0, color=GREY, lw=1)
     shape = "4 blocks of width 64" if size == "small" else "6 blocks of width 128"
-    ax.set(xlabel=f"bits a character saved, {shape}", yticks=range(len(CHANGES)), yticklabels=list(CHANGES))
-    ax.set_ylim(len(CHANGES) - 0.5, -0.5)
+    ax.set(xlabel=f"bits a character saved, {shape}", yticks=range(len(drawn)), yticklabels=drawn)
+    ax.set_ylim(len(drawn) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
-axes[0, 0].plot([], [], "o-", color=BLUE, label="added to GPT-2's block")
-axes[0, 0].plot([], [], "o-", color=ORANGE, label="taken out of the modern one")
-figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+for block, (paint, _, words) in paints.items():
+    if any(len(one) for (_, _, where), one in worth.items() if where == block):
+        axes[0, 0].plot([], [], "o-", color=paint, label=words)
+axes[0, 0].fill_between([], [], [], color=GREY, alpha=0.15, lw=0, label="chance: the same block on other batches")
+figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 axes[0, 0].set_title("The optimiser and the positions are worth most")
-show(figure, "Bits saved by each of nine changes, one dot a seed. Added to GPT-2's block Muon saves most and rotary"
-     " positions come next; RMSNorm is at zero, and SwiGLU lies on the side of the losses.")  # fmt: skip
+show(figure, "Bits saved by each change that was run, one dot a seed, and a grey band for chance. Muon saves most,"
+     " rotary positions come next; RMSNorm lies inside the band, SwiGLU on the side of the losses.")  # fmt: skip
 
 # %% [markdown]
-# Two things can be read from the table at once. The largest number is not a change of the block at all: it is the
-# optimiser, which lesson 05 introduced. And the second largest is the oldest of the changes of attention, rotary
-# positions. A GPT-2 begins with a table of random vectors and has to learn from text what "the place before"
-# means. Rotary attention knows it from the first step, and in a run as short as ours that is worth much. It may
-# also be a part of the reason why the GPT of lesson 17 lost against an LSTM, which has the order built in.
+# The largest number is not a change of the block at all: it is the optimiser, which lesson 05 introduced. The second
+# largest is the oldest of the changes of attention, rotary positions. Both lie far outside chance. A GPT-2 begins
+# with a table of random vectors and has to learn from text what "the place before" means. Rotary attention has the
+# distance in its scores from the first step. That is a likely reason why it is worth so much in a run as short as
+# ours. It may also be a part of the reason why the GPT of lesson 17 lost against an LSTM, which has the order built
+# in.
 #
-# RMSNorm does what its paper says: it costs nothing and gains nothing, and it is a little less work. Squared ReLU
-# gains about as little. (A row without dots has no runs in the set yet.) For SwiGLU the sign is a surprise, and it
-# should be read with the section "What can go wrong" in mind. A gate multiplies two numbers, so it makes large
-# steps larger; at the rate that was chosen for the block without it, that may simply be too much.
+# RMSNorm and squared ReLU lie inside chance, so these runs cannot tell them from nothing. For RMSNorm this is what
+# its paper promises: the same quality with a little less work. SwiGLU is a surprise, for here it costs bits. The
+# table cannot say why. The gate has the rate that was chosen for the block *without* it, and no run has tried
+# another. Keep this in mind for the section "What can go wrong".
 #
 # ## Two cells, repeated
 #
 # A table that somebody hands you should be checked. So we train two of its runs again, GPT-2's block with the
 # table of positions and with rotary ones, at the small size and with seed 0. The same seed means the same batches
-# and the same starting weights. On another machine sums are rounded in another order, so we expect the same result
-# to about a hundredth, not to the last digit.
+# and the same starting weights. On another machine sums are rounded in another order, so we expect nearly the same
+# result, and not the same last digit.
 
 # %%
 verses, parts = load("king-james"), ("train", "test")
@@ -396,7 +416,7 @@ here, there = again["gpt2"] - again["gpt2+rope"], saved("small", "rope", "gpt2")
 print(f"rotary positions save {there:.3f} in the table, {here:.3f} here")
 
 # %% [markdown]
-# The repeated runs agree with the table as far as rounding allows. So we can trust it with the claims.
+# The repeated runs agree with the table to far less than chance. So we can trust it with the claims.
 
 # %%
 best = max((name for name in CHANGES if name != "Muon" and len(worth["small", name, "gpt2"])),
@@ -406,19 +426,22 @@ found = Claims("What we measured: bits a character, small size, test books")
 found.claim("Muon saves more than any other single change to GPT-2's block", muon, ">", worth["small", best, "gpt2"],
             control=f"the best of the others, {best}", unit="bits",
             headline="in GPT-2's block Muon alone saves {measured} a character, the next best {bound}")  # fmt: skip
-found.claim("Rotary positions save bits", rotary, ">", 0, control="the same block with a trained table of positions",
-            unit="bits")  # fmt: skip
-found.claim("RMSNorm changes little", abs(rms.mean()), "<", rotary.mean() / 3, control="a third of what rotary saves",
-            unit="bits")  # fmt: skip
-found.claim("The repeat agrees with the table", abs(here - there), "<", 0.03, control="what rounding may do",
-            unit="bits")  # fmt: skip
+found.claim("Rotary positions save more than chance", rotary, ">", chance, unit="bits",
+            control="the same block on other batches")  # fmt: skip
+found.claim("RMSNorm changes less than chance", abs(rms.mean()), "<", chance, unit="bits",
+            control="the same block on other batches")  # fmt: skip
+found.claim("At the rate of GPT-2's block a gate costs bits", worth["small", "SwiGLU", "gpt2"], "<", -chance,
+            unit="bits saved", control="the same block on other batches")  # fmt: skip
+found.claim("The repeat agrees with the table", abs(here - there), "<", chance, unit="bits",
+            control="the same block on other batches")  # fmt: skip
 found.show()
 
 # %% [markdown]
 # ## What can go wrong
 #
-# The commonest mistake in such a comparison is to change a block and keep the learning rate. The runs that chose
-# the rates show what comes of it. They are on the validation books, with AdamW, at the small size.
+# A common mistake in such a comparison is to change a block and keep the learning rate. The runs that chose the
+# rates show what comes of it. They are on the validation books, with AdamW, at the small size; the modern block has
+# all its other changes. Compare the two columns in each row.
 
 # %%
 tried = runs[~runs.chosen & (runs["size"] == "small")]
@@ -427,10 +450,10 @@ print(rate_of.rename(columns={"gpt2": "GPT-2's block", "modern-muon": "modern bl
 
 # %% [markdown]
 # At the rate 0.008 somebody would report that the modern block is worse than GPT-2's, and at half of it that it is
-# better. Both tables would be honest, and neither would be about blocks. Our own table is not free of this: each
-# block has its best rate for each optimiser, but a single change inside a block may prefer another one. And it is
-# about tiny models that read for a minute. Narang et al. (2021) tried many changes at a much larger scale with one
-# code, and found that most of them did not help. Gates were among the few that did.
+# better. Both reports would be honest, and both would be as much about the rate as about the block. Our own table is
+# not free of this: each block has its best rate for each optimiser, but a single change inside a block, such as the
+# gate, may prefer another one. And it is about tiny models and short runs. Narang et al. (2021) tried many changes at
+# a much larger scale with one code, and found that most of them did not help. Gates were among the few that did.
 
 # %%
 by_muon = tried[tried["design"] == "gpt2+muon"]["validation"]
@@ -452,8 +475,8 @@ rates.show()
 #   the boxes, and how it is trained.
 # - RMSNorm leaves out the mean. SwiGLU multiplies what a unit has read by a gate. QK-norm keeps scores small.
 #   Shared keys and windows make the cache smaller. Experts are weights that a token does not pay for.
-# - In our table the optimiser is worth most, then rotary positions. RMSNorm and squared ReLU change little, and
-#   SwiGLU hurts at the rate of the block.
+# - In the runs that we have, the optimiser is worth most, then rotary positions. RMSNorm and squared ReLU cannot be
+#   told from chance, and SwiGLU costs bits at a rate that was chosen without it.
 # - A change is worth something only against the same model without it, on the same batches, with each side at its
 #   best rate.
 # - What saves memory is not meant to save bits: judge it by the cache.

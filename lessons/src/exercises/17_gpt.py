@@ -50,16 +50,16 @@ stream = np.array([[2.0, 4.0, 6.0], [0.0, 3.0, 0.0]])
 units = np.array([[-1.2247449, 0, 1.2247449], [-0.7071068, 1.4142136, -0.7071068]])  # the stream, normalised
 check(
     block,
-    case("both parts say nothing", stream, nothing, nothing, expect=stream),
-    case("attention repeats what it reads", stream, same, nothing, expect=stream + units, tolerance=1e-4),
-    case("the dense part repeats what it reads", stream, nothing, same, expect=stream + units, tolerance=1e-4),
-    case("attention adds up what came before", stream, running_sum, nothing,
+    case("both parts say nothing", stream.copy(), nothing, nothing, expect=stream),
+    case("attention repeats what it reads", stream.copy(), same, nothing, expect=stream + units, tolerance=1e-4),
+    case("the dense part repeats what it reads", stream.copy(), nothing, same, expect=stream + units, tolerance=1e-4),
+    case("attention adds up what came before", stream.copy(), running_sum, nothing,
          expect=stream + np.cumsum(units, axis=0), tolerance=1e-4),
-    case("both parts", stream, same, lambda x: 2 * x, expect=stream + 3 * units, tolerance=1e-4),
+    case("both parts", stream.copy(), same, lambda x: 2 * x, expect=stream + 3 * units, tolerance=1e-4),
     case("the second reads what the first added", np.array([[1.0, -1.0, 0.0]]), lambda x: np.ones_like(x) * [0, 0, 3.0],
          same, expect=np.array([[1.0, -1.0, 3.0]]) + np.array([[0.0, -1.2247449, 1.2247449]]), tolerance=1e-4),
     nudge="Follow the stream in the drawing: what does each part read, and what is it added to?",
-    hint="Two lines: x = x + attend(norm(x)), then the same with dense. The norm is taken along the last axis.",
+    hint="Write norm first, along the last axis. The dense part reads a normalised copy of what attention left.",
 )  # fmt: skip
 
 
@@ -134,12 +134,19 @@ def one_ahead(ids):  # sees the next token, at place 3 alone
     return logits
 
 
+def far_ahead(ids):  # sees the last token, at place 1 alone
+    logits = running_mean(ids)
+    logits[:, 1] += table[ids[:, -1]]
+    return logits
+
+
 text = np.array([[1, 5, 2, 7, 8, 0]])
 check(
     sees_the_future,
     case("a causal model", running_mean, text, 9, expect=False),
     case("no mask at all", mean_of_all, text, 9, expect=True),
     case("one place looks one token ahead", one_ahead, text, 9, expect=True),
+    case("one place looks far ahead", far_ahead, text, 9, expect=True),
     case("a model that does not look around", lambda ids: table[ids], text, 9, expect=False),
     nudge="Where may a logit move when token 3 changes, and where may it not? Did you try every token?",
     hint="Change one token, compare the logits before it, and do so for every place but the first.",
@@ -160,7 +167,21 @@ def sees_the_future(model, ids, vocabulary_size):
     return bool(np.abs(model(changed) - model(ids)).max() > 1e-6)  # its own logit may change
 
 
+# %% tags=["wrong"]
+def sees_the_future(model, ids, vocabulary_size):
+    for place in range(1, ids.shape[1]):
+        changed = ids.copy()
+        changed[0, place] = (changed[0, place] + 1) % vocabulary_size
+        if np.abs(model(changed) - model(ids))[0, place - 1].max() > 1e-6:  # the place before it alone
+            return True
+    return False
+
+
 # %% [markdown]
+# A padding mask hides each key by that key's own id, and the causal mask hides all later keys anyway. So together
+# they show nothing of the future. A model that counts its padding and shifts its positions by that number does see
+# it, because a later token then changes what stands earlier.
+#
 # ## Exercise 3: how many parameters?
 #
 # Count the parameters of a GPT as GPT-2 has it: a table of $V$ tokens, a table of positions, blocks, a last layer
@@ -207,6 +228,9 @@ def parameters(V, context, blocks, d):
 
 
 # %% [markdown]
+# The printed share is large because GPT-2 is small and its vocabulary is not. In the largest GPT-2 the blocks hold
+# nearly everything.
+#
 # ## Exercise 4: how many days?
 #
 # A model has `N` weights in its matrices and reads `D` tokens. There are `devices` machines of `peak` FLOPs a
@@ -247,6 +271,9 @@ def days_of_training(N, D, devices, peak, utilisation):
 
 
 # %% [markdown]
+# Twice the weights on twice the tokens are four times the operations. On four times the devices that takes as long
+# as before, if the devices are used equally well.
+#
 # ## Experiment: what the plus sign does in a deep network
 #
 # A network has `depth` parts. Part $i$ multiplies a vector of 64 numbers by a matrix $W_i$ of random numbers with
@@ -283,7 +310,7 @@ check(
     case("16 parts with plus", 16, True, expect=between(4.0, 9.0)),
     case("64 parts with plus", 64, True, expect=between(500, 3_000)),
     nudge="By what is the gradient multiplied at one part? Is there one matrix for all parts or one for each?",
-    hint="slope = rng.normal(0, 0.5 / 8, (64, 64)), plus np.eye(64) where plus is True; gradient = slope.T @ gradient.",
+    hint="Draw a new matrix for each part. With plus add np.eye(64), not 1. Multiply by slope.T, then compare lengths.",
 )
 for depth in (4, 16, 64):
     print(

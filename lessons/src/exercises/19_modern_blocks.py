@@ -40,7 +40,7 @@ check(
          "the mean square of a token is not 1."),
     case("a large epsilon", np.array([1.0, 1.0]), np.ones(2), 3.0, expect=np.array([0.5, 0.5])),
     nudge="What is the mean square of each token afterwards, before the scale? Along which axis is the mean?",
-    hint="np.mean(x**2, axis=-1, keepdims=True); epsilon is added before the root. No mean is subtracted.",
+    hint="The mean of the squares along the last axis, with keepdims. Epsilon stands under the root. Subtract nothing.",
 )  # fmt: skip
 
 
@@ -159,7 +159,8 @@ def cache_numbers(windows, time, kv_heads, d):
 # ## Exercise 4: a router
 #
 # For one token you get the router's scores, one for each expert. Choose the best `used`, and give each the share
-# of its probability among the chosen. The others get 0. (The probabilities are the softmax of the scores.)
+# of its probability among the chosen. The others get 0. (The probabilities are the softmax of the scores. Scores may
+# be as large as 1,000, so subtract the largest before `np.exp`, as in lesson 13.)
 #
 # *Predict:* does it matter whether the softmax is taken over all experts first, or over the chosen ones alone?
 
@@ -252,7 +253,7 @@ check(
     case("size 1 with QK-norm", 1.0, True, expect=between(0.08, 0.17)),
     case("size 4 with QK-norm", 4.0, True, expect=between(0.08, 0.17)),
     nudge="By which factor do scores grow when both sides are four times as large? Has each key a divisor of its own?",
-    hint="keys / np.sqrt(np.mean(keys**2, axis=1, keepdims=True)); scores = keys @ query / 8; softmax; the largest.",
+    hint="Each key needs its own root mean square: axis=1, keepdims=True. Divide the scores by 8 before the softmax.",
 )
 for size in (1.0, 2.0, 4.0):
     print(f"size {size:.0f}: {largest_weight(size, False):.2f}, with QK-norm {largest_weight(size, True):.2f}")
