@@ -38,6 +38,8 @@ check(
     case("one token, four times", [5, 7, 7, 7, 7], expect=1),
     case("a loop that has ended", [1, 2, 1, 2, 3], expect=0),
     case("the whole text is the loop, twice", [4, 5, 4, 5], expect=2),
+    case("a token that came back is no loop yet", [1, 2, 3, 4, 3], expect=0),
+    case("the same tokens in another order", [1, 2, 3, 3, 2, 1], expect=0),
     case("an empty text", [], expect=0),
     nudge="Which end of the text must be in the loop, and which of several loops is wanted?",
     hint="Try n = 1, 2, ... up to half of the text, and compare two slices.",
@@ -68,7 +70,26 @@ def loop_length(ids):
     return 0
 
 
+# %% tags=["wrong"]
+def loop_length(ids):
+    for n in range(1, len(ids)):
+        if ids[-1 - n] == ids[-1]:  # the last token came back, perhaps not those before it
+            return n
+    return 0
+
+
+# %% tags=["wrong"]
+def loop_length(ids):
+    for n in range(1, len(ids) // 2 + 1):
+        if set(ids[-n:]) == set(ids[-2 * n : -n]):  # forgets the order
+            return n
+    return 0
+
+
 # %% [markdown]
+# It says 1, because one token is the shortest loop. So a program should wait for more than one round
+# before it stops a text: "holy, holy, holy" is no accident.
+#
 # ## Exercise 2: a cut that asks how sure the model is
 #
 # Hewitt and others (2022) cut where a token is improbable *and* much less probable than the others
@@ -104,7 +125,7 @@ check(
     case("a distribution", sharp, 0.05, expect=sums_to_one),
     case("a sure model: epsilon is the border", sharp, 0.05, expect=np.array([0.9, 0.06, 0, 0]) / 0.96),
     case("an unsure model keeps more", flat, 0.05, expect=flat),
-    case("a zero among the probabilities", np.array([0.5, 0.5, 0.0]), 0.01, expect=np.array([0.5, 0.5, 0.0])),
+    case("a zero among the probabilities", np.append(flat, 0), 0.05, expect=np.append(flat, 0)),
     case("a large epsilon", np.array([0.5, 0.3, 0.2]), 0.5, expect=np.array([5, 3, 0]) / 8),
     nudge="The entropy decides the border: is yours in nats, and does a zero among p leave it alone?",
     hint="First the entropy in nats, over the tokens with p > 0; then the border; then np.where.",
@@ -130,7 +151,18 @@ def eta_cut(p, epsilon):
     return np.where(p >= min(epsilon, np.sqrt(epsilon) * np.exp(-entropy)), p, 0)  # not divided by its sum
 
 
+# %% tags=["wrong"]
+def eta_cut(p, epsilon):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.sum(p * np.log(p))  # 0 times minus infinity is not a number
+    kept = np.where(p >= min(epsilon, np.sqrt(epsilon) * np.exp(-entropy)), p, 0)
+    return kept / max(kept.sum(), 1e-9)
+
+
 # %% [markdown]
+# The best token stays, because $H$ is a mean of $-\ln p_i$ and the best token has the smallest of
+# these. So $e^{-H}$ is at most its probability, and the border is lower still.
+#
 # ## Exercise 3: presence and frequency
 #
 # Many services punish repetition by *subtracting* from the logits. A token that stands in the text
@@ -348,7 +380,7 @@ check(
     case("70% are kept", 0.7, 0.1, expect=between(3, 5)),
     case("90% are kept", 0.9, 0.1, expect=between(7, 13)),
     case("a draft that costs half a call", 0.7, 0.5, expect=between(1, 1)),
-    nudge="After a refusal the other guesses of this call are lost. Does your count know that?",
+    nudge="Which guesses of a call are lost after a refusal? And what does a call write whose first guess is refused?",
     hint="A call costs 1 + k * cost and writes one token more than the guesses that were kept before the first no.",
 )
 
