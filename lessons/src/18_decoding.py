@@ -116,19 +116,21 @@ for name, texts in {"people": human, "greedy decoding": greedy}.items():
 
 # %% [markdown]
 # So it was no accident. The choice depends mostly on the last few tokens, and therefore a phrase that
-# comes back is followed by the same choice as before. Greedy decoding cannot leave such a circle,
-# because it never takes anything but the best. In large models a second cause is added: the more
-# often a phrase was repeated, the more probable it becomes (Holtzman et al. 2020, figure 4).
+# comes back is mostly followed by the same choice as before. Greedy decoding hardly leaves such a
+# circle, because it never takes anything but the best. A second cause is known from large models: the
+# more often a phrase was repeated, the more probable it becomes (Holtzman et al. 2020, figure 4).
 #
 # ## Draw, but not from everything
 #
-# If the best token is a trap, we can draw one at random, each with its probability. Then every token
-# has a chance, and this is a new problem. The many improbable tokens are nothing alone and something
-# together, so sooner or later one of them is drawn, and the text derails. Four rules change the
-# probabilities before the draw. On paper, take five tokens with 0.4, 0.3, 0.15, 0.1 and 0.05.
+# If the best token leads into a circle, we can draw one at random, each with its probability. Then
+# every token has a chance, and this is a new problem. Each of the many improbable tokens is hardly
+# ever drawn, but together they are drawn often. One wrong token is enough, because everything behind
+# it must go on from it. Four rules change the probabilities before the draw. On paper, take five tokens with 0.4, 0.3, 0.15, 0.1 and 0.05.
 #
-# - The **temperature** $T$ divides the logits. $T = 1/2$ squares the probabilities and makes their sum
-#   1 again: 0.16 of 0.285 is 0.56 for the first token. Below 1 the text is more careful, above 1 wilder.
+# - The **temperature** $T$ divides the logits, the numbers from which softmax makes probabilities.
+#   $T = 1/2$ doubles them, which squares the probabilities before they are made to sum to 1 again: the
+#   squares sum to 0.285, and 0.16 of it is 0.56 for the first token. Below 1 probable tokens gain,
+#   above 1 improbable ones do.
 # - With **top-k** only the $k$ best tokens remain (Fan et al. 2018). For $k = 2$ these are 0.4 and 0.3,
 #   which become 0.57 and 0.43.
 # - With **top-p** the smallest set of best tokens remains whose sum reaches $p$ (Holtzman et al. 2020).
@@ -159,9 +161,9 @@ def min_p(p, share):
 
 
 # %% [markdown]
-# What is cut has the weight 0, and the draw shares out the rest: it takes the first token at which
-# the running sum of the weights exceeds a random part of the whole sum. With the same random numbers the
-# library's `Sampling` must choose the same tokens. The printed shares are those from the paper.
+# A token that is cut gets the weight 0, and the draw needs no sum of 1. It takes the first token at
+# which the running sum of the weights reaches a random part of the whole sum. With the same random numbers the
+# library's `Sampling` must choose the same tokens. The printed shares should be those that we found on paper.
 
 
 # %%
@@ -179,21 +181,23 @@ for name, sampler, ours in [
     ("min-p of 0.2", Sampling(min_p=0.2), min_p(softmax(paper), 0.2)),
 ]:
     tokens = draw(ours, uniforms)
-    theirs, _, _ = sampler.choose(paper, uniforms, None, sampler.start([()] * 1_000, 5))
+    begun = sampler.start([()] * 1_000, 5)  # 1,000 empty texts, 5 tokens
+    theirs, _, _ = sampler.choose(paper, uniforms, None, begun)
     print(f"{name:16s}", *(f"{share:.3f}" for share in np.bincount(tokens, minlength=5) / 1_000))
     assert np.mean(tokens != ops.convert_to_numpy(theirs)) < 0.005  # equal, but for rounding at a border
 
 # %% [markdown]
-# Where do the cuts fall on real probabilities? The next figure takes a place of the test books where
-# the model is sure and one where it is not. Look at how many tokens each rule keeps in both.
+# Now to real probabilities, at each place of a piece of the test books. The cell asks first how much the
+# improbable tokens have together. The figure then takes a place where the model is sure and one where
+# it is not. Look at how many tokens each rule keeps in both.
 
 # %%
+# compiled: TensorFlow plans the whole call once and is faster from then on; the text is a name for it.
 logits_of = compiled(lambda model, ids: model(ids), model, "lesson: logits", xla=False)
 p = softmax(ops.convert_to_numpy(logits_of(test[None, :context].astype("int32")))[0].astype("float64"))
 tail = np.where(p < 0.001, p, 0).sum(axis=1).mean()
-print(
-    f"All tokens below 0.001 have {tail:.3f} together: 100 draws avoid them with probability {(1 - tail) ** 100:.3f}."
-)
+print(f"The tokens below 0.001 have {tail:.3f} together on average.")
+print(f"A chance of {tail:.3f} is avoided in 100 draws with probability {(1 - tail) ** 100:.3f}.")
 
 # %% tags=["hide"]
 # @title Figure: what each rule keeps, where the model is sure and where it is not
@@ -207,32 +211,37 @@ for ax, rank, word in zip(panels, (len(p) // 10, len(p) * 9 // 10), ("sure", "un
         "top-p of 0.9": (top_p(best, 0.9), "control", "-"),
         "min-p of 0.05": (min_p(best, 0.05), "output", "--"),
     }
-    ax.bar(range(1, 41), best[0, :40], color=color("given"), width=0.9)
+    ax.bar(range(1, 61), best[0, :60], color=color("given"), width=0.9)
     for name, (cut, meaning, style) in kept.items():
         n = int((cut > 0).sum())
-        ax.axvline(min(n, 40) + 0.5, color=color(meaning), ls=style, label=f"{name} keeps {n}")
+        ax.axvline(min(n, 60) + 0.5, color=color(meaning), ls=style, label=f"{name} keeps {n}")
     ax.set(title=f"{word}: …{tokenizer.decode(test[: place + 1])[-22:]!r}", yscale="log", ylim=(1e-4, 1.2))
     ax.set_xlabel("tokens, the most probable first")
     ax.legend(loc="upper right", frameon=True, framealpha=1)
 panels[0].set_ylabel("probability")
-show(figure, "Probabilities of the 40 best next tokens in two contexts, on a logarithmic axis, with the borders of"
-     " top-k, top-p and min-p. Top-k keeps ten in both; the other two keep few where the model is sure and more"
+show(figure, "Probabilities of the 60 best next tokens in two contexts, on a logarithmic axis, with the borders of"
+     " top-k, top-p and min-p. Top-k keeps ten in both; the other two keep one where the model is sure and dozens"
      " where it is not.")  # fmt: skip
 
 # %% [markdown]
-# Top-k keeps ten tokens in both, which are too many where one token is right and perhaps too few
-# where many would do. Top-p and min-p follow the model, because their borders are made of its
-# probabilities. A different cure works on the circle itself: a **repetition penalty** lowers the
-# logits of tokens that stand in the text already (Keskar et al. 2019). It also punishes "the" and the
-# comma, although every text needs them.
+# A text of 100 drawn tokens hardly ever stays clear of the tail, which is why one cuts. Top-k keeps ten
+# tokens in both places. These are too many where one token is right, and perhaps too few where many
+# would do. Top-p and min-p follow the model, because their borders are made of its probabilities.
+#
+# A different cure works on the circle itself. A **repetition penalty** lowers the logits of tokens that
+# stand in the text already (Keskar et al. 2019). With a penalty of 1.3 a logit of 2.6 is divided and
+# becomes 2.0. A logit of −1 is multiplied and becomes −1.3, because a division would raise it. The rule
+# also punishes "the" and the comma, although every text needs them.
 #
 # ## Is the most probable text the best one?
 #
 # Perhaps greedy decoding repeats itself because it searches badly. It takes the best *token*, which
 # need not lead to the best *text*. On paper, let "a" have the probability 0.6 and two continuations
 # with 0.5 each, and let "b" have 0.4 and one continuation with 0.98. Greedy decoding writes "a" and
-# reaches $0.6 \cdot 0.5 = 0.30$, whereas "b" would have reached 0.39. A **beam search** keeps the best
-# few texts instead of one. Each step continues all of them with every token, and keeps the best again.
+# reaches $0.6 \cdot 0.5 = 0.30$, whereas "b" would have reached $0.4 \cdot 0.98 = 0.39$. A **beam search** keeps the best
+# few texts instead of one. Each step continues all of them with every token, and keeps the best of all
+# these. The logarithms of the probabilities are added, because a product of many small numbers would
+# end at 0.
 
 
 # %%
@@ -288,20 +297,23 @@ figure, ax = plt.subplots(figsize=(8, 3.8))
 means = {name: one.mean(axis=1) * [1, 100] for name, one in table.items()}
 line = np.array([means[name] for name in means if name.startswith("T")])
 ax.plot(*line.T, "-o", color=color("subject"), ms=5)
-beside = {"people": (6, 12), "T = 1.2": (-30, 12), "T = 1.0": (-2, 10), "T = 0.85": (6, 9), "T = 0.7": (6, 9)}
-beside |= {"top-p of 0.9": (6, -15), "min-p of 0.05": (-24, -20), "greedy, penalty 1.3": (-60, -14)}
+beside = {"people": (6, 12, "left"), "T = 1.2": (-4, 10, "right"), "T = 1.0": (-2, 10, "left")}
+beside |= {"T = 0.85": (6, 9, "left"), "T = 0.7": (6, 9, "left"), "greedy, penalty 1.3": (-9, -3, "right")}
+beside |= {"min-p of 0.05": (2, -24, "right"), "top-p of 0.9": (0, -24, "left")}
 for name, (x, y) in means.items():
     kind = "subject" if name.startswith("T") else "control"
     kind = {"people": "output", "greedy": "error", "beam of 4": "error"}.get(name, kind)
     ax.plot(x, y, "*" if name == "people" else "o", ms=16 if name == "people" else 6, color=color(kind))
-    ax.annotate(
-        name, (x, y), xytext=beside.get(name, (9, -3)), textcoords="offset points", fontsize=9, color=color(kind)
-    )
+    right, up, side = beside.get(name, (9, -3, "left"))
+    pull = {"arrowstyle": "-", "color": color(kind), "lw": 0.8, "shrinkB": 3} if up < -20 else None
+    ax.annotate(name, (x, y), xytext=(right, up), textcoords="offset points", fontsize=9, color=color(kind), ha=side,
+                arrowprops=pull)  # fmt: skip
 ax.set(xlabel="bits a character, under the model itself", ylabel="runs of four tokens that repeat, %",
-       title="Probable text repeats itself; people are less probable", ylim=(-9, None))  # fmt: skip
+       title="What a search finds repeats itself; people write less probable text", ylim=(-9, None))  # fmt: skip
 ax.margins(x=0.12)
 show(figure, "Each rule as a point: bits a character to the right, repetition upwards. Greedy decoding and beam search"
-     " stand at the upper left, people at the lower right. The line of temperatures runs between them.")  # fmt: skip
+     " stand alone at the upper left, people at the lower right. The line of temperatures runs along the bottom, from"
+     " little surprise to more than that of people; the cuts lie on it, greedy with a penalty below it.")  # fmt: skip
 
 # %% [markdown]
 # The beam does what it promised, for its text costs fewer bits than the greedy one. And its text
