@@ -125,7 +125,8 @@ for name, texts in {"people": human, "greedy decoding": greedy}.items():
 # If the best token leads into a circle, we can draw one at random, each with its probability. Then
 # every token has a chance, and this is a new problem. Each of the many improbable tokens is hardly
 # ever drawn, but together they are drawn often. One wrong token is enough, because everything behind
-# it must go on from it. Four rules change the probabilities before the draw. On paper, take five tokens with 0.4, 0.3, 0.15, 0.1 and 0.05.
+# it must go on from it. Four rules change the probabilities before the draw. On paper, take five
+# tokens with 0.4, 0.3, 0.15, 0.1 and 0.05.
 #
 # - The **temperature** $T$ divides the logits, the numbers from which softmax makes probabilities.
 #   $T = 1/2$ doubles them, which squares the probabilities before they are made to sum to 1 again: the
@@ -162,8 +163,9 @@ def min_p(p, share):
 
 # %% [markdown]
 # A token that is cut gets the weight 0, and the draw needs no sum of 1. It takes the first token at
-# which the running sum of the weights reaches a random part of the whole sum. With the same random numbers the
-# library's `Sampling` must choose the same tokens. The printed shares should be those that we found on paper.
+# which the running sum of the weights reaches a random part of the whole sum. With the same random
+# numbers the library's `Sampling` must choose the same tokens. The printed shares should be those that
+# we found on paper.
 
 
 # %%
@@ -238,10 +240,10 @@ show(figure, "Probabilities of the 60 best next tokens in two contexts, on a log
 # Perhaps greedy decoding repeats itself because it searches badly. It takes the best *token*, which
 # need not lead to the best *text*. On paper, let "a" have the probability 0.6 and two continuations
 # with 0.5 each, and let "b" have 0.4 and one continuation with 0.98. Greedy decoding writes "a" and
-# reaches $0.6 \cdot 0.5 = 0.30$, whereas "b" would have reached $0.4 \cdot 0.98 = 0.39$. A **beam search** keeps the best
-# few texts instead of one. Each step continues all of them with every token, and keeps the best of all
-# these. The logarithms of the probabilities are added, because a product of many small numbers would
-# end at 0.
+# reaches $0.6 \cdot 0.5 = 0.30$, whereas "b" would have reached $0.4 \cdot 0.98 = 0.39$. A **beam
+# search** keeps the best few texts instead of one. Each step continues all of them with every token,
+# and keeps the best of all these. The logarithms of the probabilities are added, because a product of
+# many small numbers would end at 0.
 
 
 # %%
@@ -370,8 +372,8 @@ show(sheet.figure, "Five words, each with a key and a value. Those of the first 
      " only the last word is computed now, and its query meets all five keys.")  # fmt: skip
 
 # %% [markdown]
-# In the open it is an append. The cell reads random vectors one by one with a single head of
-# attention, and then all at once under the causal mask of lesson 13.
+# In the open it is an append. The cell takes ten random vectors in place of a text and a single head of
+# attention. It reads them one by one, and then all at once under the causal mask of lesson 13.
 
 
 # %%
@@ -391,10 +393,13 @@ at_once = attend(x @ to_query, x @ to_key, x @ to_value, np.tril(np.ones((10, 10
 print(f"one by one and all at once differ by {np.abs(np.array(outputs) - at_once).max():.0e}")
 
 # %% [markdown]
-# The library's model does this in every block: `model(ids, cache=cache)` returns logits and the new
-# cache. Its cache is an array of fixed size, and attention reads all of it. What does a token cost,
-# then, as a function of the number of tokens that it looks at? The rival without a cache reads the
-# whole text, but we spare it the logits of all places but the last, since nobody needs them.
+# Both ways give the same numbers but for rounding. The library's model does this in every block:
+# `model(ids, cache=cache)` returns logits and the new cache. Its cache is an array of fixed size, and
+# attention reads all of it. What does a token cost, then, as a function of the number of tokens that it
+# looks at? The rival without a cache reads the whole text. We spare it the logits of all places but the
+# last, since nobody needs them. (Our model was trained on texts of 256 tokens. It can read longer ones
+# and understands them badly, but here only the time counts.) The last line asks what a call costs that
+# reads five new tokens at once, which we need later.
 
 
 # %%
@@ -426,6 +431,9 @@ for n in LOOKED_AT:
     without_cache.append(milliseconds(lambda ids=ids: read_all(ids), 2))
     with_cache.append(milliseconds(lambda ids=ids, full=full: one_more(ids[:, -1:], full), 20))
     print(f"{n:5d} tokens looked at: {without_cache[-1]:7.1f} ms without a cache, {with_cache[-1]:5.1f} ms with one")
+    if n == LOOKED_AT[1]:
+        five = milliseconds(lambda ids=ids, full=full: one_more(ids[:, -5:], full), 20) / with_cache[-1]
+print(f"A call that reads 5 tokens at once takes {five:.1f} times as long as a call for 1.")
 
 # %% tags=["hide"]
 # @title Figure: the price of a token
@@ -444,13 +452,15 @@ show(figure, "Processor time of one more token against the number of tokens look
 
 # %% [markdown]
 # Both lines rise, for different reasons. Without a cache all the tokens go through the network again,
-# and each of them meets each other. With a cache one token goes through, and only the look at the
-# kept keys and values grows with the text. For a short text the look hardly counts beside the
-# matrices of the blocks; for a long one it takes over. This is why long conversations are dear.
+# and each of them meets all those before it. With a cache one token goes through, and only the look at
+# the kept keys and values grows with the text. For a short text the look hardly counts beside the
+# matrices of the blocks; for a long one it takes over. This is why a long conversation costs more with
+# every answer, although nothing is read twice.
 #
 # Is our implementation a fair example, or a slow one? KerasHub has a cache and a compiled loop too.
-# Both libraries get the same small GPT-2 with the same random weights, both are compiled with XLA,
-# and both must write the same ids.
+# Both libraries get the same small GPT-2 with the same random weights, and both must write the same
+# ids. Both loops go through XLA, a compiler that joins many small operations into few large ones.
+# Without it on one side, the race would measure the compiler. Time is by the clock here.
 
 # %% tags=["hide"]
 # @title Set-up: one GPT-2 in two libraries, the same numbers in both
@@ -501,32 +511,40 @@ price.claim("The library writes faster than KerasHub", NEW / best["kerasllm"], "
 price.show()
 
 # %% [markdown]
+# So the times above are not those of a slow program.
+#
 # ## Guess first, check later
 #
-# One token at a time, each call of the model reads every weight to make a single token. A call that
-# reads five tokens takes hardly longer, but the next five tokens are not known yet. In **speculative
-# decoding** a cheap model, the *draft*, guesses them (Leviathan et al. 2023; Chen et al. 2023). The big
-# model reads all guesses in one call and gives its own probabilities at each place. Good guesses are
-# kept, the first bad one is replaced, and the rest is thrown away.
+# One token at a time, each call of the model fetches every weight from memory to make a single token.
+# A call that reads five tokens fetches them once for all five. The last line under the table of times
+# shows it: such a call takes longer than one for a single token, but not five times as long. However,
+# the next five tokens are not known yet. In **speculative decoding** a cheap model, the *draft*,
+# guesses them (Leviathan et al. 2023; Chen et al. 2023). The big model reads all guesses in one call
+# and gives its own probabilities at each place. Good guesses are kept, the first bad one is replaced,
+# and the rest is thrown away.
 #
-# The art is a rule that does not change what is written. Let the draft give $q$ and the big model
-# $p$. A guess $x$ that was drawn from $q$ is kept with probability $\min(1, p(x) / q(x))$. Otherwise
-# a token is drawn from what the draft gave too little: $\max(p - q, 0)$, made to sum to 1. On paper,
-# $q = (0.6, 0.3, 0.1)$ and $p = (0.3, 0.5, 0.2)$. Kept are $\min(p, q) = (0.3, 0.3, 0.1)$, together
-# 0.7. The other 0.3 go to $(0, 0.2, 0.1)$, and the sum is $(0.3, 0.5, 0.2)$: exactly $p$. It is always
-# so, because $\min(p, q) + \max(p - q, 0) = p$.
+# What makes a guess good? The rule must not change what is written. Let the draft give $q$ and the big
+# model $p$. A guess $x$ that was drawn from $q$ is kept with probability $\min(1, p(x) / q(x))$. Where
+# the draft gave too much, some guesses are refused. Then a token is drawn from what the draft gave too
+# little: $\max(p - q, 0)$, made to sum to 1.
+#
+# On paper, let $q = (0.6, 0.3, 0.1)$ and $p = (0.3, 0.5, 0.2)$. A token is guessed and kept with
+# probability $q \cdot \min(1, p / q) = \min(q, p)$, which is $(0.3, 0.3, 0.1)$, together 0.7. So 0.3 are
+# refused. They go to $\max(p - q, 0) = (0, 0.2, 0.1)$, which happens to sum to 0.3 as well. Added up
+# this is $(0.3, 0.5, 0.2)$, exactly $p$. It is no accident, because $\min(p, q) + \max(p - q, 0) = p$ for
+# each token.
 
 
 # %%
 def pick(p, rng):
     running = np.cumsum(p)  # p need not sum to 1
-    return int(np.searchsorted(running, (1 - rng.random()) * running[-1]))
+    return int(np.searchsorted(running, (1 - rng.random()) * running[-1]))  # 1 - ...: never 0
 
 
 def accept(guess, q, p, rng):
     """The guesses that are kept, and one more token. q (k, vocabulary), p (k + 1, vocabulary)."""
     for i, token in enumerate(guess):
-        if rng.random() * q[i][token] >= p[i][token]:  # refused
+        if rng.random() * q[i][token] >= p[i][token]:  # refused, with probability 1 - p / q
             return [*guess[:i], pick(np.maximum(p[i] - q[i], 0), rng)]
     return [*guess, pick(p[-1], rng)]  # all kept: the last probabilities give one more
 
@@ -540,9 +558,11 @@ def accept_wrongly(guess, q, p, rng):
 
 # %% [markdown]
 # Does it hold where everything can be counted? In a toy of three tokens, draft and big model are
-# tables. We write three tokens many times and compare how often each of the 27 texts occurs with its
-# true probability. The control is the wrong rule above. Chi-square, divided by its 26 degrees of
-# freedom, is near 1 if nothing but chance separates the two.
+# tables. We write three tokens many times and count how often each of the 27 texts occurs. The control
+# is the wrong rule above, and the big model that writes alone, without guesses, shows what chance does.
+# The distance between a count and what the true probability lets us expect is measured by
+# *chi-square*: the sum of (count − expected)² / expected. Chance alone brings about 26, because 27 counts
+# with a fixed sum can vary in 26 ways. We divide by 26, so 1 means "nothing but chance".
 
 
 # %%
@@ -565,21 +585,21 @@ toy = {"draft": lambda text: small[text[-1]], "check": lambda text, guess: big[[
 true = np.einsum("a,ab,bc->abc", big[0], big, big).ravel()  # the 27 texts behind token 0
 
 # %%
-chi_square = {"the rule": [], "draw from p": []}
-for name, rule in zip(chi_square, (accept, accept_wrongly), strict=True):
+chi_square = {"no guesses": [], "the rule": [], "draw from p": []}
+for name, k, rule in zip(chi_square, (0, 2, 2), (accept, accept, accept_wrongly), strict=True):
     for seed in range(3):
         rng, counts = np.random.default_rng(seed), np.zeros(27)
         for _ in range(DRAWS):
-            text, _ = speculate([0], 3, 2, **toy, rng=rng, accept=rule)
+            text, _ = speculate([0], 3, k, **toy, rng=rng, accept=rule)
             counts[9 * text[1] + 3 * text[2] + text[3]] += 1
         chi_square[name].append(np.sum((counts - DRAWS * true) ** 2 / (DRAWS * true)) / 26)
     print(f"{name:12s} chi-square / 26:", *(f"{value:.2f}" for value in chi_square[name]))
 
 # %% [markdown]
-# The rule passes and the mistake is found out. Now the Bible. The draft must be far cheaper than the
-# model and have the same tokens, so counts of runs of tokens will do, as in lesson 12. The big model
-# checks with its cache. After a refusal the cache holds keys of tokens that were thrown away, and
-# therefore it is turned back to the end of the text before each call.
+# The rule is as near to the truth as the big model alone, and the mistake is far from it. Now the Bible.
+# The draft must be far cheaper than the model and have the same tokens, so counts of runs of tokens
+# will do, as in lesson 12. The big model checks with its cache. After a refusal the cache still holds
+# keys of guesses that were thrown away. Therefore each call first rewinds it to the end of the text.
 
 # %% tags=["hide"]
 # @title The draft: counts of one to four tokens, each order mixed with the shorter one (lesson 12)
@@ -638,20 +658,21 @@ guesses.claim("Guesses save calls of the big model", per_call[4], ">", per_call[
 guesses.show()
 
 # %% [markdown]
-# Guesses save calls, and whether they also save time depends on what a call costs. Our model is small,
-# so a call costs little more than Python and the draft beside it. For a model of billions of weights the
-# call is nearly everything, and the method was made for those.
+# One call in two is saved, or nearly, and the time falls by less. The draft takes time too, and a call
+# that checks four guesses is dearer than one for a single token. Our model is small, so both weigh
+# much here. For a model of billions of weights the draft is hardly noticed, and nearly all the time of
+# a call goes into fetching the weights. The method was made for those.
 #
 # ## What can go wrong
 #
 # People often think that beyond the context a cache gives what one gets by reading the last 256 tokens
 # anew. It does not, if there is more than one block. The oldest key in the cache was made when *its*
-# predecessors were still visible, so through the blocks the model feels tokens that no single look can
-# reach. Neither result is wrong, but a test that compares the two must fail.
+# predecessors were still visible, so through the blocks the model depends on tokens that no single look
+# can reach. Neither result is wrong, but a test that compares the two must fail.
 #
 # Batches are the other trap. Prompts of different lengths are filled up on the *left*, so that all end
-# at the same place, and nobody may look at the filling. Filled up on the right, a short text would
-# continue its own padding. And text that is drawn needs a seed, or nobody can repeat what you saw:
+# at the same place, and nobody may look at the filling. Filled up on the right, the model would continue
+# the filling of a short text. And text that is drawn needs a seed, or nobody can repeat what you saw:
 # `generate(..., seed=1)`.
 #
 # ## Summary
