@@ -1,13 +1,13 @@
 # %% [markdown]
-# # Exercises 15 · Decoding
+# # Exercises 18 · Decoding
 #
-# Five exercises, each alone. They need NumPy and no model. Where the text says *predict*, write
+# Five exercises and an experiment, each alone. They need NumPy and no model. Where the text says *predict*, write
 # your guess down before you run anything.
 
 # %%
 import numpy as np
 
-from kerasllm.course import case, check
+from kerasllm.course import between, case, check
 
 # %% [markdown]
 # ## Exercise 1: is it in a loop?
@@ -38,7 +38,10 @@ check(
     case("one token, four times", [5, 7, 7, 7, 7], expect=1),
     case("a loop that has ended", [1, 2, 1, 2, 3], expect=0),
     case("the whole text is the loop, twice", [4, 5, 4, 5], expect=2),
+    case("a token that came back is no loop yet", [1, 2, 3, 4, 3], expect=0),
+    case("the same tokens in another order", [1, 2, 3, 3, 2, 1], expect=0),
     case("an empty text", [], expect=0),
+    nudge="Which end of the text must be in the loop, and which of several loops is wanted?",
     hint="Try n = 1, 2, ... up to half of the text, and compare two slices.",
 )
 
@@ -67,7 +70,26 @@ def loop_length(ids):
     return 0
 
 
+# %% tags=["wrong"]
+def loop_length(ids):
+    for n in range(1, len(ids)):
+        if ids[-1 - n] == ids[-1]:  # the last token came back, perhaps not those before it
+            return n
+    return 0
+
+
+# %% tags=["wrong"]
+def loop_length(ids):
+    for n in range(1, len(ids) // 2 + 1):
+        if set(ids[-n:]) == set(ids[-2 * n : -n]):  # forgets the order
+            return n
+    return 0
+
+
 # %% [markdown]
+# It says 1, because one token is the shortest loop. So a program should wait for more than one round
+# before it stops a text: "holy, holy, holy" is no accident.
+#
 # ## Exercise 2: a cut that asks how sure the model is
 #
 # Hewitt and others (2022) cut where a token is improbable *and* much less probable than the others
@@ -103,8 +125,9 @@ check(
     case("a distribution", sharp, 0.05, expect=sums_to_one),
     case("a sure model: epsilon is the border", sharp, 0.05, expect=np.array([0.9, 0.06, 0, 0]) / 0.96),
     case("an unsure model keeps more", flat, 0.05, expect=flat),
-    case("a zero among the probabilities", np.array([0.5, 0.5, 0.0]), 0.01, expect=np.array([0.5, 0.5, 0.0])),
+    case("a zero among the probabilities", np.append(flat, 0), 0.05, expect=np.append(flat, 0)),
     case("a large epsilon", np.array([0.5, 0.3, 0.2]), 0.5, expect=np.array([5, 3, 0]) / 8),
+    nudge="The entropy decides the border: is yours in nats, and does a zero among p leave it alone?",
     hint="First the entropy in nats, over the tokens with p > 0; then the border; then np.where.",
 )
 
@@ -128,7 +151,18 @@ def eta_cut(p, epsilon):
     return np.where(p >= min(epsilon, np.sqrt(epsilon) * np.exp(-entropy)), p, 0)  # not divided by its sum
 
 
+# %% tags=["wrong"]
+def eta_cut(p, epsilon):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.sum(p * np.log(p))  # 0 times minus infinity is not a number
+    kept = np.where(p >= min(epsilon, np.sqrt(epsilon) * np.exp(-entropy)), p, 0)
+    return kept / max(kept.sum(), 1e-9)
+
+
 # %% [markdown]
+# The best token stays, because $H$ is a mean of $-\ln p_i$ and the best token has the smallest of
+# these. So $e^{-H}$ is at most its probability, and the border is lower still.
+#
 # ## Exercise 3: presence and frequency
 #
 # Many services punish repetition by *subtracting* from the logits. A token that stands in the text
@@ -161,6 +195,7 @@ check(
     case("both", start, [3, 3, 1], 1.0, 0.25, expect=np.array([2.0, -2.25, 0.5, 1.5])),
     case("an empty text", start, [], 1.0, 1.0, expect=start),
     case("the old logits", start, [0, 1], 1.0, 1.0, expect=same_logits),
+    nudge="A token that occurs three times: how often does each of the two penalties count?",
     hint="np.bincount counts each id; minlength gives it the right length.",
 )
 
@@ -214,6 +249,7 @@ check(
     case("one text gives both", np.log([0.9, 0.1]), two, expect=(np.log([0.54, 0.27]), [0, 0], [0, 1])),
     case("the second text is better", np.log([0.2, 0.8]), two, expect=(np.log([0.4, 0.32]), [1, 1], [0, 1])),
     case("a width of 1 is greedy", np.array([0.0]), np.log([[0.2, 0.7, 0.1]]), expect=(np.log([0.7]), [0], [1])),
+    nudge="All continuations of all texts compete with each other, not only those of one text.",
     hint="Add each score to its row, sort all sums together, and take the place apart with // and %.",
 )
 
@@ -276,6 +312,7 @@ check(
     case("kept by chance", 0, p3, q3, 0.49, 0.5, expect=0),
     case("refused, small v", 0, p3, q3, 0.51, 0.6, expect=1),
     case("refused, large v", 0, p3, q3, 0.51, 0.7, expect=2),
+    nudge="Of which distribution did the draft give too little, and by how much?",
     hint="The ratio p / q decides; what replaces a refused guess comes from max(p - q, 0).",
 )
 for p, q in [(p3, q3), (q3, p3), (np.array([0.5, 0.5, 0.0]), np.array([0.1, 0.1, 0.8]))]:
@@ -311,3 +348,56 @@ def keep_or_replace(token, p, q, u, v):
 # %% [markdown]
 # Note what the check did not need: the guess may come from a very bad draft. The text is right with
 # every draft; only the speed suffers.
+#
+# ## Experiment: how many guesses pay?
+#
+# A longer guess saves calls of the big model, if it is kept. But the draft takes time too, and what
+# stands behind a refused guess is lost. Let every guess be kept with probability `alpha`, a call of the big
+# model cost 1, and each guess cost `cost`. Change the number of guesses $k$ from 1 to 20 and measure
+# tokens for each unit of cost: simulate a few thousand calls for each $k$, or find the mean on paper. A call
+# writes the kept guesses and one more token.
+#
+# *Predict:* with guesses that cost a tenth of a call, how many pay if 30% are kept, 70%, or 90%?
+
+
+# %% tags=["answer"]
+def best_number_of_guesses(alpha, cost):
+    """The k from 1 to 20 that writes most tokens for its cost."""
+    ### BEGIN SOLUTION
+    rng = np.random.default_rng(0)
+    speed = []
+    for k in range(1, 21):
+        kept = np.cumprod(rng.random((20_000, k)) < alpha, axis=1).sum(axis=1)  # guesses before the first refusal
+        speed.append((kept + 1).mean() / (1 + k * cost))
+    return int(np.argmax(speed)) + 1
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check(
+    best_number_of_guesses,
+    case("30% are kept", 0.3, 0.1, expect=between(1, 2)),
+    case("70% are kept", 0.7, 0.1, expect=between(3, 5)),
+    case("90% are kept", 0.9, 0.1, expect=between(7, 13)),
+    case("a draft that costs half a call", 0.7, 0.5, expect=between(1, 1)),
+    nudge="Which guesses of a call are lost after a refusal? And what does a call write whose first guess is refused?",
+    hint="A call costs 1 + k * cost and writes one token more than the guesses that were kept before the first no.",
+)
+
+
+# %% tags=["wrong"]
+def best_number_of_guesses(alpha, cost):
+    speed = [(1 + k * alpha) / (1 + k * cost) for k in range(1, 21)]  # each guess for itself: nothing is lost
+    return int(np.argmax(speed)) + 1
+
+
+# %% tags=["wrong"]
+def best_number_of_guesses(alpha, cost):
+    speed = [(1 - alpha ** (k + 1)) / (1 - alpha) for k in range(1, 21)]  # guesses are free
+    return int(np.argmax(speed)) + 1
+
+
+# %% [markdown]
+# Why is more not better? The probability that the $k$-th guess counts is $\alpha^k$, which shrinks,
+# and its cost stays. The mean is $(1 - \alpha^{k+1}) / (1 - \alpha)$ tokens a call (Leviathan et al.
+# 2023, equation 1). So a good draft should guess far, and a bad one hardly at all.
