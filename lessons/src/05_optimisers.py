@@ -185,8 +185,8 @@ for step in walkers:
 # and to 762. In the gentlest valley it is even the fastest of the three, because a sum of old gradients
 # overshoots. Momentum pays little, 65, 80 and 96 steps, and it does not care how the valley lies. Adam
 # needs about as many while the valley lies along the axes. When the steepest valley is turned, Adam's 85
-# steps become 170, because no rate for a single weight fits a direction that belongs to two. Keep this in
-# mind; Muon begins here.
+# steps become 170, because no rate for a single weight fits a direction that belongs to two. Muon begins
+# here.
 #
 # ## Weight decay is not a penalty
 #
@@ -275,7 +275,7 @@ print("share of five directions out of 64:", *(f"{share_of_five(g):.3f}" for g i
 # %% [markdown]
 # Five directions hold about 96% of the squared length. The gradient is a sum over images (lesson 04), and
 # ten classes pull in few directions. A step along it changes the matrix in those five and leaves the
-# others almost as they were. They may matter too: rare or fine differences between digits live there.
+# others almost as they were.
 #
 # ## Muon: all directions alike
 #
@@ -352,7 +352,7 @@ show(figure, "Left: a flat ellipse, and after Newton-Schulz a nearly round one. 
 # there.
 #
 # Before the race, one check. Ours and Keras' optimisers get the same 30 random gradients, and the weights
-# must agree after every step. In Keras, momentum is an argument of `SGD`.
+# must agree after every step.
 
 # %%
 k = keras.optimizers
@@ -504,7 +504,7 @@ show(figure, "Five panels, one for each optimiser: validation loss against the r
 #
 # The numbers above were used for choosing: each is the lowest of seven, and the lowest of many noisy
 # numbers is a little too low. So we take each optimiser at its best rate, with and without the schedule,
-# start it from five new seeds, and measure on the test part. Nothing will be chosen after this.
+# start it from five new seeds, and measure on the test part.
 
 # %%
 test_loss = {}
@@ -517,8 +517,8 @@ for name, plan in race:
 for name in racers:
     ours, constant, adams = (test_loss[run] for run in ((name, plans[1]), (name, plans[0]), ("Adam", plans[1])))
     gain, lead = np.subtract(ours, constant), np.subtract(ours, adams)
-    print(f"{name:9s} with the schedule, minus without: {gain.mean():+.3f} ± {gain.std():.3f};",
-          f"minus Adam, both with it: {lead.mean():+.3f} ± {lead.std():.3f}")  # fmt: skip
+    print(f"{name:9s} with the schedule, minus without: {gain.mean():+.3f} ± {gain.std(ddof=1):.3f};",
+          f"minus Adam, both with it: {lead.mean():+.3f} ± {lead.std(ddof=1):.3f}")  # fmt: skip
 
 # %%
 own = {name: peaks[best[name, "warm-up and decay"]] for name, peaks in rates.items() if name in racers}
@@ -550,9 +550,8 @@ found.show()
 # fifteen optimisers on eight tasks and found no winner for all of them.
 #
 # The second claim explains many tables of others. At a common rate of 0.02, Adam leads SGD by 1.7, and at
-# a common rate of 0.2 SGD leads by even more. The common rate chose the winner both times. With a rate of
-# its own for each, Adam's lead on the validation part is 0.06. So the first question about any comparison
-# is how the rates were chosen.
+# a common rate of 0.2 SGD leads by even more. With a rate of its own for each, Adam's lead on the
+# validation part is 0.06. So the first question about any comparison is how the rates were chosen.
 #
 # AdamW and Adam share most of their path, because a decay of 0.1 can do little in so few steps. Muon has
 # the lowest mean with and without the schedule, and longer races may show a difference. But one step of
@@ -588,23 +587,21 @@ show(figure, "Eight bars with a dot for each seed: Adam at its best rate and at 
 
 # %% [markdown]
 # Decay does most of the work. At the best peak it takes the loss from 0.13 to 0.08, and at four times the
-# peak from 0.26 to 0.15, for every one of the eight seeds. Warm-up alone changes nothing that these dots
-# can show, 0.13 to 0.12 and 0.26 to 0.30. Together with decay it brings 0.15 down to 0.09 where the peak
-# is too large, and 0.08 only to 0.07 where it is right. So in this network warm-up is an insurance
-# against a rate that is too large.
+# peak from 0.26 to 0.15. Warm-up alone changes nothing that these dots can show, 0.13 to 0.12 and 0.26 to
+# 0.30. Together with decay it brings 0.15 down to 0.09 where the peak is too large, and 0.08 only to 0.07
+# where it is right. So in this network warm-up is an insurance against a rate that is too large.
 #
 # Is the gain at the best peak the value of the schedule? No: this peak was found with the schedule, and
 # it is too large for a constant rate. Held against the best constant rate, the gain was 0.024 on the test
-# part. The smaller number is the honest one.
+# part.
 #
 # ## When one batch is bad
 #
-# Data is never clean. Suppose that one batch comes with its pixels from 0 to 16, because somebody forgot
-# to divide. Its gradient is many times too long, and one step along it may destroy what all the others
-# built. **Gradient clipping** is a limit on the length of the gradient: all numbers of all layers are
-# read as one vector, and if it is longer than the limit, it is shortened to it, in the same direction.
-# The cell spoils one batch, number 20, and compares runs with and without a limit of 1. The clean runs
-# show what the limit itself costs.
+# Suppose that one batch comes with its pixels from 0 to 16, because somebody forgot to divide. Its
+# gradient is many times too long. **Gradient clipping** is a limit on the length of the gradient: all
+# numbers of all layers are read as one vector, and if it is longer than the limit, it is shortened to it,
+# in the same direction. The cell spoils one batch, number 20, and compares runs with and without a limit
+# of 1. The clean runs show what the limit itself costs.
 
 # %%
 spoiled = {}
@@ -630,19 +627,16 @@ rescue.show()
 # Without a limit, one bad batch of 150 ruins some runs: the worst ends at 2.3, which is what guessing
 # gives, since $\ln 10 = 2.303$. With the limit the bad batch can hardly be noticed. But the limit does
 # not know which batch is bad. It only sees a long gradient, and so it also shortens honest ones. The
-# price is in the two lines of clean runs, 0.10 without it and 0.15 with it, at this rate. A higher limit
-# may pay some of it back. Adam needs clipping less than momentum does, because it divides by the usual
-# size of a gradient, but the bad batch stays in its memory as well. Large language models are nearly
-# always trained with a limit of 1, and lesson 11 shows networks in which gradients grow on their own
-# (Pascanu and others 2013).
+# price is in the two lines of clean runs, 0.10 without it and 0.15 with it, at this rate. Large language
+# models are nearly always trained with a limit of 1, and lesson 11 shows networks in which gradients grow
+# on their own (Pascanu and others 2013).
 #
 # ## What can go wrong
 #
 # Many a student has read that 0.0003 is the best rate for Adam. The sentence was written as a joke
 # (Karpathy 2016), and it is copied in earnest. The best rate depends on the network, the batch, the
 # number of steps and the schedule. The last row of the race's table holds Adam at 0.0003 against the
-# *worst* of the five optimisers at its best rate: 0.82 against 0.17. With so few steps, Adam has hardly
-# begun.
+# *worst* of the five optimisers at its best rate: 0.82 against 0.17.
 #
 # ## Summary
 #
@@ -658,7 +652,7 @@ rescue.show()
 #
 # Open [exercises/05_optimisers.ipynb](exercises/05_optimisers.ipynb). You find the largest rate of a
 # valley, write a step of Adam, a schedule, Muon's exact matrix and a clipping, and measure how much of
-# the past momentum should remember. Each answer is checked.
+# the past momentum should remember.
 #
 # ## References
 #
