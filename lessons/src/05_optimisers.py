@@ -31,7 +31,7 @@ from kerasllm.training import warmup_cosine
 STEPS = dial(150, smoke=30)  # training steps of every network, 64 images each
 RATES = dial(7, smoke=2)  # learning rates tried for every optimiser
 SEEDS = dial(3, smoke=1)  # repetitions while we choose a rate
-FRESH = dial(5, smoke=1)  # other repetitions, for the test part
+FRESH = dial(5, smoke=2)  # other repetitions, for the test part
 
 # %% [markdown]
 # ## One rate for two directions
