@@ -479,7 +479,7 @@ with mpl.rc_context(STYLE):
             ax.fill_between(rates[name], losses.min(axis=1), losses.max(axis=1), color=color(paint), alpha=0.15, lw=0)
             ax.plot(rates[name], losses.mean(axis=1), "o-", color=color(paint), lw=1.8, ms=4, label=plan)
         low = [race[name, plan].mean(axis=1).min() for plan in plans]
-        ax.set(title=f"{name}: {low[0]:.2f} → {low[1]:.2f}", xscale="log", yscale="log", ylim=(0.035, 3.2))
+        ax.set(title=f"{name}\n{low[0]:.2f} → {low[1]:.2f}", xscale="log", yscale="log", ylim=(0.035, 3.2))
     axes[2].set_xlabel("learning rate (of the peak); each optimiser has its own")
     ticks = [0.05, 0.1, 0.2, 0.5, 1, 2]
     axes[0].set(ylabel="validation loss", yticks=ticks, yticklabels=[f"{tick:g}" for tick in ticks])
@@ -578,7 +578,7 @@ for times in (1, 4):
 meanings = {name: "subject" if "and" in name else "control" if "constant" in name else "given" for name in halves}
 figure = bars(
     halves,
-    title="Decay helps Adam; warm-up helps when the rate is too large and decay follows",
+    title="Decay does most of the work",
     x_label="validation loss of Adam, one dot for each seed",
     colors=meanings,
 )
