@@ -356,7 +356,7 @@ show(figure, "Left: over the epochs of one run the test accuracy of the last wei
 # smaller than its spread, so on other patients it could turn around.
 
 # %%
-found = Claims("What we measured: learning from mistakes")
+found = Claims("What we measured: learning from mistakes", over="divisions of the patients")
 found.claim("With two features the mean of the weights is right more often", 100 * mean_2, ">", 100 * last_2,
             control="the last weights of the same runs", unit="points",
             headline="on tumours that overlap the mean of the weights is worth {difference} over the last")  # fmt: skip
@@ -622,7 +622,7 @@ show(figure, "The four points of XOR. Left: four straight lines, each leaves a p
 # nothing changes at all. Lesson 02 makes the step smooth.
 
 # %%
-found = Claims("What we measured: when it stops, and when it cannot")
+found = Claims("What we measured: when it stops, and when it cannot", over="divisions of the patients")
 found.claim("The limit is generous: no pair of digits makes half of the mistakes that it allows", share.max(), "<", 0.5,
             control="half of what is allowed")  # fmt: skip
 found.claim("A narrow margin means many mistakes: ranks of allowed and made agree", rank, ">", 0.8,

@@ -471,7 +471,7 @@ show(figure, "Loss above the lowest against passes, on a logarithmic axis, for f
 # runs over the seven problems.)
 
 # %%
-found = Claims("What we measured: going downhill")
+found = Claims("What we measured: going downhill", over="problems, or over seeds")
 found.claim("The curvature at the lowest point predicts the largest rate that arrives", arrived / at_lowest, "==", 1,
             tolerance=0.05, control="1, the limit 2 / curvature itself", unit="times",
             headline="the largest rate that arrives is {measured} 2 / curvature at the lowest point")  # fmt: skip

@@ -565,7 +565,7 @@ show(figure, "Occupations in the order of their place between she and he, from r
 
 # %%
 famous = Claims("What survives its control")
-famous.claim("On similarity a language model's table is ahead", compared["Llama", "simlex-999"], ">",
+famous.claim("On similarity the table of the larger model is ahead", compared["Llama", "simlex-999"], ">",
              compared["GloVe", "simlex-999"] + 0.1, control="GloVe on the same pairs, plus 0.1")  # fmt: skip
 famous.claim("The arithmetic of analogies does something", right_share["inputs excluded"], ">",
              right_share["no arithmetic"], control="the nearest neighbour of the third word",

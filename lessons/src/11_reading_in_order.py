@@ -333,8 +333,7 @@ def remembers(make, length, seed=3):
     symbols[:, :1] = y  # the first symbol is the answer
     x = np.eye(8, dtype="float32")[symbols]
     model = keras.Sequential([keras.Input((length, 8)), make(), keras.layers.Dense(1, activation="sigmoid")])
-    model.compile(keras.optimizers.Adam(0.01, clipnorm=1.0), "binary_crossentropy", metrics=["accuracy"],
-                  jit_compile=False)  # fmt: skip
+    model.compile(keras.optimizers.Adam(0.01, clipnorm=1.0), "bce", metrics=["accuracy"], jit_compile=False)
     model.fit(x[:1024], y[:1024], 64, epochs=5, verbose=0)
     return model.evaluate(x[1024:], y[1024:], verbose=0)[1]
 

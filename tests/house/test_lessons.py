@@ -7,6 +7,7 @@ from itertools import pairwise
 import build_lessons as builder
 import nbformat
 import pytest
+from lesson_tools.counting import counts
 from lesson_tools.glossary import GLOSSARY, events, glossary
 from lesson_tools.places import SOURCES
 from lesson_tools.publishing import refuse_leaks
@@ -123,7 +124,7 @@ def test_lesson_has_the_shape_of_a_lesson(lesson):
     assert headings[-3:] == ["Summary", "Exercises", "References"]
     assert f"exercises/{lesson.name}.ipynb" in prose
     least = 1_500 if lesson.edition == 2 else 1_200
-    assert least <= len(prose.split("## References")[0].split()) <= 3_000
+    assert least <= counts(lesson).words <= 3_000
 
 
 @every_lesson
