@@ -337,7 +337,7 @@ for column, values in enumerate((hand, last_2, mean_2, last_30, mean_30)):
     middle.plot(column + np.linspace(-0.18, 0.18, len(values)), values, "o", color=paint, ms=4.5)
     middle.plot([column - 0.3, column + 0.3], [values.mean()] * 2, color=paint, lw=2.2)
 middle.set_xticks(range(5), ["by hand", "last, 2", "mean, 2", "last, 30", "mean, 30"], fontsize=9)
-middle.set(title="All runs: the mean helps two features", ylim=(0.6, 1))
+middle.set(title="All runs: the mean helps with two features", ylim=(0.6, 1))
 show(figure, "Left: over the epochs of one run the test accuracy of the last weights jumps up and down, that of"
      " the mean weights is nearly flat. Right: the accuracy of every run as a dot; the last weights with two"
      " features scatter widely, the mean weights less, and thirty features are highest.")  # fmt: skip
@@ -580,7 +580,7 @@ print(f"{stopped.sum():.0f} of {SPLITS} came to rest; rank correlation of margin
 # in the rule but in the inputs. Suppose the unit is given a third input, the product $x_1 x_2$,
 # which is 1 only when both switches are on. What changes in the four inequalities? (The second on
 # the left gets a new weight, and the sum no longer says anything.) The cell trains with and without
-# it. In the figure after it, look for the point that each line on the left gets wrong, and for the
+# it. In the figure after it, look for the points that each line on the left gets wrong, and for the
 # border on the right.
 
 # %%
@@ -607,9 +607,9 @@ for axes in (left, middle):
     draw_rows(axes, switches, exclusive, 90)
     axes.set(xlim=(-0.6, 1.6), ylim=(-0.6, 1.6), xticks=[0, 1], yticks=[0, 1], aspect="equal", xlabel="first switch")
 left.set_ylabel("second switch")
-left.set_title("XOR: each line leaves one on a wrong side", fontsize=10)
+left.set_title("XOR: every line gets at least one wrong", fontsize=10)
 middle.set_title("The same unit with the product as an input", fontsize=10)
-show(figure, "The four points of XOR. Left: four straight lines, each leaves a point on the wrong side. Right: with the"
+show(figure, "The four points of XOR. Left: four straight lines, each leaves at least one point on the wrong side. Right: with the"
      " product as a third input two crossing lines put every point on its side.")  # fmt: skip
 
 # %% [markdown]
