@@ -33,7 +33,7 @@ use_style()
 
 # %% [markdown]
 # Every lesson begins with its dials: how much it does. `dial(50, smoke=8)` is simply 50; the second
-# number is for the tests of the course, which only look whether everything runs. Turn the first one
+# number is for the tests of the course, which only look whether everything runs. Change the first
 # as you like.
 
 # %%
@@ -295,11 +295,10 @@ show(figure, "Eight panels, one for each epoch, with the standardised tumours an
 # seldom.
 #
 # Is this better, and by how much? One division of the patients could be luck. So we make several
-# runs, each with its own division and its own order of rows. Within a run both candidates come from
-# the *same* training after the *same* number of epochs, and only the choice of weights differs. We
-# also let the rule by hand take part, and ask what all thirty features add. The figure follows one
-# run on the left, and has a dot for every run on the right. Compare the orange dots with the blue
-# ones.
+# runs, each with its own division and order of rows. Within a run both candidates come from the
+# *same* training after the *same* number of epochs, and only the choice of weights differs. The
+# rule by hand takes part too, and so do all thirty features. The figure follows one run on the
+# left, and has a dot for every run on the right. Compare the orange dots with the blue ones.
 
 
 # %%
@@ -527,7 +526,7 @@ show(figure, "Left: for 1 against 8 the four quantities stay in order, a straigh
 # %% [markdown]
 # No point is above the line, as it must be. The limit is generous, for the proof takes the worst
 # case at every step. But it ranks the pairs well: a narrow margin means many mistakes. Now to the
-# tumours. The next cell trains on all thirty features until an epoch has no mistake or our patience
+# tumours. The cell trains on all thirty features until an epoch has no mistake or our patience
 # ends. It prints, for each division, the margin and the mistakes that the theorem allows beside
 # those that the rule made. The last three columns are test accuracies: mean weights after fifty
 # epochs, then mean and last weights at the end.
@@ -605,8 +604,8 @@ for axes in (left, middle):
 left.set_ylabel("second switch")
 left.set_title("XOR: every line gets at least one wrong", fontsize=10)
 middle.set_title("The same unit with the product as an input", fontsize=10)
-show(figure, "The four points of XOR. Left: four straight lines, each leaves at least one point on the wrong side. Right:"
-     " with the product as a third input two crossing lines put every point on its side.")  # fmt: skip
+show(figure, "The four points of XOR. Left: four straight lines, each leaves at least one point on the wrong side."
+     " Right: with the product as a third input two crossing lines put every point on its side.")  # fmt: skip
 
 # %% [markdown]
 # Solved, by the same rule. Seen from the switches the border now consists of two crossing lines; in

@@ -42,11 +42,11 @@ EPOCHS = dial(20, smoke=2)  # passes of the Keras model
 # %% [markdown]
 # ## A staircase has no slope
 #
-# The perceptron of lesson 01 learned from its mistakes, one at a time, and on tumours that overlap it
-# never came to rest. A calmer plan would be this: count all mistakes, change a weight a little, and
-# keep the change if the count falls. We take the unit with the radius and the texture, and the same
-# division of the patients. The label is now 1 for malignant and 0 for benign. Before you run the next
-# cell, guess: if one weight grows by 0.001, how many of the 426 answers change?
+# The perceptron of lesson 01 learned from its mistakes, one at a time, and on tumours that overlap
+# it never came to rest. A calmer plan: count all mistakes, change a weight a little, and keep the
+# change if the count falls. We take the unit with the radius and the texture, and the same division
+# of the patients. The label is now 1 for malignant and 0 for benign. Before you run the next cell,
+# guess: if one weight grows by 0.001, how many of the 426 answers change?
 
 # %%
 cancer = load("breast-cancer")
@@ -70,10 +70,10 @@ for nudge in (-0.001, 0, 0.001):
     print(f"weight {w[0] + nudge:.3f}: {np.sum(answers != before)} answers changed, {np.sum(answers != y)} mistakes")
 
 # %% [markdown]
-# Nothing changes. The count of mistakes is a staircase: flat almost everywhere, with a jump where
-# the border passes a patient. On a stair we cannot tell which way is down, because the slope is 0
-# in every direction. The cause is the end of the unit, which keeps the sign of the score and throws
-# away its size: scores of 0.01 and of 10 give the same answer.
+# The count of mistakes is a staircase: flat almost everywhere, with a jump where the border passes
+# a patient. On a stair the slope is 0, so we cannot tell which way is down. The cause is the end of
+# the unit, which keeps the sign of the score and throws away its size: scores of 0.01 and of 10
+# give the same answer.
 #
 # ## A probability instead of a verdict
 #
@@ -88,8 +88,8 @@ for nudge in (-0.001, 0, 0.001):
 # \frac{p}{1 - p}$. The fraction is the odds: 4 to 1 for $p = 0.8$. A **logit** is the logarithm of
 # the odds, and that is what the score of such a unit means. One more unit of a measurement adds its
 # weight to the logit, which means that it *multiplies* the odds by $e^w$. A logit of 0 is a
-# probability of one half, so the border of the unit is still a straight line. The method is known
-# as logistic regression.
+# probability of one half, so the border is still a straight line. The method is called logistic
+# regression.
 #
 # In the drawing, follow the black arrows: measurements, score, probability, and then a number that
 # says how wrong the probability was. The red arrow goes back with one number per patient, and the
@@ -139,8 +139,8 @@ show(sheet.figure, "Radius, texture and a constant 1 are multiplied by two weigh
 #
 # For the three patients it is $-\ln(0.432) / 3 = 0.280$. A **loss** is a number like this one: it
 # says how wrong a unit is, and training makes it smaller. Who always says one half has the loss
-# $\ln 2 = 0.693$, whatever the labels are. Who says 0.001 where the truth is 1 pays
-# $-\ln 0.001 = 6.9$ for this patient alone: to be certain and wrong is expensive.
+# $\ln 2 = 0.693$, whatever the labels are. Who says 0.001 where the truth is 1 pays $-\ln 0.001 =
+# 6.9$ for this patient alone.
 
 
 # %%
@@ -276,18 +276,18 @@ show(figure, "Three maps of the loss over weight and bias, pale where it is low,
      " it, with rate 40 it jumps from one side of the valley to the other.")  # fmt: skip
 
 # %% [markdown]
-# The pale field is the valley, and the black point is the start. With a rate that is too small the
-# path is right but short. With one that is too large the step crosses the valley, and the next step
-# comes back. It may even meet the lowest field, and is thrown out of it again.
+# The pale field is the valley, the black point the start. With a rate that is too small the path is
+# right but short. With one that is too large the step crosses the valley, and the next step comes
+# back. It may even meet the lowest field, and is thrown out of it again.
 #
 # ## How fast is too fast?
 #
 # Can we know the limit before? Look at a parabola, $L(w) = \frac{c}{2} w^2$. Its slope is $c w$,
 # and $c$, the slope of the slope, is its *curvature*. One step gives $w - \eta c w = (1 - \eta c)\,
 # w$, so each step multiplies the distance to the lowest point by $1 - \eta c$. Try $c = 1$. A rate
-# of 0.1 multiplies by 0.9, which is slow, and a rate of 1 arrives in a single step. A rate of 1.5
-# multiplies by $-0.5$: it crosses to the other side, but comes nearer. A rate of 2.5 multiplies by
-# $-1.5$, and the distance grows. The limit is $\eta = 2 / c$.
+# of 0.1 multiplies by 0.9, which is slow, and a rate of 1 arrives at once. A rate of 1.5 multiplies
+# by $-0.5$: it crosses to the other side, but comes nearer. A rate of 2.5 multiplies by $-1.5$, and
+# the distance grows. The limit is $\eta = 2 / c$.
 #
 # Our loss is no parabola, and it has several weights. Still, near its lowest point every smooth
 # valley looks like a parabola in each direction. The curvature in the direction of one weight $w_j$
@@ -344,9 +344,9 @@ at_start, at_lowest, arrived = np.array(limits).T
 # %% [markdown]
 # The prediction from the lowest point is right for all seven, and the one from the start is too
 # careful by a factor of three or more. The bottom decides, since the descent has to come to rest
-# there. At the start a rate of 20 does cross the valley, but the crossing ends on flatter ground.
-# The figure tries many rates on two of the problems. Both axes go by factors of ten. Look at the
-# slow left end, and at the dashed limits.
+# there. At the start a rate of 20 does cross it, but ends on flatter ground. The figure tries many
+# rates on two of the problems. Both axes go by factors of ten. Look at the slow left end, and at
+# the dashed limits.
 
 # %% tags=["hide"]
 # @title Figure: how far from the lowest point, against the rate
@@ -415,7 +415,7 @@ print("weights:", ours.round(5), f"  largest difference from scikit-learn {away:
 # often. Three have the same learning rate of 1 and differ in the size of the batch alone. But is
 # one rate fair to all sizes? We found that all rows together allow a rate near 20. So all rows get
 # a second descent with the rate 10, and single rows one with the rate 0.1. What do you expect after
-# two passes, and what after twenty?
+# two passes, and after twenty?
 
 
 # %%
@@ -490,9 +490,8 @@ found.show()
 # %% [markdown]
 # ## The same in Keras
 #
-# Nobody wants to derive the gradient of many joined units by hand. Keras is a library that does it;
-# under it works TensorFlow, which does the arithmetic. Here are the words of Keras that the whole
-# course uses.
+# Keras is a library that finds the gradient of many joined units; under it TensorFlow does the
+# arithmetic. Here are the words of Keras that the whole course uses.
 #
 # A **layer** is a function with weights of its own. `Dense(1)` is the layer of this lesson: it
 # multiplies its inputs by weights, adds a bias, and returns one number for each row. A layer learns
@@ -558,10 +557,10 @@ for patient in (3, 37):
 # The unit says how sure it is, which the perceptron could not, and it can be sure and wrong:
 # patient 3 has a malignant tumour with small nuclei. What happens inside `fit`? A step has three
 # parts. First the loss of a batch is computed, while a `GradientTape` writes down every operation.
-# Then the tape is asked for the gradient; how it finds it, for any network, is the subject of
-# lesson 04. At last the optimiser changes the weights. The cell takes the same step in three ways:
-# with the tape, with our formula in NumPy, and with Keras' own `train_on_batch`. (`get_weights`
-# returns the arrays of a model, here kernel and bias; `set_weights` takes such a list.)
+# Then the tape gives the gradient; lesson 04 shows how. At last the optimiser changes the weights.
+# The cell takes the same step in three ways: with the tape, with our formula in NumPy, and with
+# Keras' own `train_on_batch`. (`get_weights` returns the arrays of a model, here kernel and bias;
+# `set_weights` takes such a list.)
 
 # %%
 batch, answers = X[:32, :2].astype("float32"), y[:32, None].astype("float32")  # (32, 2), (32, 1)
@@ -613,7 +612,7 @@ endless.claim("Separable data have no lowest point: the weights go on growing", 
 endless.show()
 
 # %% [markdown]
-# How to hold the weights back, and how to tell when to stop, are questions of lesson 06.
+# How to hold the weights back, and when to stop, are questions of lesson 06.
 #
 # ## Summary
 #
