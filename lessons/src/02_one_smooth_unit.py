@@ -91,9 +91,9 @@ for nudge in (-0.001, 0, 0.001):
 # probability of one half, so the border is still a straight line. The method is called logistic
 # regression.
 #
-# In the drawing, follow the black arrows: measurements, score, probability, and then a number that
-# says how wrong the probability was. The red arrow goes back with one number per patient, and the
-# next two sections show why it is simply $p - y$.
+# In the drawing, follow the black arrows: measurements, score, probability, and a number that says
+# how wrong it was. The red arrow goes back with one number per patient, and the next two sections
+# show why it is simply $p - y$.
 
 # %% tags=["hide"]
 # @title Drawing: one smooth unit, forwards and back
@@ -126,8 +126,8 @@ show(sheet.figure, "Radius, texture and a constant 1 are multiplied by two weigh
 # ## How wrong is a probability?
 #
 # The **likelihood** of a unit is the probability that it gave to all the true labels together: the
-# product over the patients of $p$ where the label is 1 and of $1 - p$ where it is 0. (It is a
-# product, as for two coins, because one patient says nothing about the next.) Take three patients
+# product over the patients of $p$ where the label is 1 and of $1 - p$ where it is 0. (Probabilities
+# multiply, as for two coins, because one patient says nothing about the next.) Take three patients
 # with the labels 1, 1, 0 who got 0.9, 0.6 and 0.2. The likelihood is $0.9 \cdot 0.6 \cdot 0.8 =
 # 0.432$. The best possible likelihood is 1.
 #
@@ -186,8 +186,7 @@ print("sigmoid of -2, 0, 2:", sigmoid(np.array([-2, 0, 2])).round(2))
 # Compare this with the rule of the perceptron, $w \leftarrow w + y x$ after a mistake. Now every
 # row counts, in proportion to how wrong the unit was. The next cell tests this gradient as one
 # should test any formula for a slope: it moves each weight a little to both sides and measures. The
-# figure then moves the weight of the radius alone. Compare what the count of mistakes and the loss
-# do.
+# figure moves the weight of the radius alone: compare mistakes and loss.
 
 
 # %%
@@ -278,7 +277,7 @@ show(figure, "Three maps of the loss over weight and bias, pale where it is low,
 # %% [markdown]
 # The pale field is the valley, the black point the start. With a rate that is too small the path is
 # right but short. With one that is too large the step crosses the valley, and the next step comes
-# back. It may even meet the lowest field, and is thrown out of it again.
+# back. It may even meet the lowest field and leave it again.
 #
 # ## How fast is too fast?
 #
@@ -588,7 +587,7 @@ print("NumPy          ", formula.round(6))
 # second is a descent without an end. On all thirty measurements lesson 01 found a plane without
 # mistakes. Twice the weights draw the same plane and double all scores, which makes every
 # probability more certain and the loss smaller. So there is *no* lowest point. Compare how the
-# weights grow, with thirty measurements and with two.
+# weights grow with thirty and with two.
 
 # %%
 with np.errstate(divide="ignore"):
