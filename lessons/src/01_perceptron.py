@@ -33,7 +33,7 @@ use_style()
 
 # %% [markdown]
 # Every lesson begins with its dials: how much it does. `dial(50, smoke=8)` is simply 50; the second
-# number is for the tests of the course, which only look whether everything runs. Turn the first one
+# number is for the tests of the course, which only look whether everything runs. Change the first
 # as you like.
 
 # %%
@@ -91,9 +91,9 @@ print(f"radius above 15:        {accuracy(by_hand[test], label[test]):.3f}")
 
 # %% [markdown]
 # The rule by hand fails for patient 3, whose tumour is malignant although its nuclei are small.
-# Still it is far better than the answer that never looks. But who chose the 15? We did, by looking
-# at all patients, even at those of the test part. That is a small unfair advantage, and with thirty
-# features nobody can look. We want a machine that finds such numbers itself.
+# Still it is far better than always saying benign. But who chose the 15? We did, by looking at all
+# patients, even at those of the test part. That is a small unfair advantage. With thirty features
+# nobody can look, so we want a machine that finds such numbers itself.
 #
 # ## One unit
 #
@@ -173,13 +173,12 @@ for epoch in range(1, 10):
 print(f"epoch {epoch}: no mistake, after {len(updates)} corrections w = {w}, b = {b}")
 
 # %% [markdown]
-# Nobody told the unit what "or" means. Seven small corrections were enough. The figure shows each
-# of them. Triangles are rows with the label $+1$, the round point has $-1$, and the two colours of
-# the ground are the two answers of the unit. The ring marks the row that was a mistake, and the
-# panel shows the unit after its correction. Look for three things. The arrow is $w$; it stands at a
-# right angle to the border and points to the $+1$ side. A row of zeros changes $b$ alone, so the
-# border moves without turning. Any other row changes $w$ too, and then the border turns, unless $x$
-# is parallel to $w$.
+# Seven small corrections were enough. The figure shows each of them. Triangles are rows with the
+# label $+1$, the round point has $-1$, and the two colours of the ground are the two answers of the
+# unit. The ring marks the row that was a mistake, and the panel shows the unit after its
+# correction. Look for three things. The arrow is $w$; it stands at a right angle to the border and
+# points to the $+1$ side. A row of zeros changes $b$ alone, so the border moves without turning.
+# Any other row changes $w$ too, and then the border turns, unless $x$ is parallel to $w$.
 
 # %% tags=["hide"]
 # @title Figure: seven corrections and the end
@@ -225,9 +224,9 @@ show(figure, "Eight panels with the four points of OR. The border moves and turn
 #
 # Here $|x|$ is the length of $x$, and $|x|^2 = x \cdot x$. So the score moves toward the right sign
 # by $|x|^2 + 1$, whatever $w$ was. That may not be enough the first time, and it may spoil other
-# rows. But it is always right for its own row. One piece of tidying makes the rest shorter: append
-# a constant 1 to every $x$. Then the bias is one more weight, the score is $w \cdot x$, and the
-# correction is the single line $w \leftarrow w + yx$.
+# rows. One change makes the rest shorter: append a constant 1 to every $x$. Then the bias is one
+# more weight, the score is $w \cdot x$, and the correction is the single line $w \leftarrow w +
+# yx$.
 #
 # Another preparation is needed for real data. A correction adds the row itself. In raw numbers the
 # radius is near 14 and the constant is 1, so a single mistake moves the weight of the radius fourteen
@@ -296,11 +295,10 @@ show(figure, "Eight panels, one for each epoch, with the standardised tumours an
 # seldom.
 #
 # Is this better, and by how much? One division of the patients could be luck. So we make several
-# runs, each with its own division and its own order of rows. Within a run both candidates come from
-# the *same* training after the *same* number of epochs, and only the choice of weights differs. We
-# also let the rule by hand take part, and ask what all thirty features add. The figure after the
-# cell follows one run on the left, and shows a dot for every run on the right. Compare the orange
-# dots with the blue ones, once for two features and once for thirty.
+# runs, each with its own division and order of rows. Within a run both candidates come from the
+# *same* training after the *same* number of epochs, and only the choice of weights differs. The
+# rule by hand takes part too, and so do all thirty features. The figure follows one run on the
+# left, and has a dot for every run on the right. Compare the orange dots with the blue ones.
 
 
 # %%
@@ -337,17 +335,16 @@ for column, values in enumerate((hand, last_2, mean_2, last_30, mean_30)):
     middle.plot(column + np.linspace(-0.18, 0.18, len(values)), values, "o", color=paint, ms=4.5)
     middle.plot([column - 0.3, column + 0.3], [values.mean()] * 2, color=paint, lw=2.2)
 middle.set_xticks(range(5), ["by hand", "last, 2", "mean, 2", "last, 30", "mean, 30"], fontsize=9)
-middle.set(title="All runs: the mean helps two features", ylim=(0.6, 1))
+middle.set(title="All runs: the mean helps with two features", ylim=(0.6, 1))
 show(figure, "Left: over the epochs of one run the test accuracy of the last weights jumps up and down, that of"
      " the mean weights is nearly flat. Right: the accuracy of every run as a dot; the last weights with two"
      " features scatter widely, the mean weights less, and thirty features are highest.")  # fmt: skip
 
 # %% [markdown]
-# On the left, the orange line is the plain rule: it jumps from epoch to epoch, while the mean of the
-# weights is steady. On the right, the last weights with two features are on average worse than our
-# 15. Had we stopped there, learning would seem to lose against one number chosen by eye. The mean of
-# the weights repairs this. With thirty features it matters little, because the groups overlap much
-# less there.
+# On the left, the orange line is the plain rule: it jumps from epoch to epoch, while the mean of
+# the weights is steady. On the right, the last weights with two features are on average worse than
+# our 15. The mean of the weights repairs this. With thirty features it matters little, because the
+# groups overlap much less there.
 #
 # What we measured is collected in a table. `Claims` takes statements that could have turned out
 # false, each with what it is held against, and `found.show()` prints them; a false one would stop
@@ -381,7 +378,7 @@ print(f"largest difference of a weight from scikit-learn's Perceptron: {away:.0e
 
 # %% [markdown]
 # The last line compares every weight with those of scikit-learn's `Perceptron` after twenty epochs
-# with the rows in the same order. This is the rule that the library has, exactly.
+# with the rows in the same order. They agree.
 #
 # ## Can it be done at all?
 #
@@ -428,10 +425,10 @@ print("thirty features, all 569 patients:", separable(standardise(measured, np.a
 #    mistake, so the middle term is at most 0, and the square grows by at most $R^2$. After $k$
 #    mistakes $|w| \le \sqrt k\, R$.
 #
-# The first says that the weights get closer to the right direction, steadily. The second says that
-# they cannot get long quickly, because a mistake means that $w$ and $yx$ point away from each
-# other. Now $w \cdot u$ is $|w|$ times the cosine of the angle between them, since $u$ has length
-# 1, so it is never more than $|w|$. Together, and then divided by $\sqrt k\, \gamma$ and squared:
+# So the weights get steadily closer to the right direction, and they cannot get long quickly,
+# because a mistake means that $w$ and $yx$ point away from each other. Now $w \cdot u$ is $|w|$
+# times the cosine of the angle between them, since $u$ has length 1, so it is never more than
+# $|w|$. Together, and then divided by $\sqrt k\, \gamma$ and squared:
 #
 # $$ k \gamma \;\le\; w \cdot u \;\le\; |w| \;\le\; \sqrt k\, R \qquad\Longrightarrow\qquad
 # k \le \Big(\frac{R}{\gamma}\Big)^2 . $$
@@ -439,9 +436,9 @@ print("thirty features, all 569 patients:", separable(standardise(measured, np.a
 # A straight line $k \gamma$ cannot stay below a square root for long, so the mistakes must end. We
 # watch it happen on handwritten digits of 8 by 8 pixels (Alpaydin and Kaynak 1998), one digit
 # against another. Any direction $u$ that separates the rows gives a valid limit, and the one with
-# the widest margin gives the smallest. It comes from a solver that looks for it, the support vector
-# machine. The solver adds a bias of its own, but our rows have their 1 already. So each row $x$ is
-# given to it a second time as $-x$ with the label $-y$; then its own bias must be 0.
+# the widest margin gives the smallest. A solver looks for it, the support vector machine. (It adds
+# a bias of its own, but our rows have their 1 already. Given each row a second time as $-x$ with
+# the label $-y$, its bias becomes 0.)
 
 # %%
 digits = load("digits")
@@ -528,12 +525,11 @@ show(figure, "Left: for 1 against 8 the four quantities stay in order, a straigh
 
 # %% [markdown]
 # No point is above the line, as it must be. The limit is generous, for the proof takes the worst
-# case at every step. But it ranks the pairs well: a narrow margin means many mistakes. Now the
-# question of the tumours can be answered. The next cell trains on all thirty features until an
-# epoch has no mistake or our patience ends. It prints, for each division, the margin and the
-# mistakes that the theorem allows beside those that the rule made. The last three columns are test
-# accuracies: of the mean weights after fifty epochs, and of the mean and the last weights at the
-# end.
+# case at every step. But it ranks the pairs well: a narrow margin means many mistakes. Now to the
+# tumours. The cell trains on all thirty features until an epoch has no mistake or our patience
+# ends. It prints, for each division, the margin and the mistakes that the theorem allows beside
+# those that the rule made. The last three columns are test accuracies: mean weights after fifty
+# epochs, then mean and last weights at the end.
 
 # %%
 print("split   margin      allowed     made   epochs   mean, early   mean, at the end   last, at the end")
@@ -553,11 +549,11 @@ print(f"mean of the columns {mean_30.mean():33.3f} {at_end.mean():18.3f} {last_e
 print(f"{stopped.sum():.0f} of {SPLITS} came to rest; rank correlation of margin and mistakes {together:.2f}")
 
 # %% [markdown]
-# Nine of ten divisions came to rest, so the rule can find the plane. The tenth, number 3, has by far
-# the smallest margin. Its plane exists, but it passes through a very narrow gap; the theorem promises
-# that the rule gets there, and allows more than 23 million mistakes first. On the whole a smaller
-# margin costs more mistakes, as the rank correlation says, although not in every single case:
-# division 0 has a smaller margin than 1 and 4, and needed fewer.
+# Nine of ten divisions came to rest, so the rule can find the plane. The tenth, number 3, has by
+# far the smallest margin. The theorem promises that the rule gets there, and allows more than 23
+# million mistakes first. On the whole a smaller margin costs more mistakes, as the rank correlation
+# says, although not in every single case: division 0 has a smaller margin than 1 and 4, and needed
+# fewer.
 #
 # The last three columns hold a second result. All these long runs except one ended with weights
 # that are right on *every* training row. Yet on the test part neither these last weights nor the
@@ -580,8 +576,7 @@ print(f"{stopped.sum():.0f} of {SPLITS} came to rest; rank correlation of margin
 # in the rule but in the inputs. Suppose the unit is given a third input, the product $x_1 x_2$,
 # which is 1 only when both switches are on. What changes in the four inequalities? (The second on
 # the left gets a new weight, and the sum no longer says anything.) The cell trains with and without
-# it. In the figure after it, look for the point that each line on the left gets wrong, and for the
-# border on the right.
+# it. In the figure, look for the points that each line on the left gets wrong.
 
 # %%
 exclusive = np.array([-1, 1, 1, -1])
@@ -607,10 +602,10 @@ for axes in (left, middle):
     draw_rows(axes, switches, exclusive, 90)
     axes.set(xlim=(-0.6, 1.6), ylim=(-0.6, 1.6), xticks=[0, 1], yticks=[0, 1], aspect="equal", xlabel="first switch")
 left.set_ylabel("second switch")
-left.set_title("XOR: each line leaves one on a wrong side", fontsize=10)
+left.set_title("XOR: every line gets at least one wrong", fontsize=10)
 middle.set_title("The same unit with the product as an input", fontsize=10)
-show(figure, "The four points of XOR. Left: four straight lines, each leaves a point on the wrong side. Right: with the"
-     " product as a third input two crossing lines put every point on its side.")  # fmt: skip
+show(figure, "The four points of XOR. Left: four straight lines, each leaves at least one point on the wrong side."
+     " Right: with the product as a third input two crossing lines put every point on its side.")  # fmt: skip
 
 # %% [markdown]
 # Solved, by the same rule. Seen from the switches the border now consists of two crossing lines; in

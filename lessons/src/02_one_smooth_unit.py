@@ -7,8 +7,8 @@
 # derivative of a function of one variable, and logarithms.
 #
 # **You will build** a unit that answers with a probability, the measure of how wrong it is, and the
-# descent that makes it less wrong. You will predict the fastest safe descent before you run it. Then
-# you will do the same in Keras, which this lesson introduces from the first line.
+# descent that makes it less wrong. You will predict the fastest safe descent before you run it.
+# Then you will do the same in Keras, which is introduced here.
 #
 # **Time** about 1 minute to run on a laptop with 2 cores, and 45 minutes to read.
 
@@ -42,11 +42,11 @@ EPOCHS = dial(20, smoke=2)  # passes of the Keras model
 # %% [markdown]
 # ## A staircase has no slope
 #
-# The perceptron of lesson 01 learned from its mistakes, one at a time, and on tumours that overlap it
-# never came to rest. A calmer plan would be this: count all mistakes, change a weight a little, and
-# keep the change if the count falls. We take the unit with the radius and the texture, and the same
-# division of the patients. The label is now 1 for malignant and 0 for benign. Before you run the next
-# cell, guess: if one weight grows by 0.001, how many of the 426 answers change?
+# The perceptron of lesson 01 learned from its mistakes, one at a time, and on tumours that overlap
+# it never came to rest. A calmer plan: count all mistakes, change a weight a little, and keep the
+# change if the count falls. We take the unit with the radius and the texture, and the same division
+# of the patients. The label is now 1 for malignant and 0 for benign. Before you run the next cell,
+# guess: if one weight grows by 0.001, how many of the 426 answers change?
 
 # %%
 cancer = load("breast-cancer")
@@ -70,10 +70,10 @@ for nudge in (-0.001, 0, 0.001):
     print(f"weight {w[0] + nudge:.3f}: {np.sum(answers != before)} answers changed, {np.sum(answers != y)} mistakes")
 
 # %% [markdown]
-# Nothing changes. The count of mistakes is a staircase: flat almost everywhere, with a jump where
-# the border passes a patient. On a stair we cannot tell which way is down, because the slope is 0
-# in every direction. The cause is the end of the unit, which keeps the sign of the score and throws
-# away its size: scores of 0.01 and of 10 give the same answer.
+# The count of mistakes is a staircase: flat almost everywhere, with a jump where the border passes
+# a patient. On a stair the slope is 0, so we cannot tell which way is down. The cause is the end of
+# the unit, which keeps the sign of the score and throws away its size: scores of 0.01 and of 10
+# give the same answer.
 #
 # ## A probability instead of a verdict
 #
@@ -83,17 +83,17 @@ for nudge in (-0.001, 0, 0.001):
 # $$ \sigma(s) = \frac{1}{1 + e^{-s}}, \qquad \sigma(0) = \tfrac12, \qquad \sigma(2) = 0.88, \qquad
 # \sigma(-2) = 0.12 . $$
 #
-# It turns the score $s = w \cdot x$ into a number $p$ that we read as the probability that the tumour
-# is malignant. Why this curve? Solve the formula for the score and you get $s = \ln \frac{p}{1 - p}$.
-# The fraction is called the odds: $p = 0.8$ are odds of 4 to 1. A **logit** is the logarithm of the
-# odds, and that is what the score of such a unit means. One more unit of a measurement adds its
+# It turns the score $s = w \cdot x$ into a number $p$ that we read as the probability that the
+# tumour is malignant. Why this curve? Solve the formula for the score and you get $s = \ln
+# \frac{p}{1 - p}$. The fraction is the odds: 4 to 1 for $p = 0.8$. A **logit** is the logarithm of
+# the odds, and that is what the score of such a unit means. One more unit of a measurement adds its
 # weight to the logit, which means that it *multiplies* the odds by $e^w$. A logit of 0 is a
-# probability of one half, so the border of the unit is still a straight line. The method is known as
-# logistic regression.
+# probability of one half, so the border is still a straight line. The method is called logistic
+# regression.
 #
-# In the drawing, follow the black arrows: measurements, score, probability, and then a number that
-# says how wrong the probability was. The red arrow goes back with one number per patient, and the
-# next two sections show why it is simply $p - y$.
+# In the drawing, follow the black arrows: measurements, score, probability, and a number that says
+# how wrong it was. The red arrow goes back with one number per patient, and the next two sections
+# show why it is simply $p - y$.
 
 # %% tags=["hide"]
 # @title Drawing: one smooth unit, forwards and back
@@ -126,10 +126,10 @@ show(sheet.figure, "Radius, texture and a constant 1 are multiplied by two weigh
 # ## How wrong is a probability?
 #
 # The **likelihood** of a unit is the probability that it gave to all the true labels together: the
-# product over the patients of $p$ where the label is 1 and of $1 - p$ where it is 0. (It is a
-# product, as for two coins, because one patient says nothing about the next.) Take three patients
+# product over the patients of $p$ where the label is 1 and of $1 - p$ where it is 0. (Probabilities
+# multiply, as for two coins, because one patient says nothing about the next.) Take three patients
 # with the labels 1, 1, 0 who got 0.9, 0.6 and 0.2. The likelihood is $0.9 \cdot 0.6 \cdot 0.8 =
-# 0.432$. A better unit has a higher likelihood, and the best possible one is 1.
+# 0.432$. The best possible likelihood is 1.
 #
 # A product of hundreds of numbers below 1 is too small for a computer, so we take its logarithm,
 # which is a sum. We change the sign, so that less is better, and divide by the number of rows. The
@@ -139,8 +139,8 @@ show(sheet.figure, "Radius, texture and a constant 1 are multiplied by two weigh
 #
 # For the three patients it is $-\ln(0.432) / 3 = 0.280$. A **loss** is a number like this one: it
 # says how wrong a unit is, and training makes it smaller. Who always says one half has the loss
-# $\ln 2 = 0.693$, whatever the labels are. Who says 0.001 where the truth is 1 pays
-# $-\ln 0.001 = 6.9$ for this patient alone: to be certain and wrong is expensive.
+# $\ln 2 = 0.693$, whatever the labels are. Who says 0.001 where the truth is 1 pays $-\ln 0.001 =
+# 6.9$ for this patient alone.
 
 
 # %%
@@ -176,18 +176,17 @@ print("sigmoid of -2, 0, 2:", sigmoid(np.array([-2, 0, 2])).round(2))
 #
 # The **gradient** is the list of the slopes of the loss, one for each weight, and it points in the
 # direction in which the loss grows fastest. (A small step changes the loss by step $\cdot$
-# gradient, and among steps of one length this is largest for the one along the gradient.) Going
-# downhill means to step against it. The rule of **gradient descent** is: compute the gradient at
-# the place where you stand, move against it, and do so again. The **learning rate** $\eta$ says how
-# far one step goes for each unit of slope:
+# gradient, which is largest for a step along the gradient.) Going downhill means to step against
+# it. The rule of **gradient descent** is: compute the gradient at the place where you stand, move
+# against it, and do so again. The **learning rate** $\eta$ says how far one step goes for each unit
+# of slope:
 #
 # $$ w \;\leftarrow\; w - \eta \cdot \frac1n \sum_i (p_i - y_i)\, x_i . $$
 #
-# Compare this with the rule of the perceptron, $w \leftarrow w + y x$ after a mistake. The form is
-# the same, but now every row counts, in proportion to how wrong the unit was. The next cell tests
-# this gradient as one should test any formula for a slope: it moves each weight a little to both
-# sides and measures. The figure then moves the weight of the radius alone. Compare what the count
-# of mistakes and the loss do.
+# Compare this with the rule of the perceptron, $w \leftarrow w + y x$ after a mistake. Now every
+# row counts, in proportion to how wrong the unit was. The next cell tests this gradient as one
+# should test any formula for a slope: it moves each weight a little to both sides and measures. The
+# figure moves the weight of the radius alone: compare mistakes and loss.
 
 
 # %%
@@ -230,8 +229,7 @@ show(figure, "Left: the share of mistakes against one weight falls steeply and t
 # %% [markdown]
 # The left curve consists of flat pieces, and it has many low places. The right one has a slope
 # everywhere and a single lowest place. The reason: the curve $\ln(1 + e^s) - ys$ bends upwards
-# everywhere, and so does a mean of such curves. A descent cannot be caught in a wrong valley, as
-# long as there is only one unit.
+# everywhere, and so does a mean of such curves. So one unit cannot be caught in a wrong valley.
 #
 # ## Three ways to go down
 #
@@ -277,18 +275,18 @@ show(figure, "Three maps of the loss over weight and bias, pale where it is low,
      " it, with rate 40 it jumps from one side of the valley to the other.")  # fmt: skip
 
 # %% [markdown]
-# The pale field is the valley, and the black point is the start. With a rate that is too small the
-# path is right but short. With one that is too large the step crosses the valley, and the next step
-# comes back. It may even meet the lowest field, and is thrown out of it again.
+# The pale field is the valley, the black point the start. With a rate that is too small the path is
+# right but short. With one that is too large the step crosses the valley, and the next step comes
+# back. It may even meet the lowest field and leave it again.
 #
 # ## How fast is too fast?
 #
-# Can we know the limit before we try? Look at a parabola, $L(w) = \frac{c}{2} w^2$. Its slope is
-# $c w$, and $c$, the slope of the slope, is its *curvature*. One step gives
-# $w - \eta c w = (1 - \eta c)\, w$, so each step multiplies the distance to the lowest point by
-# $1 - \eta c$. Try $c = 1$. A rate of 0.1 multiplies by 0.9, which is slow, and a rate of 1 arrives
-# in a single step. A rate of 1.5 multiplies by $-0.5$: it crosses to the other side, but comes
-# nearer. A rate of 2.5 multiplies by $-1.5$, and the distance grows. The limit is $\eta = 2 / c$.
+# Can we know the limit before? Look at a parabola, $L(w) = \frac{c}{2} w^2$. Its slope is $c w$,
+# and $c$, the slope of the slope, is its *curvature*. One step gives $w - \eta c w = (1 - \eta c)\,
+# w$, so each step multiplies the distance to the lowest point by $1 - \eta c$. Try $c = 1$. A rate
+# of 0.1 multiplies by 0.9, which is slow, and a rate of 1 arrives at once. A rate of 1.5 multiplies
+# by $-0.5$: it crosses to the other side, but comes nearer. A rate of 2.5 multiplies by $-1.5$, and
+# the distance grows. The limit is $\eta = 2 / c$.
 #
 # Our loss is no parabola, and it has several weights. Still, near its lowest point every smooth
 # valley looks like a parabola in each direction. The curvature in the direction of one weight $w_j$
@@ -300,13 +298,12 @@ show(figure, "Three maps of the loss over weight and bias, pale where it is low,
 # these directions, the smallest first.
 #
 # But curvature at which place? At the start all $p$ are one half, and $p(1 - p)$ has its largest
-# value. At the lowest point most patients are clear cases, so the valley is flatter there. These
-# are two rival predictions of the limit. We test them on seven problems, the radius with one other
-# property at a time. (Perimeter and area are left out, for they say almost the same as the radius.)
-# A descent has arrived if its loss is within 0.001 of the lowest after 1,000 steps. We look for the
-# largest rate that arrives, by narrowing the interval between a rate that does and one that does
-# not. The lowest point itself is found without a rate. In the parabola the step $1/c$ arrived at
-# once, and dividing by the whole table of curvatures is the same idea: Newton's method.
+# value. At the lowest point most patients are clear cases, so the valley is flatter there. We test
+# both predictions on seven problems, the radius with one other property at a time. (Perimeter and
+# area are left out, for they say almost the same as the radius.) A descent has arrived if its loss
+# is within 0.001 of the lowest after 1,000 steps. We narrow the interval between a rate that
+# arrives and one that does not. The lowest point itself needs no rate: in the parabola $1/c$
+# arrived at once, and dividing by the whole table of curvatures is the same idea, Newton's method.
 
 
 # %%
@@ -345,10 +342,10 @@ at_start, at_lowest, arrived = np.array(limits).T
 
 # %% [markdown]
 # The prediction from the lowest point is right for all seven, and the one from the start is too
-# careful by a factor of three or more. The bottom of the valley decides, since that is where the
-# descent has to come to rest. At the start a rate of 20 does cross the valley, but the crossing
-# ends on flatter ground. The figure tries many rates on two of the problems. Both axes go by
-# factors of ten. Look at the slow left end, and at the dashed limits.
+# careful by a factor of three or more. The bottom decides, since the descent has to come to rest
+# there. At the start a rate of 20 does cross it, but ends on flatter ground. The figure tries many
+# rates on two of the problems. Both axes go by factors of ten. Look at the slow left end, and at
+# the dashed limits.
 
 # %% tags=["hide"]
 # @title Figure: how far from the lowest point, against the rate
@@ -413,11 +410,11 @@ print("weights:", ours.round(5), f"  largest difference from scikit-learn {away:
 # used for one step. We shuffle the rows, cut them into batches, take one step for each, and shuffle
 # again. A pass then makes many steps instead of one, but each knows the direction only roughly.
 #
-# The comparison must be fair in what is paid for, and that is the rows that are read. All descents
-# below read the training part equally often. Three have the same learning rate of 1 and differ in
-# the size of the batch alone. But is one rate fair to all sizes? We found that all rows together
-# allow a rate near 20. So all rows get a second descent with the rate 10, and single rows one with
-# the rate 0.1. What do you expect after two passes, and what after twenty?
+# The comparison must be fair in what is paid for: all descents below read the training part equally
+# often. Three have the same learning rate of 1 and differ in the size of the batch alone. But is
+# one rate fair to all sizes? We found that all rows together allow a rate near 20. So all rows get
+# a second descent with the rate 10, and single rows one with the rate 0.1. What do you expect after
+# two passes, and after twenty?
 
 
 # %%
@@ -466,9 +463,8 @@ show(figure, "Loss above the lowest against passes, on a logarithmic axis, for f
 # single rows cancel in the mean, but each one alone is not small. So every step from a few rows
 # pushes the weights away again, and only smaller steps push less: compare the two lines of single
 # rows. Lesson 05 therefore lowers the rate during training. What small batches buy is an early
-# lead: single rows at the rate 0.1 are in front after two passes. With 426 rows a few more passes
-# cost nothing, but with a million a single pass is long. (In the first two lines of the table the ±
-# runs over the seven problems.)
+# lead: single rows at the rate 0.1 are in front after two passes. With a million rows, where a pass
+# is long, this counts. (In the first two lines of the table the ± runs over the seven problems.)
 
 # %%
 found = Claims("What we measured: going downhill", over="problems, or over seeds")
@@ -493,16 +489,14 @@ found.show()
 # %% [markdown]
 # ## The same in Keras
 #
-# Nobody wants to derive the gradient of many joined units by hand. Keras is a library that does it;
-# under it works TensorFlow, which does the arithmetic. Here are the few words of Keras that the
-# whole course uses.
+# Keras is a library that finds the gradient of many joined units; under it TensorFlow does the
+# arithmetic. Here are the words of Keras that the whole course uses.
 #
 # A **layer** is a function with weights of its own. `Dense(1)` is the layer of this lesson: it
 # multiplies its inputs by weights, adds a bias, and returns one number for each row. A layer learns
 # how many inputs it has when it is first called; only then are its weights made. Keras calls the
-# table of weights a *kernel*, with one row for each input and one column for each output. The kernel
-# starts with small random numbers and the bias with 0. The column of ones is not needed, since the
-# layer has its bias.
+# table of weights a *kernel*, with one row for each input and one column for each output. The
+# kernel starts with small random numbers and the bias with 0. The column of ones is not needed.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -520,9 +514,8 @@ print("Keras", scores.numpy().ravel().round(4), "  by hand", by_hand.ravel().rou
 # three things, and `compile` tells it. The *loss* is what to make smaller. `from_logits=True` says
 # that our layer returns scores, so that the loss applies the sigmoid itself. The **optimiser** is
 # the rule which turns gradients into new weights: `SGD` is gradient descent in batches, with our
-# learning rate. (The letters mean *stochastic gradient descent*; stochastic, because chance cuts
-# the batches.) The *metrics* are reported and not optimised. For scores the border is 0, and we
-# must say so, because Keras would otherwise compare with 0.5.
+# learning rate. (*Stochastic gradient descent*, because chance cuts the batches.) The *metrics* are
+# only reported. For scores the border is 0, but Keras would compare with 0.5 unless told.
 
 
 # %%
@@ -563,10 +556,10 @@ for patient in (3, 37):
 # The unit says how sure it is, which the perceptron could not, and it can be sure and wrong:
 # patient 3 has a malignant tumour with small nuclei. What happens inside `fit`? A step has three
 # parts. First the loss of a batch is computed, while a `GradientTape` writes down every operation.
-# Then the tape is asked for the gradient; how it finds it, for any network, is the subject of
-# lesson 04. At last the optimiser changes the weights. The cell takes the same step in three ways:
-# with the tape, with our formula in NumPy, and with Keras' own `train_on_batch`. (`get_weights`
-# returns the arrays of a model, here kernel and bias; `set_weights` takes such a list.)
+# Then the tape gives the gradient; lesson 04 shows how. At last the optimiser changes the weights.
+# The cell takes the same step in three ways: with the tape, with our formula in NumPy, and with
+# Keras' own `train_on_batch`. (`get_weights` returns the arrays of a model, here kernel and bias;
+# `set_weights` takes such a list.)
 
 # %%
 batch, answers = X[:32, :2].astype("float32"), y[:32, None].astype("float32")  # (32, 2), (32, 1)
@@ -584,17 +577,17 @@ for name, one in [("tape", model), ("train_on_batch", twin)]:
 print("NumPy          ", formula.round(6))
 
 # %% [markdown]
-# Three times the same numbers: there is nothing in `fit` that you have not seen.
+# Three times the same numbers: nothing in `fit` is new.
 #
 # ## What can go wrong
 #
-# Two failures are easily overlooked. The first is the sigmoid before the logarithm. In the 32-bit
-# numbers of Keras a score of 20 gives a probability of exactly 1, and $\ln(1 - 1)$ is minus infinity.
-# From the score the same loss is simply 20. This is why the model returns scores and the loss gets
-# `from_logits=True`. The second is a descent without an end. On all thirty measurements lesson 01
-# found a plane without mistakes. Twice the weights draw the same plane and double all scores, which
-# makes every probability more certain and the loss smaller. So there is *no* lowest point. Compare
-# how the weights grow, with thirty measurements and with two.
+# The first failure is the sigmoid before the logarithm. In the 32-bit numbers of Keras a score of
+# 20 gives a probability of exactly 1, and $\ln(1 - 1)$ is minus infinity. From the score the same
+# loss is simply 20. This is why the model returns scores and the loss gets `from_logits=True`. The
+# second is a descent without an end. On all thirty measurements lesson 01 found a plane without
+# mistakes. Twice the weights draw the same plane and double all scores, which makes every
+# probability more certain and the loss smaller. So there is *no* lowest point. Compare how the
+# weights grow with thirty and with two.
 
 # %%
 with np.errstate(divide="ignore"):
@@ -618,7 +611,7 @@ endless.claim("Separable data have no lowest point: the weights go on growing", 
 endless.show()
 
 # %% [markdown]
-# How to hold the weights back, and how to tell when to stop, are questions of lesson 06.
+# How to hold the weights back, and when to stop, are questions of lesson 06.
 #
 # ## Summary
 #
