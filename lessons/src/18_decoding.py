@@ -88,11 +88,18 @@ print(generate(model, "And it came to pass", NEW, tokenizer=tokenizer))
 # @title Data: beginnings from the test books, and what people wrote behind them
 verses = load("king-james")  # text, label (the book), split, chapter, verse
 books = {part: (verses["text"][verses["split"] == part] + "\n").tolist() for part in ("train", "test")}
-test = np.concatenate(tokenizer.encode_batch(books["test"]))
-starts = np.flatnonzero(test[: -2 * context] == tokenizer.encode("\n")[0]) + 1  # where verses begin
-starts = starts[np.linspace(0, len(starts) - 1, TEXTS).astype(int)]
-prompts = [test[s : s + 16].tolist() for s in starts]
-human = [test[s + 16 : s + 16 + NEW].tolist() for s in starts]
+
+
+def beginnings(part):
+    """All tokens of a part, beginnings spread over it, and the tokens that people wrote behind them."""
+    tokens = np.concatenate(tokenizer.encode_batch(books[part]))
+    starts = np.flatnonzero(tokens[: -2 * context] == tokenizer.encode("\n")[0]) + 1  # where verses begin
+    starts = starts[np.linspace(0, len(starts) - 1, TEXTS).astype(int)]
+    before = [tokens[s : s + 16].tolist() for s in starts]
+    return tokens, before, [tokens[s + 16 : s + 16 + NEW].tolist() for s in starts]
+
+
+test, prompts, human = beginnings("test")
 
 
 # %%
@@ -104,9 +111,9 @@ def repeated(ids, n=4):
     return 1 - len(set(runs)) / len(runs)
 
 
-def continued(sampler, seed=0):
-    """What a rule writes behind each of the beginnings."""
-    texts = generate(model, prompts, NEW, sampler, seed=seed, stop_tokens=[])
+def continued(sampler, prompts=prompts):
+    """What a rule writes behind each of the beginnings; no token stops it early."""
+    texts = generate(model, prompts, NEW, sampler, seed=0, stop_tokens=[])
     return [text[16:] for text in texts]
 
 
@@ -273,7 +280,7 @@ assert ours == generate(model, prompts[0], 8, Beam(4), stop_tokens=[])  # the li
 
 
 # %%
-def measured(texts):
+def measured(texts, prompts=prompts):
     """Bits a character, share repeated: one for each text."""
     found = log_probability(model, prompts, texts).tokens
     letters = [len(tokenizer.decode(ids)) for ids in texts]
@@ -292,6 +299,21 @@ table = {name: measured(texts) for name, texts in written.items()}
 for name, (bits, again) in table.items():
     error = bits.std(ddof=1) / math.sqrt(TEXTS)
     print(f"{name:20s} {bits.mean():.2f} ± {error:.2f} bits a character, {again.mean():4.0%} repeated")
+
+# %% [markdown]
+# Numbers do not say whether a text makes sense. So read first how a beginning goes on under some of
+# the rules.
+
+# %% tags=["hide"]
+# @title Reading: one beginning, continued by people and by six rules
+print("It begins:", tokenizer.decode(prompts[0]))
+for name in ("people", "greedy", "greedy, penalty 1.3", "T = 0.7", "top-p of 0.9", "T = 1.0", "T = 1.2", "T = 1.5"):
+    print(f"\n{name}:", " ".join(tokenizer.decode(written[name][0][:40]).split()))
+
+# %% [markdown]
+# Which of them could stand in the Bible, and which makes sense? Keep your answer. The figure draws the
+# two numbers of every rule. The further to the right, the more the text surprises the model; the
+# higher, the more it repeats itself. Where do people stand, and which rules are near them?
 
 # %% tags=["hide"]
 # @title Figure: surprise and repetition of every rule
@@ -319,19 +341,28 @@ show(figure, "Each rule as a point: bits a character to the right, repetition up
 
 # %% [markdown]
 # The beam does what it promised, for its text costs fewer bits than the greedy one. And its text
-# repeats itself just as much. So the search was not too weak. The *goal* is wrong: the most probable
+# repeats itself nearly as much. So the search was not too weak. The *goal* is wrong: the most probable
 # text is not the one that people write, because a text in which every word can be guessed says
-# nothing (Holtzman et al. 2020, section 4.2). For a task with one right answer, such as the
-# translation of lesson 14, the goal is right, and there beams help.
+# nothing (Holtzman et al. 2020, section 4.2). The penalty forbids the circles, and the text is still far
+# to the left of people. Where a task has one right answer, as the translation of lesson 14 nearly has,
+# the goal is right, and there beams are usual.
 #
-# Between the two extremes the temperature is a dial from dull to wild. Text that is drawn as the
-# model says, at $T = 1$, is still easier for the model than what people wrote. It would be equal if the
-# probabilities were right. These are too sure, since the model read its training books six times and
-# has never seen the test books. The cuts lie on the same line, because they remove the tail and leave
-# the rest. None of the numbers asks whether a text makes sense; that is for people to judge.
+# The temperature leads from careful text to wild text. The cuts lie on its line, because to remove the
+# improbable tokens makes the rest more probable, as a low temperature does. One temperature above 1
+# lies close to people in both numbers. Is it the best rule, then? Look at its text again. Both numbers
+# are right, but the surprise may sit at the wrong words. To be near people is necessary and not
+# enough, and whether a text makes sense is for people to judge.
+#
+# One thing is strange. At $T = 1$ we draw as the model says, and this text is easier for the model than
+# what people wrote. If its probabilities were right, both would cost the same. Are they too sure,
+# because the model read its training books six times and these books never? Then the difference must
+# be small in books that it has read. The cell asks that first.
 
 # %%
 bits, again = ({name: one[row].mean() for name, one in table.items()} for row in (0, 1))
+read_books, read_prompts, read_human = beginnings("train")
+for name, texts in {"people": read_human, "T = 1.0": continued(ways["T = 1.0"], read_prompts)}.items():
+    print(f"in books that the model has read: {name:8s} {measured(texts, read_prompts)[0].mean():.2f} bits a character")
 found = Claims("What we measured: which token")
 found.claim("Greedy text repeats itself more than people do", 100 * again["greedy"], ">", 100 * again["people"],
             unit="%", control="what people wrote behind the same beginnings",
@@ -603,7 +634,6 @@ for name, k, rule in zip(chi_square, (0, 2, 2), (accept, accept, accept_wrongly)
 
 # %% tags=["hide"]
 # @title The draft: counts of one to four tokens, each order mixed with the shorter one (lesson 12)
-read_books = np.concatenate(tokenizer.encode_batch(books["train"])).astype("int64")
 tables, runs = {}, np.zeros(len(read_books), "int64")
 for n in range(1, 5):
     runs = runs[: len(read_books) - n + 1] * vocabulary + read_books[n - 1 :]  # a run of n tokens as one number
