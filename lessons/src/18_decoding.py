@@ -10,7 +10,7 @@
 # speculative decoding. You will compare what they write with what people wrote, and measure what a
 # token costs.
 #
-# **Time** about 2 minutes to run on a laptop with 2 cores, and 50 minutes to read.
+# **Time** about 2 minutes to run on a laptop with 2 cores, and an hour to read.
 
 # %% tags=["hide"]
 # @title Imports
@@ -67,7 +67,7 @@ token = sheet.box("pass", (7.2, 1.15), width=0.8)
 for before, after in ((text, gpt), (gpt, table), (table, rule), (rule, token)):
     sheet.arrow(before.right, after.left)
 sheet.arrow(token.bottom, text.bottom, "append it, and ask again", through=[(7.2, 0.25), (1.0, 0.25)])
-show(sheet.figure, "A circle of five stations: the text And it came to goes into the GPT, which gives a column of"
+show(sheet.figure, "Five stations in a row and an arrow back to the first: the text And it came to goes into the GPT, which gives a column of"
      " probabilities; a rule chooses the token pass; it is appended, and the model is asked again.")  # fmt: skip
 
 # %%
@@ -247,8 +247,8 @@ show(figure, "Probabilities of the 60 best next tokens in two contexts, on a log
 # Perhaps greedy decoding repeats itself because it searches badly. It takes the best *token*, which
 # need not lead to the best *text*. On paper, let "a" have the probability 0.6 and two continuations
 # with 0.5 each, and let "b" have 0.4 and one continuation with 0.98. Greedy decoding writes "a" and
-# reaches $0.6 \cdot 0.5 = 0.30$, whereas "b" would have reached $0.4 \cdot 0.98 = 0.39$. A **beam
-# search** keeps the best few texts instead of one. Each step continues all of them with every token,
+# reaches $0.6 \cdot 0.5 = 0.30$, whereas "b" would have reached $0.4 \cdot 0.98 = 0.39$. A
+# **beam search** keeps the best few texts instead of one. Each step continues all of them with every token,
 # and keeps the best of all these. The logarithms of the probabilities are added, because a product of
 # many small numbers would end at 0. The cell searches for 12 tokens behind one of the beginnings, and
 # prints how many bits greedy decoding and the beam need for theirs (lesson 12). Fewer bits mean a more
@@ -382,9 +382,9 @@ found.claim("People are less probable than what is drawn", bits["people"], ">", 
 found.show()
 
 # %% [markdown]
-# In books that the model has read, people are not harder than the draw, so the gap does belong to new
-# books. A model that expects too much of what it knows by heart is too sure, and cutting the tail
-# makes it surer still.
+# In books that the model has read, people do not cost more than what is drawn. So the gap belongs to new
+# books, where the model is too sure of itself. It is one more reason why a number that was found good
+# for one text, such as a temperature, need not be good for another.
 #
 # ## What a token costs
 #
@@ -717,8 +717,8 @@ guesses.show()
 #
 # ## Summary
 #
-# - Greedy decoding and beam search find probable text, and probable text repeats itself. People write
-#   less probable text.
+# - Greedy decoding and beam search find probable text, and it repeats itself unless that is punished.
+#   People write less probable text.
 # - Temperature, top-k, top-p and min-p change the distribution before a token is drawn; top-p and
 #   min-p follow how sure the model is.
 # - A KV-cache keeps keys and values, because causal attention never changes them; what remains grows
