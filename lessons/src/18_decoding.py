@@ -67,8 +67,8 @@ token = sheet.box("pass", (7.2, 1.15), width=0.8)
 for before, after in ((text, gpt), (gpt, table), (table, rule), (rule, token)):
     sheet.arrow(before.right, after.left)
 sheet.arrow(token.bottom, text.bottom, "append it, and ask again", through=[(7.2, 0.25), (1.0, 0.25)])
-show(sheet.figure, "Five stations in a row and an arrow back to the first: the text And it came to goes into the GPT, which gives a column of"
-     " probabilities; a rule chooses the token pass; it is appended, and the model is asked again.")  # fmt: skip
+show(sheet.figure, "Five stations in a row and an arrow back to the first: the text And it came to goes into the GPT,"
+     " which gives a column of probabilities; a rule chooses the token pass; it is appended, and the model is asked again.")  # fmt: skip
 
 # %%
 model, tokenizer = weights.pretrained("king-james-gpt")
@@ -248,8 +248,8 @@ show(figure, "Probabilities of the 60 best next tokens in two contexts, on a log
 # need not lead to the best *text*. On paper, let "a" have the probability 0.6 and two continuations
 # with 0.5 each, and let "b" have 0.4 and one continuation with 0.98. Greedy decoding writes "a" and
 # reaches $0.6 \cdot 0.5 = 0.30$, whereas "b" would have reached $0.4 \cdot 0.98 = 0.39$. A
-# **beam search** keeps the best few texts instead of one. Each step continues all of them with every token,
-# and keeps the best of all these. The logarithms of the probabilities are added, because a product of
+# **beam search** keeps the best few texts instead of one. Each step continues all of them with every
+# token, and keeps the best of all these. The logarithms of the probabilities are added, because a product of
 # many small numbers would end at 0. The cell searches for 12 tokens behind one of the beginnings, and
 # prints how many bits greedy decoding and the beam need for theirs (lesson 12). Fewer bits mean a more
 # probable text.
@@ -571,8 +571,8 @@ price.show()
 #
 # On paper, let $q = (0.6, 0.3, 0.1)$ and $p = (0.3, 0.5, 0.2)$. A token is guessed and kept with
 # probability $q \cdot \min(1, p / q) = \min(q, p)$, which is $(0.3, 0.3, 0.1)$, together 0.7. So 0.3 are
-# refused. They go to $\max(p - q, 0) = (0, 0.2, 0.1)$, which happens to sum to 0.3 as well. Added up
-# this is $(0.3, 0.5, 0.2)$, exactly $p$. It is no accident, because $\min(p, q) + \max(p - q, 0) = p$ for
+# refused. They go to $\max(p - q, 0) = (0, 0.2, 0.1)$, which sums to 0.3 as well, because
+# $p$ and $q$ both sum to 1. Added up this is $(0.3, 0.5, 0.2)$, exactly $p$. It is always so, because $\min(p, q) + \max(p - q, 0) = p$ for
 # each token.
 
 
@@ -698,7 +698,7 @@ guesses.claim("Guesses save calls of the big model", per_call[4], ">", per_call[
 guesses.show()
 
 # %% [markdown]
-# One call in two is saved, or nearly, and the time falls by less. The draft takes time too, and a call
+# About one call in two is saved, and the time falls by less. The draft takes time too, and a call
 # that checks four guesses is dearer than one for a single token. Our model is small, so both weigh
 # much here. For a model of billions of weights the draft is hardly noticed, and nearly all the time of
 # a call goes into fetching the weights. The method was made for those.
