@@ -68,7 +68,8 @@ for before, after in ((text, gpt), (gpt, table), (table, rule), (rule, token)):
     sheet.arrow(before.right, after.left)
 sheet.arrow(token.bottom, text.bottom, "append it, and ask again", through=[(7.2, 0.25), (1.0, 0.25)])
 show(sheet.figure, "Five stations in a row and an arrow back to the first: the text And it came to goes into the GPT,"
-     " which gives a column of probabilities; a rule chooses the token pass; it is appended, and the model is asked again.")  # fmt: skip
+     " which gives a column of probabilities; a rule chooses the token pass; it is appended, and the model is"
+     " asked again.")  # fmt: skip
 
 # %%
 model, tokenizer = weights.pretrained("king-james-gpt")
@@ -249,10 +250,10 @@ show(figure, "Probabilities of the 60 best next tokens in two contexts, on a log
 # with 0.5 each, and let "b" have 0.4 and one continuation with 0.98. Greedy decoding writes "a" and
 # reaches $0.6 \cdot 0.5 = 0.30$, whereas "b" would have reached $0.4 \cdot 0.98 = 0.39$. A
 # **beam search** keeps the best few texts instead of one. Each step continues all of them with every
-# token, and keeps the best of all these. The logarithms of the probabilities are added, because a product of
-# many small numbers would end at 0. The cell searches for 12 tokens behind one of the beginnings, and
-# prints how many bits greedy decoding and the beam need for theirs (lesson 12). Fewer bits mean a more
-# probable text.
+# token, and keeps the best of all these. The logarithms of the probabilities are added, because a
+# product of many small numbers would end at 0. The cell searches for 12 tokens behind one of the
+# beginnings, and prints how many bits greedy decoding and the beam need for theirs (lesson 12). Fewer
+# bits mean a more probable text.
 
 
 # %%
@@ -570,10 +571,10 @@ price.show()
 # little: $\max(p - q, 0)$, made to sum to 1.
 #
 # On paper, let $q = (0.6, 0.3, 0.1)$ and $p = (0.3, 0.5, 0.2)$. A token is guessed and kept with
-# probability $q \cdot \min(1, p / q) = \min(q, p)$, which is $(0.3, 0.3, 0.1)$, together 0.7. So 0.3 are
-# refused. They go to $\max(p - q, 0) = (0, 0.2, 0.1)$, which sums to 0.3 as well, because
-# $p$ and $q$ both sum to 1. Added up this is $(0.3, 0.5, 0.2)$, exactly $p$. It is always so, because $\min(p, q) + \max(p - q, 0) = p$ for
-# each token.
+# probability $q \cdot \min(1, p / q) = \min(q, p)$, which is $(0.3, 0.3, 0.1)$, together 0.7. So 0.3
+# are refused. They go to $\max(p - q, 0) = (0, 0.2, 0.1)$, which sums to 0.3 as well, because $p$ and
+# $q$ both sum to 1. Added up this is $(0.3, 0.5, 0.2)$, exactly $p$. It is always so, because
+# $\min(p, q) + \max(p - q, 0) = p$ for each token.
 
 
 # %%
