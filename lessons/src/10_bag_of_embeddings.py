@@ -3,8 +3,9 @@
 #
 # **How much of an opinion is in the words alone?**
 #
-# **You need** lesson 02 (logistic regression and cross-entropy, also in Keras), lesson 06 (early stopping),
-# lesson 07 (paired tests and standard errors), lesson 08 (tokens, padding, masks) and lesson 09 (embeddings).
+# **You need** lesson 02 (logistic regression and cross-entropy, also in Keras), lesson 03 (XOR), lesson 06 (early
+# stopping), lesson 07 (paired tests and standard errors), lesson 08 (tokens, padding, masks) and lesson 09
+# (embeddings).
 #
 # **You will build** two classifiers of opinions, one that counts words and one that takes the mean of word
 # vectors, from a CSV file to a saved model that answers strings. You will measure what the order of
