@@ -144,7 +144,7 @@ def packed(model, tokenizer, bits):
             parts.append(value.astype("float16" if bits <= 16 else "float32"))
             back.append(parts[-1].astype("float32"))
     buffer = io.BytesIO()
-    np.savez(buffer, tokenizer=np.frombuffer(tokenizer.to_json().encode(), "uint8"), *parts)
+    np.savez(buffer, np.frombuffer(tokenizer.to_json().encode(), "uint8"), *parts)
     return lzma.compress(buffer.getvalue(), preset=9), back
 
 
