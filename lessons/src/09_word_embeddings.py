@@ -104,22 +104,24 @@ luck = [agreement(np.random.default_rng(i).normal(size=(len(words), WIDTH))) for
 print(f"{len(human)} pairs; random vectors, 20 times: {np.mean(luck):+.2f} ± {np.std(luck):.2f}")
 
 # %% [markdown]
-# Random vectors score 0 on average and miss it by 0.07 each time. Keep this number: it is the size of luck on a test
-# with 222 pairs.
+# Random vectors score about 0 on average, and a single try typically misses that by 0.07. Keep this number: it is the
+# size of luck on a test with 222 pairs.
 #
 # ## Count the company
 #
 # "You shall know a word by the company it keeps" (Firth 1957). Words that stand among the same words tend to mean
-# similar things, and company can be counted. Here are six tiny sentences; two words are neighbours when they stand in
-# one sentence. Fill in the row of *cat* on paper before you run the cell: whom does it meet, and how often?
+# similar things, and company can be counted. The cell below holds six tiny sentences; two words are neighbours when
+# they stand in one sentence. Fill in the row of *cat* on paper before you run the cell: which words does it meet, and
+# how often?
 #
 # Raw counts have a flaw, because in real text the neighbours of every word are mostly *the* and *of*. We rather want
-# to know whether two words meet *more often than by chance*. That is the pointwise mutual information, **PMI**
-# (Church and Hanks 1990). With $n_{wc}$, how often $w$ and $c$ are neighbours, $n_w$ and $n_c$, the sums of their
-# rows, and $n$, the sum of the whole table, it is $\log \frac{n_{wc}\, n}{n_w\, n_c}$. On paper: the table sums to
-# 36, *cat* and *fish* have the row sums 4 and 2 and meet once, so their PMI is $\log(36/8) = 1.50$. *Cat* and
-# *drinks* get $\log(36/16) = 0.81$. Pairs that never meet would get $-\infty$, so everything below 0 is set to 0,
-# which is called positive PMI, or PPMI.
+# to know whether two words meet *more often than by chance*. That is the pointwise mutual information, **PMI** (Church
+# and Hanks 1990). With $n_{wc}$, how often $w$ and $c$ are neighbours, $n_w$ and $n_c$, the sums of their rows, and
+# $n$, the sum of the whole table, it is $\log \frac{n_{wc}\, n}{n_w\, n_c}$ (natural logarithm). If the words met by
+# chance alone, $n_{wc}$ would be about $n_w n_c / n$, and the PMI would be 0. On paper: the table sums to 36, *cat*
+# and *fish* have the row sums 4 and 2 and meet once, so their PMI is $\log(36/8) = 1.50$. *Cat* and *drinks* get
+# $\log(36/16) = 0.81$. Pairs that never meet would get $-\infty$, so everything below 0 is set to 0, which is called
+# positive PMI, or PPMI.
 
 
 # %%
@@ -150,9 +152,13 @@ for name, table in {"counts": counts, "PPMI": ppmi(counts).toarray()}.items():
 #
 # Now the real text. Two words are neighbours when they stand at most five places apart in one paragraph, with up to
 # four others between them. A row then has thousands of columns, and *film* and *movie* as *columns* are again two
-# unrelated things. The singular value decomposition mends this. It finds the best approximation $M \approx U \Sigma
-# V^\top$ with only 64 columns in $U$, so similar columns must share one. As vectors we take $U \Sigma^{1/2}$; the
-# exponent is the one that Levy, Goldberg and Dagan (2015, section 3.3) recommend, not chosen here.
+# unrelated things. The singular value decomposition (SVD) mends this. Lesson 05 used it to find the directions of a
+# matrix $M$ and their singular values, which say how strong each direction is. Here we keep only the 64 strongest, and
+# this gives the best approximation $M \approx U \Sigma V^\top$ that 64 directions allow. Each row of $V^\top$ is one
+# mixture of columns, the numbers in $\Sigma$ are the singular values, and the row of a word in $U$ says how much of
+# each mixture the word has. There are too few mixtures for one each, so similar columns must share one. As vectors we
+# take $U \Sigma^{1/2}$; the exponent is the one that Levy, Goldberg and Dagan (2015, section 3.3) recommend, not
+# chosen here.
 
 
 # %%
@@ -172,16 +178,17 @@ scores = {"raw counts": agreement(C), "PPMI": agreement(ppmi(C)), "PPMI + SVD": 
 print(f"{C.nnz:,} pairs of words meet;", ", ".join(f"{name} {score:.2f}" for name, score in scores.items()))
 
 # %% [markdown]
-# Raw counts agree with nobody, for their rows are all *the* and *of*. PMI makes them useful, and 64 columns instead of
-# 8,347 make them better: a vector that must share says more than one that may list.
+# Raw counts hardly agree with people, because every row is mostly *the* and *of*. PPMI makes them useful, and 64
+# columns instead of 8,347 make them better. A plausible reason is that two words can now be close although they never
+# met the same neighbour, if their neighbours share a mixture.
 #
 # ## Predict the company
 #
-# In 2013 Mikolov and others went another way, known as word2vec. Do not count: *predict*. Each word $w$ gets a vector
-# $u_w$, and a second vector $v_c$ for its role as company. In **skip-gram** one word is looked up, and each of its
-# neighbours is predicted. **CBOW**, the continuous bag of words, turns it round: it takes the mean of all the
-# neighbours' vectors and predicts the word between them. In the drawing purple tables are trained, and a score is a
-# dot product.
+# In 2013 Mikolov and others went another way, known as word2vec: they did not count, they *predicted*. Each word $w$
+# gets a vector $u_w$, and a second vector $v_c$ for its role as company. In **skip-gram** one word is looked up, and
+# each of its neighbours is predicted. **CBOW**, the continuous bag of words, turns it round: it takes the mean of all
+# the neighbours' vectors and predicts the word between them. In the drawing purple tables are trained, and a score is
+# a dot product.
 
 # %% tags=["hide"]
 # @title Drawing: skip-gram and CBOW
@@ -228,15 +235,15 @@ print(f"gradient {gradient.round(2)}; score of the neighbour {u @ real:.2f} -> {
 
 # %% [markdown]
 # Two details of the same paper matter. The false contexts are drawn in proportion to $n_c^{0.75}$, so that rare words
-# come a little more often than they would. And frequent words are thinned out: each occurrence of a word with the share
-# $f$ of the text is kept with the probability $\sqrt{t / f}$, here with $t = 10^{-4}$. Nobody learns much from the
-# ten-thousandth *the*.
+# come a little more often than they would. And frequent words are thinned out: each occurrence of a word with the
+# share $f$ of the text is kept with the probability $\sqrt{t / f}$ (at most 1), here with $t = 10^{-4}$. The
+# ten-thousandth *the* teaches the network little.
 #
-# There is a third way to look up. A word that is not in the vocabulary has no row, and a rare one has a poor row.
-# With **subword vectors** (Bojanowski et al. 2017) a word is the mean of its own row and of the rows of its pieces,
-# all runs of 3 to 5 letters of *<word>* (we use 20 rows at most). There are too many pieces for a table, so a hash
-# function gives each of them one of 16,384 rows, which some must share. A new word then has a vector as soon as its
-# pieces were seen.
+# There is a third way to look up. A word that is not in the vocabulary has no row, and a rare one has a poor row. With
+# **subword vectors** (Bojanowski et al. 2017) a word is the mean of its own row and of the rows of its pieces, all
+# runs of 3 to 5 signs of `<word>`, in which `<` and `>` mark the two ends (we use 20 rows at most). There are too many
+# pieces for a table. So a *hash function*, a fixed rule that turns any text into a number, gives each of them one of
+# 16,384 rows, which some must share. A new word then has a vector as soon as its pieces were seen.
 
 # %%
 share = np.array([often[word] for word in words]) / len(text)
@@ -289,7 +296,9 @@ def training_rows(way, text, rng):
 
 # %% [markdown]
 # The network is two tables and a dot product. Plain gradient descent is enough: a batch touches few rows, and the
-# learning rate falls to 0 over the epochs.
+# learning rate falls towards 0 over the epochs. As a control the same network reads the same words in a shuffled
+# order. In the figure look first at the grey bars and the line of luck, and then at orange (counted) against blue
+# (predicted).
 
 
 # %%
@@ -343,18 +352,19 @@ figure = bars(
     reference=(2 * np.std(luck), "twice the luck of random vectors"),
 )  # fmt: skip
 show(figure, "Bars of the agreement with people. Raw counts and skip-gram on shuffled words are small, PPMI is in"
-     " the middle, PPMI with SVD and the trained networks are longest and close together.")  # fmt: skip
+     " the middle. PPMI with SVD and skip-gram are the longest and nearly equal; CBOW is shorter.")  # fmt: skip
 
 # %% [markdown]
-# Two grey bars are the controls. The same network on the same words in a shuffled order stays within luck, so what it
-# learned before was company, and not how frequent a word is. Between skip-gram and PPMI with SVD there is a draw: the
+# The grey bars are raw counts and the shuffled control. On shuffled words the network stays within luck, so what it
+# learned before was company, and not how frequent a word is. We cannot tell skip-gram and PPMI with SVD apart: the
 # seeds differ little, but with 222 pairs the test itself has an error, which the table below takes from a bootstrap
-# over the pairs. CBOW and the subword vectors stay behind on this small text. CBOW makes one prediction where
-# skip-gram makes ten, and the subwords must share their rows with strangers. Prediction has another advantage, which
+# over the pairs. CBOW and the subword vectors stay behind on this small text. Perhaps this is because CBOW makes one
+# prediction where skip-gram makes ten, and pieces of unlike words share a row. Prediction has another advantage, which
 # no bar shows: it needs no table of pairs, so it can read a text of any size, a batch at a time.
 #
 # Does the subword network know words that it never saw? The text covers only a part of the pairs of WordSim-353. The
 # cell takes the other pairs, in which at least one word has no row of its own, and asks for neighbours of new words.
+# Beside the result it prints the size of luck, which for two unrelated orders of $n$ pairs is about $1/\sqrt{n-1}$.
 
 
 # %%
@@ -380,19 +390,20 @@ for word in ("mathematicians", "musicians", "electrically"):
 #
 # ## Two roads to the same place
 #
-# The draw of counting and predicting is no accident (Levy and Goldberg 2014, section 3). Fix one pair. It comes
-# $n_{wc}$ times as a real pair, and about $k\, n_w P(c)$ times as noise, where $P(c)$ is the share of $c$ in the
-# noise. The loss is smallest when $\sigma(u_w \cdot v_c)$ equals the share of real ones, that is when
+# Why do counting and predicting come out alike? Theory expects it (Levy and Goldberg 2014, section 3). Fix one pair.
+# It comes $n_{wc}$ times as a real pair, and about $k\, n_w P(c)$ times as noise, where $P(c)$ is the share of $c$ in
+# the noise. The loss is smallest when $\sigma(u_w \cdot v_c)$ equals the share of real ones. A sigmoid turns a logit
+# into a probability (lesson 02), so the dot product is then the logarithm of the odds, real against noise:
 #
 # $$ u_w \cdot v_c = \log \frac{n_{wc}}{n_w\, P(c)} - \log k . $$
 #
-# If the noise came in proportion to $n_c$ and no word were thinned out, this would be PMI minus $\log k$. Our
-# training differs in both. The noise comes in proportion to $n_c^{0.75}$. And a real pair is shown only if both words
-# were kept, so $n_{wc}$ shrinks by the kept shares of $w$ and $c$, and $n_w$ by that of $w$ and the mean of its
-# company. The share of $w$ cancels, and that of $c$ stays. Which counts will the dot products follow: plain PMI,
-# those with our noise, or those with our noise *and* the thinning? The figure puts every pair that met at least five
-# times at the last of the three and at its dot product. If the theory were exact, all would lie on the line $y = x -
-# \log 5$.
+# If the noise came in proportion to $n_c$, then $P(c) = n_c / n$, and with no word thinned out this would be PMI minus
+# $\log k$. Our training differs in both. The noise comes in proportion to $n_c^{0.75}$. And a real pair is shown only
+# if both words were kept, so $n_{wc}$ shrinks by the kept shares of $w$ and $c$, and $n_w$ by that of $w$ and the mean
+# of its company. The share of $w$ cancels, and that of $c$ stays. Which counts will the dot products follow: plain
+# PMI, those with our noise, or those with our noise *and* the thinning? The figure puts every pair that met at least
+# five times at the last of the three and at its dot product. If the theory were exact, all would lie on the line $y =
+# x - \log 5$.
 
 # %%
 met = C.tocoo()
@@ -442,10 +453,11 @@ learned.claim("The network follows the counts of what it was shown", follows["no
 learned.show()
 
 # %% [markdown]
-# The dot products follow the counts of what the network was really shown, and more closely than plain PMI. Half of
-# the correction is worse than none: with the noise alone the agreement falls, because noise and thinning pull
-# frequent words in opposite directions. The cloud is flatter than the line, since 64 numbers cannot hold a table of
-# 8,347 columns. So predicting is a way of factorising a table of counts without ever writing it down.
+# The dot products follow the counts of what the network was really shown, and more closely than plain PMI. Half of the
+# correction is worse than none: with the noise alone the agreement falls, because noise and thinning pull frequent
+# words in opposite directions. The cloud is flatter than the line. One likely reason is that 64 numbers cannot hold a
+# table of 8,347 columns, another that rare pairs were trained only a few times. So predicting is, nearly, a way to
+# split a table of counts into two smaller ones ($u$ and $v$) without ever writing it down.
 #
 # ## Vectors of the large ones
 #
@@ -476,12 +488,13 @@ print("opposites:", *(f"{a}/{b} {G[place[a]] @ G[place[b]]:.2f} and {L[llama_pla
                       for a, b in opposites))  # fmt: skip
 
 # %% [markdown]
-# On relatedness the two differ by no more than such a small test can tell. On similarity the table of the language
-# model is far ahead, and the opposites show why. *Good* and *bad* stand among the same words, so for GloVe they are
-# nearly the same; whoever must predict the *next* word needs to know which of the two it was. This comparison is not
-# controlled: the sizes of the vectors, the texts and the training on sentences differ as well. It shows what there
-# is, not what caused it. And one limit is common to all tables: *bank* of a river and *bank* with money share one
-# row, because the row is looked up before anybody knows the sentence. Lesson 13 begins to mend that.
+# On relatedness the gap is not much larger than the luck of such a small test. On similarity the table of the language
+# model is far ahead, and the opposites show where. *Good* and *bad* stand among the same words, so for GloVe they are
+# nearly the same. It would make sense that a model needs to know which of the two it was, if it must predict the
+# *next* word. But this comparison is not controlled: the sizes of the vectors, the texts and the training on sentences
+# differ as well. It shows what there is, not what caused it. And one limit is common to all tables: *bank* of a river
+# and *bank* with money share one row, because the row is looked up before anybody knows the sentence. Lesson 13 begins
+# to mend that.
 #
 # ## King minus man plus woman
 #
@@ -523,11 +536,11 @@ print({name: round(float(value), 2) for name, value in right_share.items()})
 # ## Prejudice is company too
 #
 # If texts put *she* beside *nurse* more often than beside *engineer*, so will the vectors (Bolukbasi et al. 2016). We
-# project occupations on the direction from *she* to *he*. But where is the middle? A frequent word is not at 0: the
-# mean of the 20,000 most frequent words lies on the side of *he*, simply because of where all vectors lie. So we
-# subtract that mean and speak only about the *order* and the distance to it. The control asks whether any direction
-# would give this order: we compare with a second direction from family words, and with directions between random
-# pairs of words.
+# project occupations on the direction from *she* to *he*. But where is the middle? Not at 0: the cell prints that even
+# the mean of the 20,000 most frequent words lies a little on the side of *he*. So we subtract that mean, and trust
+# only the *order* of the occupations. The control asks whether any direction would give this order: we compare with a
+# second direction from family words, and with directions between random pairs of words. In the figure look at whether
+# the crosses (family) rise as the dots (he and she) do, and on which side of the middle *doctor* stands.
 
 # %%
 jobs = "nurse receptionist librarian teacher hairdresser dancer nanny engineer programmer carpenter mechanic pilot"
@@ -579,7 +592,7 @@ famous.show()
 # %% [markdown]
 # The two directions agree, and random ones do not, so the order says something about the texts. The middle says
 # nothing: *doctor* lies on the side of *she* on one direction and on the side of *he* on the other, even from the
-# mean. It does not say who can do what, and it does not separate real shares of men and women in the news from
+# mean. The order does not say who can do what, and it does not separate real shares of men and women in the news from
 # stereotype. A program that ranks applications with such vectors would act on both.
 #
 # ## What can go wrong
@@ -587,8 +600,8 @@ famous.show()
 # A score of word vectors depends on its preparation: whether words are put in lower case, whether a pair with an
 # unknown word is dropped or counted as 0, and which pairs the vocabulary covers. Our comparisons therefore use the
 # same pairs on both sides, and a published number means little without its list of pairs. A second trap is to choose
-# the window, the exponent or the learning rate on the judge itself: on 222 pairs the luck of 0.07 is soon "found".
-# Choose on another set.
+# the window, the exponent or the learning rate on the judge itself: among many settings one is soon 0.07 better on 222
+# pairs by luck alone. Choose on another set.
 #
 # ## Summary
 #

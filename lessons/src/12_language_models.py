@@ -3,8 +3,8 @@
 #
 # **What does the next letter cost, and who pays less for it: a machine that counts, or a network that is trained?**
 #
-# **You need** lesson 02 (likelihood, cross-entropy), lesson 05 (Adam, Muon, schedules) and lesson 11 (the LSTM,
-# and gradients that vanish). The logarithm to base 2 returns in every section.
+# **You need** lesson 02 (likelihood, cross-entropy), lesson 05 (Adam, Muon, schedules) and lesson 11 (the LSTM, and
+# gradients that vanish). The logarithm to base 2 comes from school: $\log_2 8 = 3$, because $2^3 = 8$.
 #
 # **You will build** the best of the counting machines, a compressor that turns out to be the same machine, and an
 # LSTM. Each of them guesses the next character of the King James Bible, first with all its knowledge frozen, then
@@ -57,9 +57,8 @@ ids = {part: np.array([number_of[c] for c in text], "int64") for part, text in t
 train, validation, test = ids["train"][:READ], ids["validation"][:LETTERS], ids["test"][:LETTERS]
 
 # %% [markdown]
-# Sometimes one letter is almost certain, as inside a long word. Sometimes nearly every letter is possible, as at the
-# start of a word. A **language model** is a machine that plays this game: it reads the text so far and answers with a
-# probability for *every* character that could come next. The probabilities sum to 1, so it cannot bet on everything.
+# A **language model** is a machine that plays this game: it reads the text so far and answers with a probability for
+# *every* character that could come next. The probabilities sum to 1, so it cannot bet on everything.
 #
 # How good is an answer? Look only at the probability $p$ that it gave to the character that really came, and let the
 # machine pay $-\log_2 p$ bits. A probability of 1/2 costs one bit, 1/4 costs two, 1 costs nothing, and 0 costs
@@ -67,10 +66,11 @@ train, validation, test = ids["train"][:READ], ids["validation"][:LETTERS], ids[
 # 02 with the logarithm to base 2, and low is good. Whoever knows nothing calls all 63 characters equally probable and
 # pays $\log_2 63 = 5.98$ bits for each.
 #
-# These bits are real. A model that pays 2 bits per character can be turned into a program that stores the text in 2
-# bits per character, up to a tiny rest (Shannon 1948 proved the limit; arithmetic coding reaches it). So the packers on
-# your machine are language models too, and they are the floor that every other model must beat. To be fair we also let
-# them read the training books first: we pack both together and subtract the size of the training books alone.
+# A bit here is a bit of memory. A model that pays 2 bits per character can be turned into a program that stores the
+# text in 2 bits per character, up to a tiny rest (Shannon 1948 proved the limit; a method called arithmetic coding
+# reaches it). So the *packers* on your machine, the programs that make files smaller, can be judged as language
+# models, and every other model should cost less than they do. To be fair we also let them read the training books
+# first: we pack both together and subtract the size of the packed training books alone.
 
 # %%
 learned, questions = (texts[part].encode()[:cut] for part, cut in (("train", READ), ("test", LETTERS)))
@@ -82,16 +82,16 @@ for name, pack in {"zip": zlib.compress, "xz": lzma.compress}.items():
 
 # %% [markdown]
 # The program xz gains much from the training books, because it copies whole phrases from them. Zip gains almost
-# nothing, for it looks back only 32,768 characters. Write down your guess before you read on: how far below xz can a
-# machine get that does nothing but count? And where will a neural network end, if it is trained for a minute?
+# nothing, for it looks back only 32,768 characters. Write down your guess: how far below xz can a machine get that
+# only counts? And where will a network end that is trained for a minute?
 #
 # ## Counting, and why it fails
 #
 # A run of $n$ characters is an **n-gram**. A counting model of *order* $n$ looks at the last $n - 1$ characters, the
-# context $h$, and answers with the share of the times that $w$ came next: $p(w \mid h) = c(hw) / c(h)$, where $c$
-# counts in the training books. Our text has 63 characters, so six bits hold one of them, and a whole number of 60
-# bits holds a run of ten. That lets NumPy count all runs at once. Dropping the last six bits of a number leaves the
-# context, and keeping only the last $6k$ bits leaves the last $k$ characters.
+# context $h$, and answers for each character $w$ with the share of the times that it came next: $p(w \mid h) = c(hw) /
+# c(h)$, where $c$ counts in the training books. Our text has 63 characters, so six bits hold one of them ($2^6 = 64$),
+# and a whole number of 60 bits holds a run of ten. Dropping the last six bits of a number leaves the context, and
+# keeping only the last $6k$ bits leaves the last $k$ characters.
 
 
 # %%
@@ -142,25 +142,26 @@ for n in often:
 
 # %% [markdown]
 # On its own training text the long model looks brilliant. On new text a single character with probability 0 makes the
-# whole cost infinite, and at order 10 more than a third of the characters are of this kind. This is over-fitting
-# (lesson 06) in its purest form: the machine has learned the books by heart and believes that nothing else exists.
+# whole cost infinite, and at order 10 more than a third of the characters are of this kind. This is overfitting
+# (lesson 06): the machine has learned its books by heart, and what does not stand in them is impossible for it.
 #
-# The oldest repair adds one to every count (Laplace). It never says "impossible", but look at the last column. Longer
-# contexts help up to order 5, and then they hurt. A long context was seen three times, say, and now 63 invented counts
-# stand beside three real ones, so the evidence is thrown away exactly where it is most precise.
+# The oldest repair adds one to every count (Laplace). In the last column longer contexts help up to order 5, and then
+# they hurt. A long context was seen three times, say, and now 63 invented counts stand beside three real ones, so the
+# evidence is thrown away exactly where it is most precise.
 #
 # ## Hand the question down
 #
-# A better repair has two parts. Every count gives up a little, its **discount** $D$, so that something is left for
-# characters that were never seen in this context. What was given up is not spread evenly: it goes to the model of the
-# next shorter context $h'$, which has seen more. Let $T(h)$ be the number of different characters that followed $h$.
-# Each of them paid $D$, so the part $\lambda(h)$ is exactly what was collected, and the answer still sums to 1:
+# In a better repair every count gives up a little, its **discount** $D$, so that something is left for characters that
+# were never seen in this context. What was given up is not spread evenly: it goes to the model of the next shorter
+# context $h'$, which has seen more. Let $T(h)$ be the number of different characters that followed $h$. Each of them
+# paid $D$, so the part $\lambda(h)$ is exactly what was collected, and the answer still sums to 1:
 #
 # $$ p_n(w \mid h) = \frac{\max(c(hw) - D, 0)}{c(h)} + \lambda(h)\, p_{n-1}(w \mid h'),
 # \qquad \lambda(h) = \frac{D \cdot T(h)}{c(h)} $$
 #
-# In the drawing the question comes in at the longest context. Each level keeps the share of which it is sure, and hands
-# the rest down. A context that was never seen has $\lambda = 1$, so it hands down everything.
+# In the drawing the question comes in at the longest context. Each level keeps the share of which it is sure, and
+# hands the rest down. A context that was never seen has $\lambda = 1$, so it hands down everything. Below the last
+# level, which has no context at all, every character gets 1/63.
 
 # %% tags=["hide"]
 # @title Drawing: the question is handed down
@@ -181,9 +182,8 @@ show(sheet.figure, "Three contexts, the Hol, he Hol and e Hol, one below the oth
      " gives a sure share to its probability and hands the rest, lambda, to the next shorter context.")  # fmt: skip
 
 # %% [markdown]
-# One question is left, and it decides more than all others: what is a good *shorter* model? It is asked only when the
-# longer context did not know. The table counts three words in the training books. After a word that none of the three
-# has ever followed, which of them is the best guess?
+# One question is left, and it decides most: what is a good *shorter* model? The table counts three words in the
+# training books. After a word that none of the three has ever followed, which of them is the best guess?
 
 # %% tags=["hide"]
 # @title Table: three words and what stands in front of them
@@ -203,11 +203,11 @@ for word in ("midst", "Ghost", "Remember"):
 # idea of **Kneser-Ney** (1995): every level but the longest counts, for each run, the different characters that stand
 # in front of it.
 #
-# Check it on paper with the text `abracadabra`, order 2 and $D = 0.5$. In front of *a* stand r, c and d, so *a* has the
-# count 3; b, r, c and d have 1 each. Together they are 7, so $p_1(a) = 3/7$ and $p_1(b) = 1/7$. (The short level pays
-# too, but here all five letters pay and each gets its part back.) After *a* came b twice, c once and d once, so
-# $c(h) = 4$, $T(h) = 3$ and $\lambda = 0.5 \cdot 3/4 = 0.375$. So $p_2(b \mid a) = 1.5/4 + 0.375/7 = 0.429$, and the
-# pair *aa*, which was never seen, gets $0.375 \cdot 3/7 = 0.161$.
+# Check it on paper with the text `abracadabra`, order 2 and $D = 0.5$. In front of *a* stand r, c and d, so *a* has
+# the count 3; b, r, c and d have 1 each. Together they are 7, so $p_1(a) = 3/7$ and $p_1(b) = 1/7$. (The short level
+# pays too, but here all five letters pay 0.5 and each gets a fifth of the sum back.) After *a* came b twice, c once
+# and d once, so $c(h) = 4$, $T(h) = 3$ and $\lambda = 0.5 \cdot 3/4 = 0.375$. So $p_2(b \mid a) = 1.5/4 + 0.375/7 =
+# 0.429$, and the pair *aa*, which was never seen, gets $0.375 \cdot 3/7 = 0.161$.
 
 
 # %%
@@ -243,16 +243,18 @@ for right in "ba":
 # %% [markdown]
 # ## What should a count lose?
 #
-# The size of $D$ can be measured. We count in every second verse, take the runs of 7 characters that occur there $r$
-# times, and ask how often the same runs came in the *other* verses, which are as many (Church and Gale 1991 did this
-# with words). Every count was too high by nearly the same amount, and not by a share of itself, which is why we
-# subtract. The loss can even be predicted from four numbers: if $n_r$ different runs occur exactly $r$ times, Good's
-# formula says $D_r = r - (r+1)\, n_{r+1} / n_r$.
+# How large is $D$? We count in every second verse, take the runs of 7 characters that occur there $r$ times, and ask
+# how often the same runs came in the *other* verses, which are as many (Church and Gale 1991 did this with words). The
+# loss can even be predicted. Let $n_r$ different runs occur exactly $r$ times, and take one occurrence of a run out of
+# the text. If the text had that run $r+1$ times, the rest has it $r$ times. There are $(r+1)\, n_{r+1}$ such
+# occurrences for about $n_r$ runs, so a run seen $r$ times should come $(r+1)\, n_{r+1} / n_r$ times. What is missing
+# to $r$ is Good's formula, $D_r = r - (r+1)\, n_{r+1} / n_r$. The third discount serves for all larger counts too.
 #
 # Kneser-Ney takes more: the same formula with a factor $Y = n_1 / (n_1 + 2 n_2)$ before the fraction (Chen and Goodman
-# 1999). Why should a count lose more than it was too high? Because the shorter model *gives back*. It hands its part to
-# all characters, also to those that were seen here and have paid. So we ask the complete model what it promises: how
-# often should a run come in the other half, if $p(w \mid h)$ is right and the context comes as often as it does there?
+# 1999). Since $Y$ is below 1, less is subtracted from $r$, and the discount grows. Why should a count lose more than
+# it was too high? Because the shorter model *gives back*. It hands its part to all characters, also to those that were
+# seen here and have paid. So we ask the complete model what it promises: how often should a run come in the other
+# half, if $p(w \mid h)$ is right and the context comes as often as it does there?
 
 
 # %%
@@ -289,18 +291,19 @@ bits_other = [-np.log2(probability(model, runs_of(other, 7), 1 / V)).mean() for 
 print(f"on the other half: Good's discounts {bits_other[0]:.3f} bits, Kneser-Ney's {bits_other[1]:.3f}")
 
 # %% [markdown]
-# Read the table from left to right. A run that was seen once came 0.56 times, so its count was 0.44 too high, and
-# Good's formula knows it. But with Good's discounts on its longest contexts the complete model promises 0.64, and it
-# promises too much at every count: what the shorter levels give back comes on top. Kneser-Ney's discounts are larger
-# to make room for the gift. They overshoot a little for counts above 1, and still they cost fewer bits on the other
-# half. So large discounts say nothing about new books; they are what a model needs that returns a part of what it
-# collects.
+# Read the table from left to right. A run that was seen once came 0.56 times, so its count was 0.44 too high, and a
+# count of 5 was 0.71 too high. The loss hardly grows with the count, which is why we subtract and do not multiply.
+# Good's formula predicts it well. But with Good's discounts on its longest contexts the complete model promises 0.64,
+# and it promises too much at every count: what the shorter levels give back comes on top. Kneser-Ney's discounts are
+# larger to make room for that. With them the promises are a little too small for counts above 1, and still they cost
+# fewer bits on the other half. Both halves come from the same books, so large discounts do not mean that new text is
+# different. A model needs them if it returns a part of what it collects.
 #
 # ## Counting on books it has never seen
 #
-# Now all orders, on the validation books. The control for the idea of Kneser and Ney is the same machine, with the same
-# formula for its discounts, whose shorter levels count how *often* a run occurs. Before you look at the figure: which
-# of the three curves turns up at the right end, where contexts are long?
+# Now we compare all orders on the validation books. The control for the idea of Kneser and Ney is the same machine,
+# with the same formula for its discounts, whose shorter levels count how *often* a run occurs. Before you look at the
+# figure: which of the three curves rise again at the right end, where contexts are long?
 
 
 # %%
@@ -331,21 +334,22 @@ show(figure, "Bits per character on the validation books against the order. Add 
 
 # %% [markdown]
 # Only Kneser-Ney keeps falling. The machine that counts occurrences has seen the same books, is worse at every order,
-# and turns up beyond order 6. One changed word, "different" for "often", is worth about 0.09 bits there. That is as
-# much as four further characters of context bring to Kneser-Ney, and at order 10 the gap has grown to 0.36 bits.
+# and rises beyond order 6. One changed word, "different" for "often", is worth about 0.09 bits there. That is as much
+# as four further characters of context bring to Kneser-Ney, and at order 10 the gap has grown to 0.36 bits.
 #
 # ## The machine that counts while it reads
 #
-# Packers have a habit that our model lacks: they go on learning. Long before anybody trained a network on text, Cleary
-# and Witten (1984) built **PPM** (prediction by partial matching), a family of compressors. It keeps, for every
-# context, a small table of what followed, predicts from the longest context that it knows, and *after each character
-# counts it*. One rule of PPM looks like thrift: the longest context always counts the new character, but a shorter
-# context counts it only if the longer one had never seen it (Moffat 1990).
+# Packers go on learning while they read, and our model does not. Cleary and Witten (1984) built **PPM** (prediction by
+# partial matching), a family of compressors. It keeps, for every context, a small table of what followed, predicts
+# from the longest context that it knows, and *after each character counts it*. One rule of PPM seems only to save
+# work: the longest context always counts the new character, but a shorter context counts it only if the longer one had
+# never seen it (Moffat 1990).
 #
-# Think about what this rule does. A short context counts a character once for every longer context in which it is
-# new. That is once for each *different* character in front: the count of Kneser and Ney, five years earlier. So PPM
-# can be written as Kneser-Ney that reads. (The classical PPM hands down by an "escape" that excludes what was seen;
-# ours gives back, as Kneser-Ney does. Its discount of 1/2 is also older, under the name of method D.)
+# A short context counts a character once for every longer context in which it is new. That is once for each
+# *different* character in front: the count of Kneser and Ney, five years earlier. In `abracadabra` the level without
+# context counts *a* only when it is new after the character before: after r, c and d, which makes 3, as on paper. (The
+# first letter has no neighbour.) So PPM can be written as Kneser-Ney that reads. (Ours also gives back; the classical
+# PPM does not.)
 
 
 # %%
@@ -388,11 +392,12 @@ def read(ppm, ids, learns):
 
 
 # %% [markdown]
-# Is it true? We let an empty PPM read a piece of the training books, freeze it, and hold it against the tables that
-# NumPy makes of the same piece: the first line shows the same model, built twice. Now the experiment. One machine
-# starts empty and learns from the test books alone, as a packer does. The second is filled with the tables of all 55
-# training books and frozen, which is the Kneser-Ney model of the order that the validation books chose. The third has
-# the same tables and goes on counting. The test books are opened here, once.
+# We let an empty PPM read a piece of the training books, freeze it, and hold it against the tables that NumPy makes of
+# the same piece: the first line shows the same model, built twice. (The last digit differs, because only the reader
+# sees line ends in front of the text.) Then comes the experiment. One machine starts with empty tables and learns from
+# the test books alone, as a packer does; only its discounts come from the training books. The second is filled with
+# the tables of all 55 training books and frozen, which is the Kneser-Ney model of the order that the validation books
+# chose. The third has the same tables and goes on counting. The test books are opened here, once.
 
 # %%
 piece, few = train[:100_000], validation[:20_000]
@@ -428,11 +433,12 @@ bits, per_word = frozen.mean(), len(test) / len(texts["test"][:LETTERS].split())
 print(f"2 to the power of the frozen counts' bits: {2**bits:.2f} a character, {2 ** (bits * per_word):.0f} a word")
 
 # %% [markdown]
-# The five books of the test bring their own names and habits: Esther, Haman, *vanity of vanities*. A frozen model meets
-# *Haman* as a stranger every time, and the one that learns soon knows him. This is why a number of a compressor
-# and a number of a frozen language model cannot be compared as they stand: one of them was trained on the test as well,
-# honestly, because it was asked before it learned. The figure shows where the bits are saved. Look at the letters of a
-# word from left to right, first at the height of the bars and then at the difference.
+# The five books of the test bring their own names and habits: Esther, Haman, *vanity of vanities*. A frozen model
+# meets *Haman* as a stranger every time, and the one that learns soon knows him. So a compressor and a frozen language
+# model cannot be compared as they stand: one of them was trained on the test as well, honestly, because it was asked
+# before it learned. The figure shows where the bits are saved. Look at the letters of a word from left to right, first
+# at the height of the lines and then at their distance. The signs between two words stand at the left. (The line on
+# powers of 2 is for later.)
 
 # %% tags=["hide"]
 # @title Figure: where the bits are spent
@@ -453,22 +459,22 @@ first = frozen[spot == 1].sum() / frozen.sum()
 print(f"first letters are {np.mean(spot == 1):.0%} of the text and {first:.0%} of the bits")
 
 # %% [markdown]
-# The first letters are 19% of the text and cost 47% of the bits, because there a word is chosen; after the fourth
-# letter a character costs less than a bit. Learning helps at every place. In proportion it saves most late in a word,
-# where something new must be spelled for the second time.
+# The first letters are 19% of the text and cost 47% of the bits, because there a word is chosen; from the fourth
+# letter on a character costs less than a bit. Learning helps at every place. In proportion it saves most late in a
+# word, where a name that was new is spelled again.
 #
 # ## A network that reads
 #
 # Counts have a weakness. What they learn about *the king said* says nothing about *the kings said*, because each
 # context is a stranger to every other one. A network answers similar contexts alike (Bengio et al. 2003 began with
-# words). Our model is the LSTM of lesson 11 with an embedding below and a dense layer above: three layers that answer
-# with 63 logits at every position. Its context has no fixed length, for the state can carry anything that it has read.
+# words). Our model is the LSTM of lesson 11 with an embedding below and a dense layer above, which answers with 63
+# logits at every position. Its context has no fixed length, for the state can carry anything that it has read.
 #
 # But how do you train a state over 3.7 million characters? Backpropagation through the whole text would have to keep
 # every state in memory. In **truncated backpropagation** the text is cut into windows, here of 64 characters. The
-# *value* of the state is handed on from one window to the next, but the gradient stops at the border: no weight is
-# blamed for what happened in an earlier window (Williams and Peng 1990). In the drawing, blue arrows carry values and
-# red ones carry gradients.
+# *value* of the state is handed on from one window to the next, but the gradient stops at the border: an error is
+# traced back to the first character of its own window, and no further (Williams and Peng 1990). In the drawing, blue
+# arrows carry values and red ones carry gradients.
 
 # %% tags=["hide"]
 # @title Drawing: truncated backpropagation
@@ -491,7 +497,7 @@ show(sheet.figure, "Three windows of a text, each read by the LSTM. A state goes
 
 # %% [markdown]
 # Keras calls a layer that keeps its state `stateful`. It needs to know the number of rows in a batch, and row 7 of the
-# next batch must go on where row 7 ended. So we cut the training books into 64 streams, and each step reads the next 64
+# next batch must go on where row 7 ended. So we cut the training books into 64 streams, and each step reads 64
 # characters of every stream.
 
 
@@ -531,8 +537,9 @@ print(f"{lstm.count_params():,} weights have read {x.size:,} characters of the t
 # %% [markdown]
 # The test is the same question as for PPM. The network reads the test books in 16 streams that carry their states.
 # Once its weights are frozen. The other time it takes a small step of training after each window, which is known as
-# dynamic evaluation (Mikolov et al. 2010, Krause et al. 2018). Each window is asked *before* it is learned. The
-# learning rate of this reading was chosen on the validation books.
+# *dynamic evaluation* (Mikolov et al. 2010, Krause et al. 2018). Each window is asked *before* it is learned. (The
+# streams save time, and the network starts 16 times without a past.) The learning rate of this reading was chosen on
+# the validation books.
 
 
 # %%
@@ -555,10 +562,10 @@ print(f"LSTM frozen {lstm_frozen:.3f}, LSTM learning {lstm_learning:.3f} bits pe
 # %% [markdown]
 # ## Who pays less?
 #
-# One run of one network proves little, so the same experiment ran from `benchmarks/carried_state.py` with three seeds.
-# It has a control for the carried state: an LSTM that reads the same windows in the same order and starts each of them
-# from zeros. A second script trained a larger LSTM twenty times as long. The set `character-models` holds every run.
-# Predict the order of the four lines before you look.
+# The same experiment ran from `benchmarks/carried_state.py` with three seeds. It has a control for the carried state:
+# an LSTM that reads the same windows in the same order and starts each of them from zeros. A second script trained a
+# larger LSTM twenty times as long. The set `character-models` holds every run. Predict the order of the five lines of
+# the small LSTM. The figure shows all machines: which colour is shorter, and which bar is the shortest?
 
 # %%
 runs = load("character-models")
@@ -600,31 +607,30 @@ show(figure, "Bars of bits per character: xz, the LSTM frozen and learning, a la
      " frozen, and the same counts learning, the lowest. Each learning bar is the shorter one.")  # fmt: skip
 
 # %% [markdown]
-# Who pays less? The small LSTM has read less than a quarter of the training books and pays clearly more than the
-# counts. The larger one was trained for 1,159 processor seconds and ends a little below the *frozen* counts, at 1.54
-# against 1.57 bits. But the counts that go on learning are still below it, at 1.48. So the order of the two machines
-# depends on the training time, and it changes with a question that tables of results seldom answer: was the model
-# frozen?
+# Who pays less? The small LSTM pays clearly more than the counts. But it has read less than a quarter of the training
+# books, and the counts have read all of them. The larger one was trained for 1,159 processor seconds and ends a little
+# below the *frozen* counts, at 1.54 against 1.57 bits. But the counts that go on learning are still below it, at 1.48.
+# So the order of the two machines depends on the training time, and on a question that tables of results seldom
+# answer: was the model frozen?
 #
 # Learning while reading is worth about 0.09 bits to both machines, although one of them learns by adding 1 and the
-# other by a gradient. The carried state is the surprise of the table. To start every window of the *reading* from
+# other by a gradient. The carried state gives a less expected result. To start every window of the *reading* from
 # zeros costs several hundredths of a bit, because the first characters of each window have nothing to go by. But a
-# network that was *trained* from zeros reads with a carried state almost as well. In 64 characters it has learned
-# what to keep, and it does not matter much that nobody ever handed it a state. On longer training, or where far
-# context counts, this may turn out differently.
+# network that was *trained* from zeros reads with a carried state almost as well. In 64 characters it has learned what
+# to keep. With longer training, or on a text where distant context matters, the result may be different.
 #
 # ## What can go wrong
 #
 # Many papers print not bits but the **perplexity**: 2 to the power of the bits for one token, or $e$ to the power of
 # the loss that Keras prints. It is the number of equally probable tokens that would be as hard to guess. The myth is
-# that a lower perplexity means a better model. The line below the first table shows one model on one text with two
-# perplexities, far apart, because one counts characters and the other words. Compare perplexities only between models
-# with the same tokens. For all others divide the bits of the whole text by its characters, as this course does from
-# here on (Jurafsky and Martin, section 3.3).
+# that a lower perplexity means a better model. But the line below the first table shows one model on one text with two
+# perplexities, for characters and for words. Compare perplexities only between models with the same tokens. For all
+# others divide the bits of the whole text by its characters, as this course does from here on (Jurafsky and Martin,
+# section 3.3).
 #
-# Two more mistakes make a number too good. A state that is carried from the training text into the test text has
-# already seen its beginning, so start the test from zeros. And whoever lets a model learn *before* it is asked has
-# trained on the test: in our code the question comes first, character by character or window by window.
+# Two mistakes make a number too good. A state that is carried from the training text into the test text has already
+# seen its beginning, so start the test from zeros. And whoever lets a model learn *before* it is asked has trained on
+# the test.
 #
 # ## Summary
 #

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Exercises 09 · Word embeddings
 #
-# Five exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*, write
-# your guess down before you run anything.
+# Five exercises and an experiment, each alone. They need NumPy; only the experiment trains something, the smooth unit
+# of lesson 02, which scikit-learn calls `LogisticRegression`. Where the text says *predict*, write your guess down
+# before you run anything.
 
 # %%
 import numpy as np
@@ -76,9 +77,9 @@ def ppmi(counts):
 
 
 # %% [markdown]
-# Nothing happens. PMI compares shares, and the shares are the same. So it does not know how sure
-# it may be: a pair that met once gets the same value as one that met a thousand times with the
-# same shares. This is why PMI is too fond of rare words.
+# Nothing happens. PMI compares shares, and the shares are the same. So it does not know how sure it
+# may be: a pair that met once gets the same value as one that met a thousand times with the same
+# shares. This is why PMI gives rare words too much weight.
 #
 # ## Exercise 2: the loss of negative sampling, and its gradient
 #
@@ -264,8 +265,8 @@ def analogy(vectors, a, b, c, exclude=True):
 # direction $d$. Write `remove(vectors, d)`. `d` may have any length. Afterwards every row has the
 # dot product 0 with $d$, and what was at a right angle to $d$ is unchanged.
 #
-# *Predict*: after removing "he − she", can a program still tell the words of one group from those
-# of the other? The cell after the check tries it.
+# *Predict*: after removing "he − she", can a program still tell the words of one group from those of the other? The
+# experiment below tries it.
 
 
 # %% tags=["answer"]
