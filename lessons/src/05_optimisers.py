@@ -45,9 +45,9 @@ FRESH = dial(5, smoke=2)  # other repetitions, for the test part
 # Before you go on, write down the largest rate that you would use. How many steps does $w_1$ then
 # need to come ten times closer to 0? The answer is on paper: $|1 - 25\,\eta|$ must stay below 1, so
 # $\eta$ must stay below $2/25 = 0.08$. But $w_1$ shrinks by only 8% a step at this rate, and
-# $0.92^{28}$ is about 0.1, so it needs 28 steps. The steep direction sets the limit, and along the
-# flat one the way is slow. In the code every optimiser is a function with the same four inputs;
-# `memory` is a dictionary for what it keeps between two steps, and SGD keeps nothing.
+# $0.92^{28}$ is about 0.1, so it needs 28 steps. The steep direction sets the limit, and the flat one
+# is slow. In the code `memory` is a dictionary for what an optimiser keeps between two steps; SGD
+# keeps nothing.
 # %%
 def sgd(w, g, memory, rate):
     return w - rate * g
@@ -71,9 +71,9 @@ for rate in (0.010, 0.079, 0.081):
 # is a valley with thousands of directions, and nobody tells us how steep each of them is. There are
 # two ways out. One may remember earlier gradients: where their sign stays the same, no step has
 # jumped over the lowest point, so one may go faster. And one may give each direction a rate of its
-# own. Every optimiser after SGD does one of the two or both. The drawing shows the way from the
-# gradient (red) to the step (green): what each optimiser keeps between two steps is purple, and what
-# it computes from that is grey.
+# own. Every optimiser after SGD does one of the two or both. The drawing leads from the gradient
+# (red) to the step (green); what each optimiser keeps is purple, and what it computes from that is
+# grey.
 # %% tags=["hide"]
 # @title Drawing: what each optimiser does with a gradient
 sheet = Diagram(8, 3.3)
@@ -118,9 +118,9 @@ show(sheet.figure, "Four rows from the gradient g to a step. SGD multiplies it b
 # What is the very first step, for a weight with the gradient 0.001 and for one with 1,000? Then $m =
 # 0.1\,g$ and $v = 0.001\,g^2$, and the corrected values are $g$ and $g^2$. Their ratio $g/\sqrt{g^2}$
 # is 1 or −1 in both cases. Adam's first step moves *every* weight by the rate, and only the signs
-# count. The figure after the code shows 60 steps of each optimiser on a map of the valley, from $(-4,
-# 1)$ to the star at the lowest point. Look at the first steps, and at what happens near the star. The
-# rates were chosen to make each way of walking visible; the comparison comes after it.
+# count. The figure after the code shows 60 steps of each, from $(-4, 1)$ to the star at the lowest
+# point, at rates that make each way of walking visible. Look at the first steps, and at what happens
+# near the star.
 # %%
 def momentum(w, g, memory, rate, fade=0.9):
     memory["v"] = fade * memory.get("v", 0) + g
@@ -156,14 +156,13 @@ show(figure, "Three paths of 60 steps from the left end of a long valley to its 
 # %% [markdown]
 # SGD jumps from wall to wall because its rate is close to the limit. Momentum swings, gains speed
 # along the floor, and runs past the lowest point before it returns. Adam starts along the diagonal,
-# since both weights move by the rate at first, and runs past the star too, because it also remembers.
+# since both weights move by the rate at first, and runs past the star too.
 #
 # This valley lies along the axes, and so it suits Adam, which has one rate for each *axis*. What if
-# the valley is turned, so that it runs between the axes? Then the steep direction is a mix of both
-# weights. The next cell counts the steps until the height stays below 0.01, for valleys of different
-# steepness, straight and turned by 45 degrees. The comparison is fair because every optimiser gets
-# the best of 61 rates. Read each row from left to right for what steepness costs, and compare
-# *straight* with *turned*.
+# the valley is turned, so that the steep direction is a mix of both weights? The next cell counts the
+# steps until the height stays below 0.01, for valleys of different steepness, straight and turned by
+# 45 degrees. The comparison is fair because every optimiser gets the best of 61 rates. Read each row
+# from left to right for what steepness costs, and compare *straight* with *turned*.
 # %%
 def steps_needed(step, curvature, turned, most=1_500):
     """Steps until the height stays below 0.01, at the best of 61 rates, all of which walk side by side."""
@@ -192,8 +191,8 @@ for step in walkers:
 # Momentum needs only a few more steps each time, 65, 80 and 96, and for it the turn makes no
 # difference. Adam needs about as many while the valley lies along the axes. In the two gentler
 # valleys the turn costs it 4 and 6 steps. But in the steepest one its 85 steps become 170, because no
-# rate for a single weight fits a direction that belongs to two. Muon, later in this lesson, looks at
-# such directions instead of single weights.
+# rate for a single weight fits a direction that belongs to two. Muon will look at such directions
+# instead of single weights.
 #
 # ## Weight decay is not a penalty
 #
@@ -254,11 +253,11 @@ print(len(x_train), "training,", len(x_valid), "validation,", len(x_test), "test
 # %% [markdown]
 # Adam treats the gradient of a matrix as a list of separate numbers. But a matrix $G$ is more than a
 # list: it *moves* vectors. Put all arrows of length 1 into it, and out comes an ellipse, or its
-# counterpart in many dimensions. This has a longest direction, a shortest one, and others between,
-# all at right angles, and they need not lie along the axes. The **singular values** of $G$ are their
-# lengths, and `np.linalg.svd` finds them. The sum of their squares equals the sum of the squares of
-# all numbers in $G$, its squared length. So let us ask how a real gradient divides this among its 64
-# directions. If all were alike, five of them would hold $5/64$, or 8%.
+# counterpart in many dimensions. It has a longest direction, a shortest one, and others between, all
+# at right angles but not along the axes. The **singular values** of $G$ are their lengths, found by
+# `np.linalg.svd`. The sum of their squares equals the sum of the squares of all numbers in $G$, its
+# squared length. How does a real gradient divide this among its 64 directions? If all were alike,
+# five would hold $5/64$, or 8%.
 # %%
 def gradient_of(model, images=64):
     """The gradient of the second hidden matrix: (64, 64)."""
@@ -282,8 +281,8 @@ print("share of five directions out of 64:", *(f"{share_of_five(g):.3f}" for g i
 
 # %% [markdown]
 # Five directions hold about 96% of the squared length. One reason may be that the gradient is a sum
-# over images (lesson 04), and images of only ten classes ask for similar changes. A step along it
-# changes the matrix in those five and leaves the others almost as they were.
+# over images (lesson 04), and images of one class ask for similar changes. A step along it leaves the
+# other directions almost as they were.
 #
 # ## Muon: all directions alike
 #
@@ -328,7 +327,7 @@ print("share of five directions, once evened out:", *(f"{share_of_five(newton_sc
 # bias is no matrix and the ten columns of the last layer are the answers themselves. In the printed
 # table even 0.003 has come near 1 after five rounds. The figure shows the same twice. On the left a
 # matrix of two by two turns the circle into an ellipse, and Newton-Schulz makes it round again. On
-# the right is the real gradient. Look at how steeply the grey line falls, and how long the blue one
+# the right is the real gradient: look at how steeply the grey line falls, and how long the blue one
 # stays level.
 # %% tags=["hide"]
 # @title Figure: what Newton-Schulz does to a matrix
@@ -355,8 +354,8 @@ show(figure, "Left: a flat ellipse, and after Newton-Schulz a nearly round one. 
 # The flat ellipse has become a circle, although a little too small: its singular values are near 1,
 # not 1. The real gradient has come out nearly level in about forty directions, and its five longest
 # now hold about a fifth of the squared length. Both lines end together. Some units answered 0 to all
-# 64 images, so no gradient reaches their rows or columns, and Muon cannot lift a direction that is
-# not there.
+# 64 images, so their rows or columns have no gradient, and Muon cannot lift a direction that is not
+# there.
 #
 # Before the race, one check. Ours and Keras' optimisers get the same 30 random gradients, and the
 # weights must agree after every step. (Keras' Muon has a weight decay unless one sets it to 0.) The
@@ -387,14 +386,13 @@ mechanisms.show()
 # %% [markdown]
 # ## Warm-up and decay
 #
-# So far the rate was constant, and there are two reasons to change it on the way. In the first steps
-# the weights are random and the memories are empty, but the steps already have their full size. A
-# **warm-up** raises the rate from almost nothing to its peak over the first steps. The last steps
-# have the opposite trouble. A batch of 64 images gives a noisy gradient, so at a large rate the
-# weights jump around the lowest point and do not settle. Letting the rate fall to 0 lets them settle.
-# The plan that says the rate of every step is called a **schedule**. Ours rises in a straight line
-# for a tenth of the steps and then falls along half a cosine: slowly at first, fastest in the middle,
-# and slowly at the end (Loshchilov and Hutter 2017).
+# There are two reasons to change the rate on the way. In the first steps the weights are random and
+# the memories are empty, but the steps already have their full size. A **warm-up** raises the rate
+# from almost nothing to its peak over the first steps. Towards the end another trouble remains. A
+# batch of 64 images gives a noisy gradient, so at a large rate the weights jump around the lowest
+# point; a rate that falls to 0 lets them settle. The plan that says the rate of every step is called
+# a **schedule**. Ours rises in a straight line for a tenth of the steps and then falls along half a
+# cosine: slowly at first, fastest in the middle, and slowly at the end (Loshchilov and Hutter 2017).
 #
 # A Keras optimiser takes an object that is asked for the rate of each step. Ours reads it from a list, so
 # that one compiled model can run with many schedules.
@@ -424,9 +422,10 @@ assert np.allclose(rise * fall, [float(library(t)) for t in step], atol=1e-5)  #
 # The rules decide the result of a race, so here they are. All optimisers start from the same weights,
 # see the same images in the same order, and take the same number of steps. Each chooses among seven
 # rates that span a factor of 100, with three seeds for each rate. Everything else, such as the 0.9 of
-# momentum, keeps its usual value. The only differences are the optimiser, the rate and the shape of
-# the schedule. One compiled model for each optimiser serves all its runs: `train` puts the weights of
-# the seed back and empties the memory. Write down your order of the five before you look.
+# momentum, keeps its usual value. One compiled model for each optimiser serves all its runs: `train`
+# puts the weights of the seed back and empties the memory. Write down your order of the five before
+# you look. In the figure, compare the lowest point of the orange line with that of the blue one; the
+# title of each panel gives both losses.
 # %%
 rate = Listed()
 entrants = {  # an optimiser, and the lowest of its rates
@@ -496,25 +495,22 @@ show(figure, "Five panels, one for each optimiser: validation loss against the r
      " a constant rate, one for warm-up and decay; the bands show the seeds.")  # fmt: skip
 
 # %% [markdown]
-# Read each panel from the left. A rate that is too small has not arrived after so few steps, and one
-# that is too large jumps or explodes, so every line is a valley. Its lowest point must lie inside the
-# panel, or the rates were chosen badly. Compare the lowest point of the orange line with that of the
-# blue one: the title of each panel gives both losses.
+# A rate that is too small has not arrived after so few steps, and one that is too large jumps or
+# explodes. So every line is a valley, and its lowest point lies inside the panel, as it must if the
+# choice of rates was fair.
 #
-# Three things stand out. First, the blue valley lies to the right of the orange one in every panel,
-# because a schedule spends most of its steps below the peak: the best peak is two to ten times the
-# best constant rate. So it is no fair test of a schedule to add it to a rate that was chosen without
-# one. Second, the lowest point falls for four optimisers, and for SGD it does not. SGD has hardly
-# arrived after 150 steps at any rate, so small steps at the end come too early for it. Third, the
-# valleys differ in width. Adam stays below 0.2 over five of its seven rates, while SGD and Muon want
-# theirs found more exactly.
+# First, the blue valley lies to the right of the orange one in every panel, because a schedule spends
+# most of its steps below the peak: the best peak is two to ten times the best constant rate. So it is
+# no fair test of a schedule to add it to a rate that was chosen without one. Second, the lowest point
+# falls for four optimisers, and for SGD it does not. SGD has hardly arrived after 150 steps at any
+# rate, so small steps at the end come too early for it. Third, Adam stays below 0.2 over five of its
+# seven rates, while SGD and Muon need theirs found more exactly.
 #
 # ## The test part, opened once
 #
-# The numbers above were used for choosing: each is the lowest of seven, and the lowest of many noisy
-# numbers is a little too low. So we take each optimiser at its best rate, with and without the schedule,
-# start it from five new seeds, and measure on the test part.
-
+# Each number above is the lowest of seven, and the lowest of many noisy numbers is a little too low.
+# So we take each optimiser at its best rate, with and without the schedule, start it from five new
+# seeds, and measure on the test part.
 # %%
 test_loss = {}
 for name, plan in race:
@@ -553,13 +549,12 @@ found.show()
 # The ± is over five seeds, and each difference is taken seed by seed. The schedule helps Adam by
 # 0.024 ± 0.017. For momentum, AdamW and Muon the mean falls too, but only by about as much as it
 # spreads, and for SGD this experiment shows no gain. Now the names, all with the schedule. Plain SGD
-# is behind Adam by 0.13, more than three times the spread, so momentum and its relatives are worth
-# having. Momentum is behind by 0.02, AdamW by 0.01, and Muon is ahead by 0.01, but none by more than
-# the spread. So once each has its own rate and a schedule, none of the three differs clearly from
-# Adam, and that is the answer to our question. One pair is clearer: Muon lies below momentum in all
-# five seeds. But we found this pair by looking at all of them, so it needs new seeds before anyone
-# builds on it. Schmidt and others (2021) tuned fifteen optimisers on eight tasks and found no winner
-# for all of them.
+# is behind Adam by 0.13, more than three times the spread. Momentum is behind by 0.02, AdamW by 0.01,
+# and Muon is ahead by 0.01, but none by more than the spread. So once each has its own rate and a
+# schedule, none of the three differs clearly from Adam, and that is the answer to our question. One
+# pair is clearer: Muon lies below momentum in all five seeds. But we noticed it only among all the
+# pairs, so it needs new seeds. Schmidt and others (2021) tuned fifteen optimisers on eight tasks and
+# found no winner for all of them.
 #
 # The second claim explains many tables of others. At a common rate of 0.02, Adam leads SGD by 1.7,
 # and at a common rate of 0.2 SGD leads by even more. With a rate of its own for each, also constant
@@ -567,15 +562,14 @@ found.show()
 # the rates were chosen.
 #
 # AdamW is close to Adam, because a decay of 0.1 can do little in so few steps. Muon has the lowest
-# mean with and without the schedule. But one step of Muon costs more than one of Adam, since it
-# multiplies matrices in five rounds, and we counted steps, not seconds.
+# mean, but one step of it costs more, and we counted steps, not seconds.
 #
 # ## What each half of the schedule is worth
 #
-# The schedule has two halves, and either may be the one that helps. So we run Adam with a constant
-# rate, with warm-up alone, with decay alone, and with both. We do it at the best peak that Adam found
-# with both, and at four times that peak, because a schedule may matter little where the rate is right
-# and much where it is too large. In the figure compare the bars within each group of four.
+# Which half of the schedule helps? We run Adam with a constant rate, with warm-up alone, with decay
+# alone, and with both. We do it at the best peak of Adam with both, and at four times that peak,
+# because a schedule may matter more where the rate is too large. In the figure compare the bars
+# within each group of four.
 # %%
 halves = {}
 for times in (1, 4):
@@ -603,17 +597,16 @@ show(figure, "Eight bars with a dot for each seed: Adam at its best rate and at 
 # only to 0.07 where it is right. So in this network warm-up, joined with decay, protects against a
 # rate that is too large.
 #
-# Is the gain at the best peak the value of the schedule? No: this peak was found with the schedule, and
-# it is too large for a constant rate. Held against the best constant rate, the gain was 0.024 on the test
-# part.
+# The gain at this peak is not the value of the schedule, because the peak is too large for a constant
+# rate. Against the best constant rate, the gain was 0.024 on the test part.
 #
 # ## When one batch is bad
 #
 # Suppose that one batch comes with its pixels from 0 to 16, because somebody forgot to divide. Its
 # gradient is much too long. **Gradient clipping** is a limit on the length of the gradient: all
 # numbers of all layers are read as one vector, and if it is longer than the limit, it is shortened to
-# it, in the same direction. The cell spoils one batch, number 20, and compares runs with and without
-# a limit of 1. The clean runs show what the limit itself costs.
+# it, in the same direction. The cell spoils batch 20 and compares runs with and without a limit of 1.
+# The clean runs show what the limit itself costs.
 # %%
 spoiled = {}
 for name in ("momentum", "momentum, clipped"):
@@ -638,18 +631,16 @@ rescue.show()
 # Without a limit, one bad batch of 150 ruins some runs: the worst ends at 2.3, which is what guessing
 # gives, since $\ln 10 = 2.303$. With the limit the bad batch can hardly be noticed. But the limit
 # does not know which batch is bad, so it also shortens long gradients of good ones. The two lines of
-# clean runs show the price: 0.10 without a limit and 0.15 with it. Both use the best rate of momentum
-# *without* a limit; a larger one might lower the price. Large language models are commonly trained
-# with a limit of 1, and lesson 11 shows networks in which gradients grow on their own (Pascanu and
-# others 2013).
+# clean runs show the price: 0.10 without a limit and 0.15 with it. Both use the best rate *without* a
+# limit. Lesson 11 shows networks in which gradients grow on their own (Pascanu and others 2013).
 #
 # ## What can go wrong
 #
 # Many students have read that 0.0003 is the best rate for Adam. The sentence was written as a joke
-# (Karpathy 2016), and it is copied as advice. But the best rate depends on the network, the batch,
-# the number of steps and the schedule. The last row of the race's table compares Adam at 0.0003 with
-# the *worst* of the five optimisers at its best rate: 0.82 against 0.17. In 150 steps so small a rate
-# cannot get far; in a much longer run it may be right.
+# (Karpathy 2016). The best rate depends on the network, the batch, the number of steps and the
+# schedule. The last row of the race's table compares Adam at 0.0003 with the *worst* of the five at
+# its best rate: 0.82 against 0.17. In 150 steps so small a rate cannot get far; in a much longer run
+# it may be right.
 #
 # ## Summary
 #
