@@ -43,11 +43,10 @@ FRESH = dial(5, smoke=2)  # other repetitions, for the test part
 # 25\,w_2)$, so one step multiplies $w_1$ by $1 - \eta$ and $w_2$ by $1 - 25\,\eta$.
 #
 # Before you go on, write down the largest rate that you would use. How many steps does $w_1$ then
-# need to come ten times closer to 0? The answer is on paper: $|1 - 25\,\eta|$ must stay below 1, so
-# $\eta$ must stay below $2/25 = 0.08$. But $w_1$ shrinks by only 8% a step at this rate, and
-# $0.92^{28}$ is about 0.1, so it needs 28 steps. The steep direction sets the limit, and the flat one
-# is slow. In the code `memory` is a dictionary for what an optimiser keeps between two steps; SGD
-# keeps nothing.
+# need to come ten times closer to 0? On paper: $|1 - 25\,\eta|$ must stay below 1, so $\eta$ must
+# stay below $2/25 = 0.08$. But $w_1$ then shrinks by only 8% a step, and needs 28 steps, since
+# $0.92^{28}$ is about 0.1. The steep direction sets the limit, and the flat one is slow. In the code
+# `memory` is a dictionary for what an optimiser keeps between two steps; SGD keeps nothing.
 # %%
 def sgd(w, g, memory, rate):
     return w - rate * g
@@ -68,12 +67,11 @@ for rate in (0.010, 0.079, 0.081):
 
 # %% [markdown]
 # At 0.010 $w_1$ still has a way to go after 300 steps, and just above 0.08 $w_2$ explodes. A network
-# is a valley with thousands of directions, and nobody tells us how steep each of them is. There are
-# two ways out. One may remember earlier gradients: where their sign stays the same, no step has
-# jumped over the lowest point, so one may go faster. And one may give each direction a rate of its
-# own. Every optimiser after SGD does one of the two or both. The drawing leads from the gradient
-# (red) to the step (green); what each optimiser keeps is purple, and what it computes from that is
-# grey.
+# has thousands of directions, and nobody tells us how steep each is. There are two ways out. One may
+# remember earlier gradients: where their sign stays the same, no step has jumped over the lowest
+# point, so one may go faster. And one may give each direction a rate of its own. The drawing leads
+# from the gradient (red) to the step (green); what each optimiser keeps is purple, and what it
+# computes from that is grey.
 # %% tags=["hide"]
 # @title Drawing: what each optimiser does with a gradient
 sheet = Diagram(8, 3.3)
@@ -104,8 +102,7 @@ show(sheet.figure, "Four rows from the gradient g to a step. SGD multiplies it b
 # the sum is multiplied by 0.9, and the new gradient is added. Try it with a gradient that is always
 # 1. The sum is 1, then 1.9, then 2.71, and it ends at $1/(1 - 0.9) = 10$. A gradient that changes its
 # sign in every step gives 1, then −0.1, then 0.91, and never gets above 1. So momentum goes ten times
-# faster where the gradients agree and no faster where they disagree, which is what the valley asks
-# for.
+# faster where the gradients agree and no faster where they disagree.
 #
 # **Adam** is an optimiser that divides each number of the gradient by its own usual size. It keeps
 # two running means for every weight, one of $g$ (called $m$) and one of $g^2$ (called $v$), and steps
@@ -119,8 +116,8 @@ show(sheet.figure, "Four rows from the gradient g to a step. SGD multiplies it b
 # 0.1\,g$ and $v = 0.001\,g^2$, and the corrected values are $g$ and $g^2$. Their ratio $g/\sqrt{g^2}$
 # is 1 or −1 in both cases. Adam's first step moves *every* weight by the rate, and only the signs
 # count. The figure after the code shows 60 steps of each, from $(-4, 1)$ to the star at the lowest
-# point, at rates that make each way of walking visible. Look at the first steps, and at what happens
-# near the star.
+# point, at rates that make each path easy to see. Look at the first steps, and at what happens near
+# the star.
 # %%
 def momentum(w, g, memory, rate, fade=0.9):
     memory["v"] = fade * memory.get("v", 0) + g
@@ -190,22 +187,21 @@ for step in walkers:
 # the gentlest valley it is the fastest of the three, because a sum of old gradients overshoots.
 # Momentum needs only a few more steps each time, 65, 80 and 96, and for it the turn makes no
 # difference. Adam needs about as many while the valley lies along the axes. In the two gentler
-# valleys the turn costs it 4 and 6 steps. But in the steepest one its 85 steps become 170, because no
+# valleys the turn costs it 4 and 6 steps. In the steepest one its 85 steps become 170, because no
 # rate for a single weight fits a direction that belongs to two. Muon will look at such directions
 # instead of single weights.
 #
 # ## Weight decay is not a penalty
 #
 # It often helps to keep weights small; lesson 06 asks why. One can add a penalty $\tfrac{\lambda}{2}
-# w^2$ to the loss, where $\lambda$ says how strong it is. Its slope $\lambda w$ is then added to
-# every gradient. Or one can use **weight decay**, which multiplies each weight by $1 - \eta\lambda$
-# in every step, beside the gradient. With SGD both are the same, for $w - \eta(g + \lambda w) = (1 -
-# \eta\lambda)\,w - \eta g$. With Adam they differ. The term $\lambda w$ is then divided by $\sqrt v$
-# as well, so a weight with large gradients hardly feels the penalty. **AdamW** is Adam with weight
-# decay beside the gradient (Loshchilov and Hutter 2019). Two weights that start at 1 show the
-# difference. Their gradients change sign in every step, one with size 10 and the other with size 0.1,
-# so that almost nothing but the decay moves them. On paper AdamW multiplies both by 0.999 in each
-# step, and $0.999^{300}$ is 0.74.
+# w^2$ to the loss, of the strength $\lambda$, so that its slope $\lambda w$ is added to every
+# gradient. Or one can use **weight decay**, which multiplies each weight by $1 - \eta\lambda$ in
+# every step, beside the gradient. With SGD both are the same, for $w - \eta(g + \lambda w) = (1 -
+# \eta\lambda)\,w - \eta g$. With Adam the term $\lambda w$ is divided by $\sqrt v$ as well, so a
+# weight with large gradients hardly feels the penalty. **AdamW** is Adam with weight decay beside the
+# gradient (Loshchilov and Hutter 2019). Two weights that start at 1 show the difference. Their
+# gradients, of size 10 and 0.1, change sign in every step, so that almost nothing but the decay moves
+# them. On paper AdamW multiplies both by 0.999 in each step, and $0.999^{300}$ is 0.74.
 # %%
 def adamw(w, g, memory, rate, decay=0.1):
     return adam(w * (1 - rate * decay), g, memory, rate)
@@ -220,15 +216,14 @@ print("AdamW:              ", decayed.round(2), " gradients of size 10 and 0.1")
 print("Adam with a penalty:", penalised.round(2))
 
 # %% [markdown]
-# AdamW shrinks both weights alike, to 0.73. The penalty leaves the first weight nearly where it was, at
-# 0.95, and pushes the second one down to 0.06, although both were given the same $\lambda$.
+# AdamW shrinks both weights alike, to 0.73. The penalty leaves the first weight nearly where it was,
+# at 0.95, and pushes the second one down to 0.06.
 #
 # ## A real gradient
 #
 # Now a network: the digits of lesson 03, four hidden layers of 64 ReLU units, and ten logits. It is
-# deep and narrow on purpose, because a network that is harder to train shows differences more
-# clearly. The training part moves the weights, the validation part chooses the rates, and the test
-# part stays closed until the end.
+# deep and narrow, because a network that is harder to train shows differences more clearly. The
+# validation part chooses the rates, and the test part stays closed until the end.
 # %%
 digits = load("digits")
 
@@ -251,10 +246,10 @@ print(len(x_train), "training,", len(x_valid), "validation,", len(x_test), "test
 
 
 # %% [markdown]
-# Adam treats the gradient of a matrix as a list of separate numbers. But a matrix $G$ is more than a
-# list: it *moves* vectors. Put all arrows of length 1 into it, and out comes an ellipse, or its
-# counterpart in many dimensions. It has a longest direction, a shortest one, and others between, all
-# at right angles but not along the axes. The **singular values** of $G$ are their lengths, found by
+# To Adam the gradient of a matrix is a list of separate numbers. But a matrix $G$ also *moves*
+# vectors. Put all arrows of length 1 into it, and out comes an ellipse, or its counterpart in many
+# dimensions. It has a longest direction, a shortest one, and others between, all at right angles but
+# in general not along the axes. The **singular values** of $G$ are their lengths, found by
 # `np.linalg.svd`. The sum of their squares equals the sum of the squares of all numbers in $G$, its
 # squared length. How does a real gradient divide this among its 64 directions? If all were alike,
 # five would hold $5/64$, or 8%.
@@ -287,19 +282,18 @@ print("share of five directions out of 64:", *(f"{share_of_five(g):.3f}" for g i
 # ## Muon: all directions alike
 #
 # **Muon** is momentum whose sum, before the step, is replaced by the matrix with the same directions
-# and all singular values close to 1 (Jordan 2024). To compute the directions in every step would be
-# slow, but products of matrices alone are enough. For a single number $s$ look at the polynomial
+# and all singular values close to 1 (Jordan 2024). To find the directions in every step would be
+# slow, but products of matrices are enough. For a single number $s$ look at the polynomial
 #
 # $$ p(s) = 3.4445\,s - 4.7750\,s^3 + 2.0315\,s^5 . $$
 #
 # Start with $s = 0.1$. On paper: $0.34445 - 0.004775 + 0.00002 = 0.3397$. Again: 0.992. From then on
-# the number stays between about 0.7 and 1.2, which is near enough to 1. The factor 3.4 at small $s$
-# lifts the small numbers, and the two other terms hold the large ones down. For a matrix, $s^3$
-# becomes $X X^\top X$. This product keeps every direction and raises every singular value to its
-# third power: if $X$ stretches a direction by 2, then $X^\top$ and $X$ do it twice more, which makes
-# 8. In the same way $s^5$ becomes $X X^\top X X^\top X$. So the polynomial acts on every singular
-# value, and none of them has to be found. The method is called Newton-Schulz, and five rounds are
-# enough in practice.
+# the number stays between about 0.7 and 1.2, which is near enough to 1. The factor 3.4 lifts small
+# numbers, and the two other terms hold large ones down. For a matrix, $s^3$ becomes $X X^\top X$.
+# This product keeps every direction and raises every singular value to its third power: if $X$
+# stretches a direction by 2, then $X^\top$ and $X$ do it twice more, which makes 8. In the same way
+# $s^5$ becomes $X X^\top X X^\top X$. So the polynomial acts on every singular value, and none has to
+# be found. Five rounds of this method, called Newton-Schulz, are enough in practice.
 # %%
 def newton_schulz(x, rounds=5):
     x = x / np.linalg.norm(x)  # now no singular value is above 1
@@ -324,11 +318,10 @@ print("share of five directions, once evened out:", *(f"{share_of_five(newton_sc
 # %% [markdown]
 # The factor $0.2\sqrt{\text{longer side}}$ gives the step about the size of one of Adam's, so that
 # both can use similar rates (Liu et al. 2025). Biases and the last layer are left to Adam, because a
-# bias is no matrix and the ten columns of the last layer are the answers themselves. In the printed
-# table even 0.003 has come near 1 after five rounds. The figure shows the same twice. On the left a
-# matrix of two by two turns the circle into an ellipse, and Newton-Schulz makes it round again. On
-# the right is the real gradient: look at how steeply the grey line falls, and how long the blue one
-# stays level.
+# bias is no matrix and the ten columns of the last layer are the answers themselves. Even 0.003 comes
+# near 1 in five rounds. On the left of the figure a matrix of two by two turns the circle into an
+# ellipse, and Newton-Schulz makes it round again. On the right is the real gradient: look at how
+# steeply the grey line falls, and how long the blue one stays level.
 # %% tags=["hide"]
 # @title Figure: what Newton-Schulz does to a matrix
 with mpl.rc_context(STYLE):
@@ -351,15 +344,14 @@ show(figure, "Left: a flat ellipse, and after Newton-Schulz a nearly round one. 
      " gradient of 64 by 64 numbers; before they fall by powers of ten, after they begin nearly level.")  # fmt: skip
 
 # %% [markdown]
-# The flat ellipse has become a circle, although a little too small: its singular values are near 1,
-# not 1. The real gradient has come out nearly level in about forty directions, and its five longest
-# now hold about a fifth of the squared length. Both lines end together. Some units answered 0 to all
-# 64 images, so their rows or columns have no gradient, and Muon cannot lift a direction that is not
-# there.
+# The flat ellipse has become nearly a circle, but of radius 0.7. The real gradient has come out
+# nearly level in about forty directions, and its five longest now hold about a fifth of the squared
+# length. Both lines end together. Some units answered 0 to all 64 images, so their rows or columns
+# have no gradient, and Muon cannot lift what is not there.
 #
-# Before the race, one check. Ours and Keras' optimisers get the same 30 random gradients, and the
-# weights must agree after every step. (Keras' Muon has a weight decay unless one sets it to 0.) The
-# table below it holds two results from above; "that valley" is the steepest one.
+# Now a check: ours and Keras' optimisers get the same 30 random gradients, and the weights must agree
+# after every step. (Keras' Muon has a weight decay unless one sets it to 0.) The table after it holds
+# two results from above; "that valley" is the steepest one.
 # %%
 k = keras.optimizers
 no_decay = {"weight_decay": 0.0, "adam_weight_decay": 0.0}
@@ -388,11 +380,11 @@ mechanisms.show()
 #
 # There are two reasons to change the rate on the way. In the first steps the weights are random and
 # the memories are empty, but the steps already have their full size. A **warm-up** raises the rate
-# from almost nothing to its peak over the first steps. Towards the end another trouble remains. A
-# batch of 64 images gives a noisy gradient, so at a large rate the weights jump around the lowest
-# point; a rate that falls to 0 lets them settle. The plan that says the rate of every step is called
-# a **schedule**. Ours rises in a straight line for a tenth of the steps and then falls along half a
-# cosine: slowly at first, fastest in the middle, and slowly at the end (Loshchilov and Hutter 2017).
+# from almost nothing to its peak over the first steps. At the end the gradient of 64 images is still
+# noisy, so at a large rate the weights jump around the lowest point; a rate that falls to 0 lets them
+# settle. A **schedule** is a plan that says the rate of every step. Ours rises in a straight line for
+# a tenth of the steps and then falls along half a cosine: slowly at first, fastest in the middle, and
+# slowly at the end (Loshchilov and Hutter 2017).
 #
 # A Keras optimiser takes an object that is asked for the rate of each step. Ours reads it from a list, so
 # that one compiled model can run with many schedules.
@@ -419,13 +411,12 @@ assert np.allclose(rise * fall, [float(library(t)) for t in step], atol=1e-5)  #
 # %% [markdown]
 # ## The race
 #
-# The rules decide the result of a race, so here they are. All optimisers start from the same weights,
-# see the same images in the same order, and take the same number of steps. Each chooses among seven
-# rates that span a factor of 100, with three seeds for each rate. Everything else, such as the 0.9 of
-# momentum, keeps its usual value. One compiled model for each optimiser serves all its runs: `train`
-# puts the weights of the seed back and empties the memory. Write down your order of the five before
-# you look. In the figure, compare the lowest point of the orange line with that of the blue one; the
-# title of each panel gives both losses.
+# All optimisers start from the same weights, see the same images in the same order, and take the same
+# number of steps. Each chooses among seven rates that span a factor of 100, with three seeds for each
+# rate. Everything else, such as the 0.9 of momentum, keeps its usual value. One compiled model for
+# each optimiser serves all its runs: `train` puts the weights of the seed back and empties the
+# memory. Write down your order before you look. In the figure, compare the lowest point of the orange
+# line with that of the blue one; the title of each panel gives both losses.
 # %%
 rate = Listed()
 entrants = {  # an optimiser, and the lowest of its rates
@@ -496,8 +487,8 @@ show(figure, "Five panels, one for each optimiser: validation loss against the r
 
 # %% [markdown]
 # A rate that is too small has not arrived after so few steps, and one that is too large jumps or
-# explodes. So every line is a valley, and its lowest point lies inside the panel, as it must if the
-# choice of rates was fair.
+# explodes. So every line is a valley, and a fair choice of rates has the lowest point inside the
+# panel.
 #
 # First, the blue valley lies to the right of the orange one in every panel, because a schedule spends
 # most of its steps below the peak: the best peak is two to ten times the best constant rate. So it is
@@ -552,9 +543,9 @@ found.show()
 # is behind Adam by 0.13, more than three times the spread. Momentum is behind by 0.02, AdamW by 0.01,
 # and Muon is ahead by 0.01, but none by more than the spread. So once each has its own rate and a
 # schedule, none of the three differs clearly from Adam, and that is the answer to our question. One
-# pair is clearer: Muon lies below momentum in all five seeds. But we noticed it only among all the
-# pairs, so it needs new seeds. Schmidt and others (2021) tuned fifteen optimisers on eight tasks and
-# found no winner for all of them.
+# pair is clearer: Muon lies below momentum in all five seeds. But we picked this pair afterwards, so
+# it needs new seeds. Schmidt and others (2021) tuned fifteen optimisers on eight tasks and found no
+# winner for all of them.
 #
 # The second claim explains many tables of others. At a common rate of 0.02, Adam leads SGD by 1.7,
 # and at a common rate of 0.2 SGD leads by even more. With a rate of its own for each, also constant
@@ -592,10 +583,10 @@ show(figure, "Eight bars with a dot for each seed: Adam at its best rate and at 
 
 # %% [markdown]
 # Decay does most of the work. At the best peak it takes the loss from 0.13 to 0.08, and at four times
-# the peak from 0.26 to 0.15. Warm-up alone changes nothing that these dots can show, 0.13 to 0.12 and
-# 0.26 to 0.30. Together with decay it brings 0.15 down to 0.09 where the peak is too large, and 0.08
-# only to 0.07 where it is right. So in this network warm-up, joined with decay, protects against a
-# rate that is too large.
+# the peak from 0.26 to 0.15. Warm-up alone shows no clear change, 0.13 to 0.12 and 0.26 to 0.30.
+# Together with decay it brings 0.15 down to 0.09 where the peak is too large, and 0.08 only to 0.07
+# where it is right. So in this network warm-up, joined with decay, protects against a rate that is
+# too large.
 #
 # The gain at this peak is not the value of the schedule, because the peak is too large for a constant
 # rate. Against the best constant rate, the gain was 0.024 on the test part.
@@ -603,10 +594,10 @@ show(figure, "Eight bars with a dot for each seed: Adam at its best rate and at 
 # ## When one batch is bad
 #
 # Suppose that one batch comes with its pixels from 0 to 16, because somebody forgot to divide. Its
-# gradient is much too long. **Gradient clipping** is a limit on the length of the gradient: all
-# numbers of all layers are read as one vector, and if it is longer than the limit, it is shortened to
-# it, in the same direction. The cell spoils batch 20 and compares runs with and without a limit of 1.
-# The clean runs show what the limit itself costs.
+# gradient is much too long. **Gradient clipping** is a limit on the length of the gradient: if the
+# vector of all its numbers is longer, it is shortened to the limit, in the same direction. The cell
+# spoils batch 20 and compares runs with and without a limit of 1. The clean runs show what the limit
+# itself costs.
 # %%
 spoiled = {}
 for name in ("momentum", "momentum, clipped"):
@@ -629,18 +620,18 @@ rescue.show()
 
 # %% [markdown]
 # Without a limit, one bad batch of 150 ruins some runs: the worst ends at 2.3, which is what guessing
-# gives, since $\ln 10 = 2.303$. With the limit the bad batch can hardly be noticed. But the limit
-# does not know which batch is bad, so it also shortens long gradients of good ones. The two lines of
-# clean runs show the price: 0.10 without a limit and 0.15 with it. Both use the best rate *without* a
-# limit. Lesson 11 shows networks in which gradients grow on their own (Pascanu and others 2013).
+# gives, since $\ln 10 = 2.303$. With the limit the bad batch can hardly be noticed. But it also
+# shortens long gradients of good batches. The clean runs show the price, at the best rate *without* a
+# limit: 0.10 without it and 0.15 with it. Lesson 11 shows networks in which gradients grow on their
+# own (Pascanu and others 2013).
 #
 # ## What can go wrong
 #
 # Many students have read that 0.0003 is the best rate for Adam. The sentence was written as a joke
 # (Karpathy 2016). The best rate depends on the network, the batch, the number of steps and the
 # schedule. The last row of the race's table compares Adam at 0.0003 with the *worst* of the five at
-# its best rate: 0.82 against 0.17. In 150 steps so small a rate cannot get far; in a much longer run
-# it may be right.
+# its best rate: 0.82 against 0.17. In 150 steps so small a rate cannot get far; in a longer run it
+# may be right.
 #
 # ## Summary
 #
