@@ -47,6 +47,8 @@ FRESH = dial(5, smoke=2)  # other repetitions, for the test part
 # stay below $2/25 = 0.08$. But $w_1$ then shrinks by only 8% a step, and needs 28 steps, since
 # $0.92^{28}$ is about 0.1. The steep direction sets the limit, and the flat one is slow. In the code
 # `memory` is a dictionary for what an optimiser keeps between two steps; SGD keeps nothing.
+
+
 # %%
 def sgd(w, g, memory, rate):
     return w - rate * g
@@ -72,6 +74,7 @@ for rate in (0.010, 0.079, 0.081):
 # point, so one may go faster. And one may give each direction a rate of its own. The drawing leads
 # from the gradient (red) to the step (green); what each optimiser keeps is purple, and what it
 # computes from that is grey.
+
 # %% tags=["hide"]
 # @title Drawing: what each optimiser does with a gradient
 sheet = Diagram(8, 3.3)
@@ -118,6 +121,8 @@ show(sheet.figure, "Four rows from the gradient g to a step. SGD multiplies it b
 # count. The figure after the code shows 60 steps of each, from $(-4, 1)$ to the star at the lowest
 # point, at rates that make each path easy to see. Look at the first steps, and at what happens near
 # the star.
+
+
 # %%
 def momentum(w, g, memory, rate, fade=0.9):
     memory["v"] = fade * memory.get("v", 0) + g
@@ -160,6 +165,8 @@ show(figure, "Three paths of 60 steps from the left end of a long valley to its 
 # steps until the height stays below 0.01, for valleys of different steepness, straight and turned by
 # 45 degrees. The comparison is fair because every optimiser gets the best of 61 rates. Read each row
 # from left to right for what steepness costs, and compare *straight* with *turned*.
+
+
 # %%
 def steps_needed(step, curvature, turned, most=1_500):
     """Steps until the height stays below 0.01, at the best of 61 rates, all of which walk side by side."""
@@ -202,6 +209,8 @@ for step in walkers:
 # gradient (Loshchilov and Hutter 2019). Two weights that start at 1 show the difference. Their
 # gradients, of size 10 and 0.1, change sign in every step, so that almost nothing but the decay moves
 # them. On paper AdamW multiplies both by 0.999 in each step, and $0.999^{300}$ is 0.74.
+
+
 # %%
 def adamw(w, g, memory, rate, decay=0.1):
     return adam(w * (1 - rate * decay), g, memory, rate)
@@ -224,6 +233,7 @@ print("Adam with a penalty:", penalised.round(2))
 # Now a network: the digits of lesson 03, four hidden layers of 64 ReLU units, and ten logits. It is
 # deep and narrow, because a network that is harder to train shows differences more clearly. The
 # validation part chooses the rates, and the test part stays closed until the end.
+
 # %%
 digits = load("digits")
 
@@ -253,6 +263,8 @@ print(len(x_train), "training,", len(x_valid), "validation,", len(x_test), "test
 # `np.linalg.svd`. The sum of their squares equals the sum of the squares of all numbers in $G$, its
 # squared length. How does a real gradient divide this among its 64 directions? If all were alike,
 # five would hold $5/64$, or 8%.
+
+
 # %%
 def gradient_of(model, images=64):
     """The gradient of the second hidden matrix: (64, 64)."""
@@ -294,6 +306,8 @@ print("share of five directions out of 64:", *(f"{share_of_five(g):.3f}" for g i
 # stretches a direction by 2, then $X^\top$ and $X$ do it twice more, which makes 8. In the same way
 # $s^5$ becomes $X X^\top X X^\top X$. So the polynomial acts on every singular value, and none has to
 # be found. Five rounds of this method, called Newton-Schulz, are enough in practice.
+
+
 # %%
 def newton_schulz(x, rounds=5):
     x = x / np.linalg.norm(x)  # now no singular value is above 1
@@ -322,6 +336,7 @@ print("share of five directions, once evened out:", *(f"{share_of_five(newton_sc
 # near 1 in five rounds. On the left of the figure a matrix of two by two turns the circle into an
 # ellipse, and Newton-Schulz makes it round again. On the right is the real gradient: look at how
 # steeply the grey line falls, and how long the blue one stays level.
+
 # %% tags=["hide"]
 # @title Figure: what Newton-Schulz does to a matrix
 with mpl.rc_context(STYLE):
@@ -352,6 +367,7 @@ show(figure, "Left: a flat ellipse, and after Newton-Schulz a nearly round one. 
 # Now a check: ours and Keras' optimisers get the same 30 random gradients, and the weights must agree
 # after every step. (Keras' Muon has a weight decay unless one sets it to 0.) The table after it holds
 # two results from above; "that valley" is the steepest one.
+
 # %%
 k = keras.optimizers
 no_decay = {"weight_decay": 0.0, "adam_weight_decay": 0.0}
@@ -417,6 +433,7 @@ assert np.allclose(rise * fall, [float(library(t)) for t in step], atol=1e-5)  #
 # each optimiser serves all its runs: `train` puts the weights of the seed back and empties the
 # memory. Write down your order before you look. In the figure, compare the lowest point of the orange
 # line with that of the blue one; the title of each panel gives both losses.
+
 # %%
 rate = Listed()
 entrants = {  # an optimiser, and the lowest of its rates
@@ -502,6 +519,7 @@ show(figure, "Five panels, one for each optimiser: validation loss against the r
 # Each number above is the lowest of seven, and the lowest of many noisy numbers is a little too low.
 # So we take each optimiser at its best rate, with and without the schedule, start it from five new
 # seeds, and measure on the test part.
+
 # %%
 test_loss = {}
 for name, plan in race:
@@ -561,6 +579,7 @@ found.show()
 # alone, and with both. We do it at the best peak of Adam with both, and at four times that peak,
 # because a schedule may matter more where the rate is too large. In the figure compare the bars
 # within each group of four.
+
 # %%
 halves = {}
 for times in (1, 4):
@@ -598,6 +617,7 @@ show(figure, "Eight bars with a dot for each seed: Adam at its best rate and at 
 # vector of all its numbers is longer, it is shortened to the limit, in the same direction. The cell
 # spoils batch 20 and compares runs with and without a limit of 1. The clean runs show what the limit
 # itself costs.
+
 # %%
 spoiled = {}
 for name in ("momentum", "momentum, clipped"):
@@ -620,10 +640,10 @@ rescue.show()
 
 # %% [markdown]
 # Without a limit, one bad batch of 150 ruins some runs: the worst ends at 2.3, which is what guessing
-# gives, since $\ln 10 = 2.303$. With the limit the bad batch can hardly be noticed. But it also
-# shortens long gradients of good batches. The clean runs show the price, at the best rate *without* a
-# limit: 0.10 without it and 0.15 with it. Lesson 11 shows networks in which gradients grow on their
-# own (Pascanu and others 2013).
+# gives, since $\ln 10 = 2.303$. With the limit the bad batch can hardly be noticed. But the limit
+# also shortens long gradients of good batches. The clean runs show the price, at the best rate
+# *without* a limit: 0.10 without and 0.15 with it. Lesson 11 shows networks in which gradients grow
+# on their own (Pascanu and others 2013).
 #
 # ## What can go wrong
 #
