@@ -102,8 +102,8 @@ show(sheet.figure, "Four rows from the gradient g to a step. SGD multiplies it b
 # ## Momentum and Adam
 #
 # **Momentum** is a fading sum of past gradients that is used in place of the gradient: in each step
-# the sum is multiplied by 0.9, and the new gradient is added. Try it with a gradient that is always
-# 1. The sum is 1, then 1.9, then 2.71, and it ends at $1/(1 - 0.9) = 10$. A gradient that changes its
+# the sum is multiplied by 0.9, and the new gradient is added. Try it with a gradient that is always 1.
+# The sum is 1, then 1.9, then 2.71, and it ends at $1/(1 - 0.9) = 10$. A gradient that changes its
 # sign in every step gives 1, then −0.1, then 0.91, and never gets above 1. So momentum goes ten times
 # faster where the gradients agree and no faster where they disagree.
 #
@@ -192,7 +192,7 @@ for step in walkers:
 # %% [markdown]
 # For SGD, four times as steep means about four times as many steps, from 48 to 192 and to 762. Yet in
 # the gentlest valley it is the fastest of the three, because a sum of old gradients overshoots.
-# Momentum needs only a few more steps each time, 65, 80 and 96, and for it the turn makes no
+# Momentum needs a few more each time, 65, 80 and 96, and for it the turn makes no
 # difference. Adam needs about as many while the valley lies along the axes. In the two gentler
 # valleys the turn costs it 4 and 6 steps. In the steepest one its 85 steps become 170, because no
 # rate for a single weight fits a direction that belongs to two. Muon will look at such directions
@@ -256,7 +256,7 @@ print(len(x_train), "training,", len(x_valid), "validation,", len(x_test), "test
 
 
 # %% [markdown]
-# To Adam the gradient of a matrix is a list of separate numbers. But a matrix $G$ also *moves*
+# To Adam the gradient of a matrix is a list of numbers. But a matrix $G$ also *moves*
 # vectors. Put all arrows of length 1 into it, and out comes an ellipse, or its counterpart in many
 # dimensions. It has a longest direction, a shortest one, and others between, all at right angles but
 # in general not along the axes. The **singular values** of $G$ are their lengths, found by
@@ -507,7 +507,7 @@ show(figure, "Five panels, one for each optimiser: validation loss against the r
 # explodes. So every line is a valley, and a fair choice of rates has the lowest point inside the
 # panel.
 #
-# First, the blue valley lies to the right of the orange one in every panel, because a schedule spends
+# Three things stand out. First, the blue valley lies to the right of the orange one in every panel, because a schedule spends
 # most of its steps below the peak: the best peak is two to ten times the best constant rate. So it is
 # no fair test of a schedule to add it to a rate that was chosen without one. Second, the lowest point
 # falls for four optimisers, and for SGD it does not. SGD has hardly arrived after 150 steps at any
