@@ -507,12 +507,12 @@ show(figure, "Five panels, one for each optimiser: validation loss against the r
 # explodes. So every line is a valley, and a fair choice of rates has the lowest point inside the
 # panel.
 #
-# Three things stand out. First, the blue valley lies to the right of the orange one in every panel, because a schedule spends
-# most of its steps below the peak: the best peak is two to ten times the best constant rate. So it is
-# no fair test of a schedule to add it to a rate that was chosen without one. Second, the lowest point
-# falls for four optimisers, and for SGD it does not. SGD has hardly arrived after 150 steps at any
-# rate, so small steps at the end come too early for it. Third, Adam stays below 0.2 over five of its
-# seven rates, while SGD and Muon need theirs found more exactly.
+# Three things stand out. First, the blue valley lies to the right of the orange one in every panel,
+# because a schedule spends most of its steps below the peak: the best peak is two to ten times the
+# best constant rate. So it is no fair test of a schedule to add it to a rate that was chosen without
+# one. Second, the lowest point falls for four optimisers, and for SGD it does not. SGD has hardly
+# arrived after 150 steps at any rate, so small steps at the end come too early for it. Third, Adam
+# stays below 0.2 over five of its seven rates, while SGD and Muon need theirs found more exactly.
 #
 # ## The test part, opened once
 #
