@@ -33,6 +33,7 @@ RATES = dial(7, smoke=2)  # learning rates tried for every optimiser
 SEEDS = dial(3, smoke=1)  # repetitions while we choose a rate
 FRESH = dial(5, smoke=2)  # other repetitions, for the test part
 
+
 # %% [markdown]
 # ## One rate for two directions
 #
@@ -41,10 +42,11 @@ FRESH = dial(5, smoke=2)  # other repetitions, for the test part
 # nearly flat, along $w_2$ it is steep, and its lowest point is $(0, 0)$. The gradient is $(w_1,\
 # 25\,w_2)$, so one step multiplies $w_1$ by $1 - \eta$ and $w_2$ by $1 - 25\,\eta$.
 #
-# Before you go on, write down the largest rate that you would dare to use. How many steps does $w_1$ then
-# need to come ten times closer to 0? The answer is on paper: $|1 - 25\,\eta|$ must stay below 1, so
-# $\eta$ must stay below $2/25 = 0.08$. But $w_1$ shrinks by only 8% a step at this rate, and $0.92^{28}$
-# is about 0.1. The steep direction sets the limit, and the flat direction pays for it.
+# Before you go on, write down the largest rate that you would use. How many steps does $w_1$ then
+# need to come ten times closer to 0? On paper: $|1 - 25\,\eta|$ must stay below 1, so $\eta$ must
+# stay below $2/25 = 0.08$. But $w_1$ then shrinks by only 8% a step, and needs 28 steps, since
+# $0.92^{28}$ is about 0.1. The steep direction sets the limit, and the flat one is slow. In the code
+# `memory` is a dictionary for what an optimiser keeps between two steps; SGD keeps nothing.
 
 
 # %%
@@ -66,11 +68,12 @@ for rate in (0.010, 0.079, 0.081):
     print(f"rate {rate:.3f}, after 300 steps: w1 = {w1:7.3f}, w2 = {w2:7.3f}")
 
 # %% [markdown]
-# A network is a valley with thousands of directions, and nobody tells us how steep each of them is. There
-# are two ways out. One may remember earlier steps, because a direction in which they all agree is flat
-# and safe. And one may give each direction a rate of its own. Every optimiser of this lesson does one of
-# the two or both. The drawing shows what each keeps between two steps (purple) and what it does with the
-# gradient (red) before the step (green).
+# At 0.010 $w_1$ still has a way to go after 300 steps, and just above 0.08 $w_2$ explodes. A network
+# has thousands of directions, and nobody tells us how steep each is. There are two ways out. One may
+# remember earlier gradients: where their sign stays the same, no step has jumped over the lowest
+# point, so one may go faster. And one may give each direction a rate of its own. The drawing leads
+# from the gradient (red) to the step (green); what each optimiser keeps is purple, and what it
+# computes from that is grey.
 
 # %% tags=["hide"]
 # @title Drawing: what each optimiser does with a gradient
@@ -94,26 +97,30 @@ for row, (name, parts) in enumerate(rows.items()):
 show(sheet.figure, "Four rows from the gradient g to a step. SGD multiplies it by the rate. Momentum first adds it to a"
      " fading sum. Adam keeps two means and divides. Muon keeps the sum and evens its directions out.")  # fmt: skip
 
+
 # %% [markdown]
 # ## Momentum and Adam
 #
-# **Momentum** is a fading sum of past gradients that is used in place of the gradient: in each step the
-# sum is multiplied by 0.9, and the new gradient is added. Try it with a gradient that is always 1. The
-# sum is 1, then 1.9, then 2.71, and it ends at $1/(1 - 0.9) = 10$. A gradient that changes its sign in
-# every step gives 1, then −0.1, then 0.91, and never gets above 1. So momentum goes ten times faster
-# where the gradients agree and no faster where they fight, which is what the valley asks for.
+# **Momentum** is a fading sum of past gradients that is used in place of the gradient: in each step
+# the sum is multiplied by 0.9, and the new gradient is added. Try it with a gradient that is always 1.
+# The sum is 1, then 1.9, then 2.71, and it ends at $1/(1 - 0.9) = 10$. A gradient that changes its
+# sign in every step gives 1, then −0.1, then 0.91, and never gets above 1. So momentum goes ten times
+# faster where the gradients agree and no faster where they disagree.
 #
-# **Adam** is an optimiser that divides each number of the gradient by its own usual size. It keeps two
-# running means for every weight, one of $g$ (called $m$) and one of $g^2$ (called $v$), and steps by
-# $-\eta\, m/\sqrt v$. In each step the mean of $g$ keeps the share $\beta_1 = 0.9$ of itself and takes
-# 0.1 of the new gradient; the mean of $g^2$ keeps $\beta_2 = 0.999$. Both means begin at 0 and are too
-# small at first. After $t$ steps they hold only the share $1 - \beta^t$ of what they should, and Adam
-# divides by that share (Kingma and Ba 2015). A tiny number keeps it from dividing by 0.
+# **Adam** is an optimiser that divides each number of the gradient by its own usual size. It keeps
+# two running means for every weight, one of $g$ (called $m$) and one of $g^2$ (called $v$), and steps
+# by $-\eta\, m/\sqrt v$. In each step the mean of $g$ keeps the share $\beta_1 = 0.9$ of itself and
+# takes 0.1 of the new gradient; the mean of $g^2$ keeps $\beta_2 = 0.999$. Both means begin at 0 and
+# are too small at first. If every gradient is 1, the first mean is 0.1, then 0.19, and after $t$
+# steps $1 - \beta_1^t$. So Adam divides each mean by its share $1 - \beta^t$ (Kingma and Ba 2015). A
+# tiny number keeps it from dividing by 0.
 #
 # What is the very first step, for a weight with the gradient 0.001 and for one with 1,000? Then $m =
-# 0.1\,g$ and $v = 0.001\,g^2$, and the corrected values are $g$ and $g^2$. Their ratio $g/\sqrt{g^2}$ is
-# 1 or −1 in both cases. Adam's first step moves *every* weight by exactly the rate, and only the signs
-# count.
+# 0.1\,g$ and $v = 0.001\,g^2$, and the corrected values are $g$ and $g^2$. Their ratio $g/\sqrt{g^2}$
+# is 1 or −1 in both cases. Adam's first step moves *every* weight by the rate, and only the signs
+# count. The figure after the code shows 60 steps of each, from $(-4, 1)$ to the star at the lowest
+# point, at rates that make each path easy to see. Look at the first steps, and at what happens near
+# the star.
 
 
 # %%
@@ -147,16 +154,17 @@ with mpl.rc_context(STYLE):
 show(figure, "Three paths of 60 steps from the left end of a long valley to its lowest point. SGD jumps from wall to"
      " wall. Momentum swings past the point and returns. Adam leaves along the diagonal, then curves.")  # fmt: skip
 
+
 # %% [markdown]
-# SGD jumps from wall to wall because its rate is close to the limit. Momentum swings, gains speed along
-# the floor, and runs past the lowest point before it returns. Adam starts along the diagonal, since both
-# weights move by the rate at first.
+# SGD jumps from wall to wall because its rate is close to the limit. Momentum swings, gains speed
+# along the floor, and runs past the lowest point before it returns. Adam starts along the diagonal,
+# since both weights move by the rate at first, and runs past the star too.
 #
-# This valley lies along the axes, and so it suits Adam, which has one rate for each *axis*. What if the
-# valley is turned, so that it runs between the axes? Then the steep direction is a mix of both weights.
-# The next cell counts the steps until the height stays below 0.01, for valleys of different steepness,
-# straight and turned by 45 degrees. The comparison is fair because every optimiser gets the best of 61
-# rates. Look along the rows for what steepness costs, and compare the two columns of each name.
+# This valley lies along the axes, and so it suits Adam, which has one rate for each *axis*. What if
+# the valley is turned, so that the steep direction is a mix of both weights? The next cell counts the
+# steps until the height stays below 0.01, for valleys of different steepness, straight and turned by
+# 45 degrees. The comparison is fair because every optimiser gets the best of 61 rates. Read each row
+# from left to right for what steepness costs, and compare *straight* with *turned*.
 
 
 # %%
@@ -180,24 +188,27 @@ for step in walkers:
     counts = (f"{k}: {valley[step, k, 0]:4d} straight, {valley[step, k, 45]:4d} turned  " for k in (25, 100, 400))
     print(f"{step.__name__:9s}", *counts)
 
+
 # %% [markdown]
-# SGD pays for steepness in full: four times as steep is about four times as many steps, from 48 to 192
-# and to 762. In the gentlest valley it is even the fastest of the three, because a sum of old gradients
-# overshoots. Momentum pays little, 65, 80 and 96 steps, and it does not care how the valley lies. Adam
-# needs about as many while the valley lies along the axes. When the steepest valley is turned, Adam's 85
-# steps become 170, because no rate for a single weight fits a direction that belongs to two. Muon begins
-# here.
+# For SGD, four times as steep means about four times as many steps, from 48 to 192 and to 762. Yet in
+# the gentlest valley it is the fastest of the three, because a sum of old gradients overshoots.
+# Momentum needs a few more each time, 65, 80 and 96, and for it the turn makes no
+# difference. Adam needs about as many while the valley lies along the axes. In the two gentler
+# valleys the turn costs it 4 and 6 steps. In the steepest one its 85 steps become 170, because no
+# rate for a single weight fits a direction that belongs to two. Muon will look at such directions
+# instead of single weights.
 #
 # ## Weight decay is not a penalty
 #
-# It often helps to keep weights small; why, is a question for lesson 06. One can add a penalty
-# $\tfrac{\lambda}{2} w^2$ to the loss, and then $\lambda w$ is added to every gradient. Or one can use
-# **weight decay**, which multiplies each weight by $1 - \eta\lambda$ in every step, beside the gradient.
-# With SGD both are the same, for $w - \eta(g + \lambda w) = (1 - \eta\lambda)\,w - \eta g$. With Adam
-# they differ. The term $\lambda w$ is then divided by $\sqrt v$ as well, so a weight with large gradients
-# hardly feels the penalty. **AdamW** is Adam with weight decay beside the gradient (Loshchilov and Hutter
-# 2019). Two weights that start at 1 show the difference. Their gradients only change sign, one with size
-# 10 and the other with size 0.1, so that nothing but the decay should move them.
+# It often helps to keep weights small; lesson 06 asks why. One can add a penalty $\tfrac{\lambda}{2}
+# w^2$ to the loss, of the strength $\lambda$, so that its slope $\lambda w$ is added to every
+# gradient. Or one can use **weight decay**, which multiplies each weight by $1 - \eta\lambda$ in
+# every step, beside the gradient. With SGD both are the same, for $w - \eta(g + \lambda w) = (1 -
+# \eta\lambda)\,w - \eta g$. With Adam the term $\lambda w$ is divided by $\sqrt v$ as well, so a
+# weight with large gradients hardly feels the penalty. **AdamW** is Adam with weight decay beside the
+# gradient (Loshchilov and Hutter 2019). Two weights that start at 1 show the difference. Their
+# gradients, of size 10 and 0.1, change sign in every step, so that almost nothing but the decay moves
+# them. On paper AdamW multiplies both by 0.999 in each step, and $0.999^{300}$ is 0.74.
 
 
 # %%
@@ -214,14 +225,14 @@ print("AdamW:              ", decayed.round(2), " gradients of size 10 and 0.1")
 print("Adam with a penalty:", penalised.round(2))
 
 # %% [markdown]
-# AdamW shrinks both weights alike, to 0.73. The penalty leaves the first weight nearly where it was, at
-# 0.95, and pushes the second one down to 0.06, although both were given the same $\lambda$.
+# AdamW shrinks both weights alike, to 0.73. The penalty leaves the first weight nearly where it was,
+# at 0.95, and pushes the second one down to 0.06.
 #
 # ## A real gradient
 #
-# Now a network: the digits of lesson 03, four hidden layers of 64 ReLU units, and ten logits. Deep and
-# narrow is on purpose, because a harder road shows the optimisers apart. The training part moves the
-# weights, the validation part chooses the rates, and the test part stays closed until the end.
+# Now a network: the digits of lesson 03, four hidden layers of 64 ReLU units, and ten logits. It is
+# deep and narrow, because a network that is harder to train shows differences more clearly. The
+# validation part chooses the rates, and the test part stays closed until the end.
 
 # %%
 digits = load("digits")
@@ -243,13 +254,15 @@ def network():
 
 print(len(x_train), "training,", len(x_valid), "validation,", len(x_test), "test images")
 
+
 # %% [markdown]
-# Adam treats the gradient of a matrix as a list of separate numbers. But a matrix $G$ is more than a
-# list: it *moves* vectors. Put all arrows of length 1 into it, and out comes an ellipse, or in many
-# dimensions its like. It has a longest direction, a shortest one, and others between. Their lengths are
-# called the singular values of $G$, and `np.linalg.svd` finds them. They are the matrix's own directions,
-# and they do not care about the axes. So let us ask how a real gradient divides its length among its 64
-# directions.
+# To Adam the gradient of a matrix is a list of numbers. But a matrix $G$ also *moves*
+# vectors. Put all arrows of length 1 into it, and out comes an ellipse, or its counterpart in many
+# dimensions. It has a longest direction, a shortest one, and others between, all at right angles but
+# in general not along the axes. The **singular values** of $G$ are their lengths, found by
+# `np.linalg.svd`. The sum of their squares equals the sum of the squares of all numbers in $G$, its
+# squared length. How does a real gradient divide this among its 64 directions? If all were alike,
+# five would hold $5/64$, or 8%.
 
 
 # %%
@@ -272,26 +285,27 @@ for seed in range(3):
     gradients.append(gradient_of(network()))
 print("share of five directions out of 64:", *(f"{share_of_five(g):.3f}" for g in gradients))
 
+
 # %% [markdown]
-# Five directions hold about 96% of the squared length. The gradient is a sum over images (lesson 04), and
-# ten classes pull in few directions. A step along it changes the matrix in those five and leaves the
-# others almost as they were.
+# Five directions hold about 96% of the squared length. One reason may be that the gradient is a sum
+# over images (lesson 04), and images of one class ask for similar changes. A step along it leaves the
+# other directions almost as they were.
 #
 # ## Muon: all directions alike
 #
-# **Muon** is momentum whose sum, before the step, is replaced by the matrix with the same directions and
-# all singular values close to 1 (Jordan 2024). To compute the directions in every step would be slow.
-# There is a trick with products of matrices alone. For a single number $s$ look at the polynomial
+# **Muon** is momentum whose sum, before the step, is replaced by the matrix with the same directions
+# and all singular values close to 1 (Jordan 2024). To find the directions in every step would be
+# slow, but products of matrices are enough. For a single number $s$ look at the polynomial
 #
 # $$ p(s) = 3.4445\,s - 4.7750\,s^3 + 2.0315\,s^5 . $$
 #
-# Start with $s = 0.1$. On paper: $0.34445 - 0.004775 + 0.00002 = 0.3397$. Again: 0.992. From then on the
-# number stays between 0.7 and 1.2, which is near enough to 1. The factor 3.4 at small $s$ lifts the small
-# numbers, and the two other terms hold the large ones down. For a matrix, $s^3$ becomes $X X^\top X$.
-# This product keeps every direction and raises every singular value to its third power. (If $X$ stretches
-# a direction by 2, then $X X^\top X$ stretches it by 8.) So a polynomial of the matrix is the polynomial
-# of each singular value, without ever finding one of them. Five rounds, called Newton-Schulz, are enough
-# in practice.
+# Start with $s = 0.1$. On paper: $0.34445 - 0.004775 + 0.00002 = 0.3397$. Again: 0.992. From then on
+# the number stays between about 0.7 and 1.2, which is near enough to 1. The factor 3.4 lifts small
+# numbers, and the two other terms hold large ones down. For a matrix, $s^3$ becomes $X X^\top X$.
+# This product keeps every direction and raises every singular value to its third power: if $X$
+# stretches a direction by 2, then $X^\top$ and $X$ do it twice more, which makes 8. In the same way
+# $s^5$ becomes $X X^\top X X^\top X$. So the polynomial acts on every singular value, and none has to
+# be found. Five rounds of this method, called Newton-Schulz, are enough in practice.
 
 
 # %%
@@ -316,12 +330,12 @@ for rounds in range(6):
 print("share of five directions, once evened out:", *(f"{share_of_five(newton_schulz(g)):.3f}" for g in gradients))
 
 # %% [markdown]
-# The factor $0.2\sqrt{\text{longer side}}$ gives the step about the size of one of Adam's, so that both
-# can use similar rates (Liu et al. 2025). Biases and the last layer are left to Adam, because a bias is
-# no matrix and the ten columns of the last layer are the answers themselves. The figure shows the trick
-# twice. On the left a matrix of two by two turns the circle into an ellipse, and Newton-Schulz makes it
-# round again. On the right is the real gradient. Look at how steeply the grey line falls, and how long
-# the blue one stays level.
+# The factor $0.2\sqrt{\text{longer side}}$ gives the step about the size of one of Adam's, so that
+# both can use similar rates (Liu et al. 2025). Biases and the last layer are left to Adam, because a
+# bias is no matrix and the ten columns of the last layer are the answers themselves. Even 0.003 comes
+# near 1 in five rounds. On the left of the figure a matrix of two by two turns the circle into an
+# ellipse, and Newton-Schulz makes it round again. On the right is the real gradient: look at how
+# steeply the grey line falls, and how long the blue one stays level.
 
 # %% tags=["hide"]
 # @title Figure: what Newton-Schulz does to a matrix
@@ -345,14 +359,14 @@ show(figure, "Left: a flat ellipse, and after Newton-Schulz a nearly round one. 
      " gradient of 64 by 64 numbers; before they fall by powers of ten, after they begin nearly level.")  # fmt: skip
 
 # %% [markdown]
-# The flat ellipse has become a circle, although a little too small: its singular values are near 1, not
-# 1. The real gradient has come out almost level in more than forty directions, and its five longest now
-# hold about a fifth of the squared length. Both lines end together. Some units answered 0 to all 64
-# images, so no gradient reaches their rows of the matrix, and Muon cannot lift a direction that is not
-# there.
+# The flat ellipse has become nearly a circle, but of radius 0.7. The real gradient has come out
+# nearly level in about forty directions, and its five longest now hold about a fifth of the squared
+# length. Both lines end together. Some units answered 0 to all 64 images, so their rows or columns
+# have no gradient, and Muon cannot lift what is not there.
 #
-# Before the race, one check. Ours and Keras' optimisers get the same 30 random gradients, and the weights
-# must agree after every step.
+# Now a check: ours and Keras' optimisers get the same 30 random gradients, and the weights must agree
+# after every step. (Keras' Muon has a weight decay unless one sets it to 0.) The table after it holds
+# two results from above; "that valley" is the steepest one.
 
 # %%
 k = keras.optimizers
@@ -380,13 +394,13 @@ mechanisms.show()
 # %% [markdown]
 # ## Warm-up and decay
 #
-# So far the rate was constant, and there are two reasons to change it on the way. The first steps are
-# blind: random weights, memories that are empty, and steps that have their full size in spite of that. A
-# **warm-up** raises the rate from almost nothing to its peak over the first steps. The last steps have
-# the opposite trouble. A batch of 64 images gives a noisy gradient, so at a large rate the weights jump
-# around the lowest point and do not settle. Letting the rate fall to 0 lets them settle. The plan that
-# says the rate of every step is called a **schedule**. Ours rises in a straight line for a tenth of the
-# steps and then falls along half a cosine (Loshchilov and Hutter 2017).
+# There are two reasons to change the rate on the way. In the first steps the weights are random and
+# the memories are empty, but the steps already have their full size. A **warm-up** raises the rate
+# from almost nothing to its peak over the first steps. At the end the gradient of 64 images is still
+# noisy, so at a large rate the weights jump around the lowest point; a rate that falls to 0 lets them
+# settle. A **schedule** is a plan that says the rate of every step. Ours rises in a straight line for
+# a tenth of the steps and then falls along half a cosine: slowly at first, fastest in the middle, and
+# slowly at the end (Loshchilov and Hutter 2017).
 #
 # A Keras optimiser takes an object that is asked for the rate of each step. Ours reads it from a list, so
 # that one compiled model can run with many schedules.
@@ -413,12 +427,12 @@ assert np.allclose(rise * fall, [float(library(t)) for t in step], atol=1e-5)  #
 # %% [markdown]
 # ## The race
 #
-# The rules decide the result of a race, so here they are. All optimisers start from the same weights, see
-# the same images in the same order, and take the same number of steps. All get equal help with the rate:
-# seven rates that span a factor of 100, three seeds each. The only differences are the optimiser, the
-# rate and the shape of the schedule. What would you expect? Write down your order of the five before you
-# look.
-
+# All optimisers start from the same weights, see the same images in the same order, and take the same
+# number of steps. Each chooses among seven rates that span a factor of 100, with three seeds for each
+# rate. Everything else, such as the 0.9 of momentum, keeps its usual value. One compiled model for
+# each optimiser serves all its runs: `train` puts the weights of the seed back and empties the
+# memory. Write down your order before you look. In the figure, compare the lowest point of the orange
+# line with that of the blue one; the title of each panel gives both losses.
 
 # %%
 rate = Listed()
@@ -489,22 +503,22 @@ show(figure, "Five panels, one for each optimiser: validation loss against the r
      " a constant rate, one for warm-up and decay; the bands show the seeds.")  # fmt: skip
 
 # %% [markdown]
-# Read each panel from the left. A rate that is too small has not arrived after so few steps, and one that
-# is too large jumps or explodes, so every line is a valley. Compare the lowest point of the orange line
-# with that of the blue one: the title of each panel gives both losses.
+# A rate that is too small has not arrived after so few steps, and one that is too large jumps or
+# explodes. So every line is a valley, and a fair choice of rates has the lowest point inside the
+# panel.
 #
 # Three things stand out. First, the blue valley lies to the right of the orange one in every panel,
-# because a schedule spends most of its steps below the peak: the best peak is two to ten times the best
-# constant rate. So it is no fair test of a schedule to add it to a rate that was chosen without one.
-# Second, the lowest point falls for four optimisers, and for SGD it does not. SGD has hardly arrived
-# after 150 steps at any rate, so it has no time to give away. Third, the valleys differ in width. Adam
-# stays below 0.2 over five of its seven rates, while SGD and Muon want theirs found more exactly.
+# because a schedule spends most of its steps below the peak: the best peak is two to ten times the
+# best constant rate. So it is no fair test of a schedule to add it to a rate that was chosen without
+# one. Second, the lowest point falls for four optimisers, and for SGD it does not. SGD has hardly
+# arrived after 150 steps at any rate, so small steps at the end come too early for it. Third, Adam
+# stays below 0.2 over five of its seven rates, while SGD and Muon need theirs found more exactly.
 #
 # ## The test part, opened once
 #
-# The numbers above were used for choosing: each is the lowest of seven, and the lowest of many noisy
-# numbers is a little too low. So we take each optimiser at its best rate, with and without the schedule,
-# start it from five new seeds, and measure on the test part.
+# Each number above is the lowest of seven, and the lowest of many noisy numbers is a little too low.
+# So we take each optimiser at its best rate, with and without the schedule, start it from five new
+# seeds, and measure on the test part.
 
 # %%
 test_loss = {}
@@ -541,29 +555,30 @@ found.claim("Adam at 0.0003, a rate often copied, is worse than the worst of the
 found.show()
 
 # %% [markdown]
-# The ± is over five seeds, and each difference is taken seed by seed. The schedule helps Adam by 0.024 ±
-# 0.017, and momentum by about 0.04 with as much spread. SGD ends where it ended without: this experiment
-# shows no gain. Now the names. Plain SGD is behind Adam by 0.13, more than three times the spread, so
-# momentum and its relatives are worth having. Momentum is behind by 0.02, and Muon is ahead by 0.01, but
-# both by no more than the spread. So where every optimiser has its own rate and its schedule, five seeds
-# do not order the best four, and that is the answer to our question. Schmidt and others (2021) tuned
-# fifteen optimisers on eight tasks and found no winner for all of them.
+# The ± is over five seeds, and each difference is taken seed by seed. The schedule helps Adam by
+# 0.024 ± 0.017. For momentum, AdamW and Muon the mean falls too, but only by about as much as it
+# spreads, and for SGD this experiment shows no gain. Now the names, all with the schedule. Plain SGD
+# is behind Adam by 0.13, more than three times the spread. Momentum is behind by 0.02, AdamW by 0.01,
+# and Muon is ahead by 0.01, but none by more than the spread. So once each has its own rate and a
+# schedule, none of the three differs clearly from Adam, and that is the answer to our question. One
+# pair is clearer: Muon lies below momentum in all five seeds. But we picked this pair afterwards, so
+# it needs new seeds. Schmidt and others (2021) tuned fifteen optimisers on eight tasks and found no
+# winner for all of them.
 #
-# The second claim explains many tables of others. At a common rate of 0.02, Adam leads SGD by 1.7, and at
-# a common rate of 0.2 SGD leads by even more. With a rate of its own for each, Adam's lead on the
-# validation part is 0.06. So the first question about any comparison is how the rates were chosen.
+# The second claim explains many tables of others. At a common rate of 0.02, Adam leads SGD by 1.7,
+# and at a common rate of 0.2 SGD leads by even more. With a rate of its own for each, also constant
+# and on the validation part, Adam's lead is 0.06. So the first question about any comparison is how
+# the rates were chosen.
 #
-# AdamW and Adam share most of their path, because a decay of 0.1 can do little in so few steps. Muon has
-# the lowest mean with and without the schedule, and longer races may show a difference. But one step of
-# Muon costs more than one of Adam, since it multiplies matrices five times over. We counted steps, not
-# seconds.
+# AdamW is close to Adam, because a decay of 0.1 can do little in so few steps. Muon has the lowest
+# mean, but one step of it costs more, and we counted steps, not seconds.
 #
 # ## What each half of the schedule is worth
 #
-# The schedule has two halves, and either may be the one that helps. So we run Adam with a constant rate,
-# with warm-up alone, with decay alone, and with both. We do it at the best peak that Adam found with
-# both, and at four times that peak, because a schedule may matter little where the rate is right and much
-# where it is too large.
+# Which half of the schedule helps? We run Adam with a constant rate, with warm-up alone, with decay
+# alone, and with both. We do it at the best peak of Adam with both, and at four times that peak,
+# because a schedule may matter more where the rate is too large. In the figure compare the bars
+# within each group of four.
 
 # %%
 halves = {}
@@ -586,22 +601,22 @@ show(figure, "Eight bars with a dot for each seed: Adam at its best rate and at 
      " constant rate, with warm-up alone, with decay alone, and with both.")  # fmt: skip
 
 # %% [markdown]
-# Decay does most of the work. At the best peak it takes the loss from 0.13 to 0.08, and at four times the
-# peak from 0.26 to 0.15. Warm-up alone changes nothing that these dots can show, 0.13 to 0.12 and 0.26 to
-# 0.30. Together with decay it brings 0.15 down to 0.09 where the peak is too large, and 0.08 only to 0.07
-# where it is right. So in this network warm-up is an insurance against a rate that is too large.
+# Decay does most of the work. At the best peak it takes the loss from 0.13 to 0.08, and at four times
+# the peak from 0.26 to 0.15. Warm-up alone shows no clear change, 0.13 to 0.12 and 0.26 to 0.30.
+# Together with decay it brings 0.15 down to 0.09 where the peak is too large, and 0.08 only to 0.07
+# where it is right. So in this network warm-up, joined with decay, protects against a rate that is
+# too large.
 #
-# Is the gain at the best peak the value of the schedule? No: this peak was found with the schedule, and
-# it is too large for a constant rate. Held against the best constant rate, the gain was 0.024 on the test
-# part.
+# The gain at this peak is not the value of the schedule, because the peak is too large for a constant
+# rate. Against the best constant rate, the gain was 0.024 on the test part.
 #
 # ## When one batch is bad
 #
 # Suppose that one batch comes with its pixels from 0 to 16, because somebody forgot to divide. Its
-# gradient is many times too long. **Gradient clipping** is a limit on the length of the gradient: all
-# numbers of all layers are read as one vector, and if it is longer than the limit, it is shortened to it,
-# in the same direction. The cell spoils one batch, number 20, and compares runs with and without a limit
-# of 1. The clean runs show what the limit itself costs.
+# gradient is much too long. **Gradient clipping** is a limit on the length of the gradient: if the
+# vector of all its numbers is longer, it is shortened to the limit, in the same direction. The cell
+# spoils batch 20 and compares runs with and without a limit of 1. The clean runs show what the limit
+# itself costs.
 
 # %%
 spoiled = {}
@@ -625,18 +640,18 @@ rescue.show()
 
 # %% [markdown]
 # Without a limit, one bad batch of 150 ruins some runs: the worst ends at 2.3, which is what guessing
-# gives, since $\ln 10 = 2.303$. With the limit the bad batch can hardly be noticed. But the limit does
-# not know which batch is bad. It only sees a long gradient, and so it also shortens honest ones. The
-# price is in the two lines of clean runs, 0.10 without it and 0.15 with it, at this rate. Large language
-# models are nearly always trained with a limit of 1, and lesson 11 shows networks in which gradients grow
+# gives, since $\ln 10 = 2.303$. With the limit the bad batch can hardly be noticed. But the limit
+# also shortens long gradients of good batches. The clean runs show the price, at the best rate
+# *without* a limit: 0.10 without and 0.15 with it. Lesson 11 shows networks in which gradients grow
 # on their own (Pascanu and others 2013).
 #
 # ## What can go wrong
 #
-# Many a student has read that 0.0003 is the best rate for Adam. The sentence was written as a joke
-# (Karpathy 2016), and it is copied in earnest. The best rate depends on the network, the batch, the
-# number of steps and the schedule. The last row of the race's table holds Adam at 0.0003 against the
-# *worst* of the five optimisers at its best rate: 0.82 against 0.17.
+# Many students have read that 0.0003 is the best rate for Adam. The sentence was written as a joke
+# (Karpathy 2016). The best rate depends on the network, the batch, the number of steps and the
+# schedule. The last row of the race's table compares Adam at 0.0003 with the *worst* of the five at
+# its best rate: 0.82 against 0.17. In 150 steps so small a rate cannot get far; in a longer run it
+# may be right.
 #
 # ## Summary
 #
@@ -644,9 +659,10 @@ rescue.show()
 # - Momentum adds up what gradients agree on. Adam divides each number by its usual size, and AdamW
 #   shrinks all weights alike.
 # - Muon makes all directions of a matrix equally long, by products of matrices alone.
-# - Decay lets the last steps settle, and warm-up guards against a peak that is too large. Here decay is
-#   most of the gain, and SGD had none.
-# - Compare optimisers only when each has its own best rate. Then five seeds do not order the best four.
+# - Decay lets the last steps settle, and warm-up protects against a peak that is too large. Here decay
+#   is most of Adam's gain, and SGD gains nothing.
+# - Compare optimisers only when each has its own best rate. Then momentum, AdamW and Muon differ from
+#   Adam by no more than the spread over five seeds.
 #
 # ## Exercises
 #

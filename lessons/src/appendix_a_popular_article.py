@@ -1,16 +1,17 @@
 # %% [markdown] tags=["edition-2"]
 # # Appendix A · A popular article, line by line
 #
-# Many people meet language models first in an article such as 大语言模型：原理与代码实例讲解 ("Large language models:
-# principles and code examples explained"), which exists in many copies. Articles of this kind ask good
-# questions, and this course was written to answer them. They also hand on mistakes, because who copies
-# code rarely runs it. Here are 23 of them. Each one is shown failing, with the right way beside it and
-# the lesson that explains it.
+# Many people meet language models first in an article such as 大语言模型：原理与代码实例讲解 ("Large language
+# models: principles and code examples explained"), which exists in many copies. Articles of this kind
+# ask good questions, and this course was written to answer them. They also hand on mistakes, because
+# code is often copied without being run. Here are 23 of them. Each one is shown failing, with the
+# right way beside it and the lesson that explains it. They are grouped by subject, so their numbers
+# are not always in order.
 #
-# Read a row of a table first and try to say what is wrong, before you look at the third column. To find a
-# mistake in a text that looks sure of itself is a skill, and it can be practised. "The articles" means
-# articles under titles like the one above, not all of them have every mistake, and we quote none of their
-# sentences.
+# Read a row of a table first and try to say what is wrong, before you look at the third column. To
+# find a mistake in a text that looks sure of itself is a skill, and it can be practised. "The
+# articles" means articles under titles like the one above. Not all of them have every mistake, and we
+# quote none of their sentences.
 
 # %% tags=["hide"]
 # @title Imports
@@ -47,8 +48,8 @@ def attempt(what, action):
 # ## Attention
 #
 # The formula in the articles divides $\exp(QK^\top/\sqrt d)$ by $K^\top K + \varepsilon$. Try it with
-# three queries and five keys of four numbers. Where the shapes happen to agree, there is still no $V$,
-# and the rows do not sum to 1.
+# three queries and five keys of four numbers. (`attempt` makes a call and prints the error that it
+# ends with.) Where the shapes happen to agree, there is still no $V$, and the rows do not sum to 1.
 
 # %%
 rng = np.random.default_rng(0)
@@ -62,9 +63,10 @@ print("1, sums of the rows, theirs:", theirs.sum(axis=1).round(2))
 print("1, sums of the rows, softmax:", weights.sum(axis=1), "  output:", (weights @ V).shape)
 
 # %% [markdown]
-# The Chinese articles call $K$ a 密钥, a key that encrypts. Such a key must be right in every bit. A key of
-# attention (键) is what one looks things up by, and nearly right is nearly as good. Compare what a small
-# change does to each.
+# The Chinese articles call $K$ a 密钥, a key that encrypts. Such a key must be right in every bit. A
+# key of attention (键) is what one looks things up by, and nearly right is nearly as good. Compare
+# what a small change does to each. Our toy encryption flips each bit of the message (`^`) where the
+# key has a 1, and the same key flips it back.
 
 # %%
 secret, message = 0b1011001110001111, 0b0110100101011010
@@ -87,9 +89,10 @@ print(f"2, attention, query changed by 0.01: the output moves by {change:.4f}")
 #
 # ## Words as numbers
 #
-# In the articles the vector of a word is the mean and the standard deviation of its frequency, called a
-# Gaussian model. But a word has one count, and the spread of one number is 0. The mean alone is the
-# count, and most words share theirs with others.
+# In the articles the vector of a word is the mean and the standard deviation of its frequency, called
+# a Gaussian model. But in one text a word has one count, and the spread of one number is 0. The mean
+# alone is the count, and most words share theirs with others. We count in the King James Bible, split
+# at spaces, so that punctuation stays with its word.
 
 # %%
 verses = load("king-james")
@@ -128,9 +131,11 @@ print("one tokenizer for both, kept:", [list(map(int, tokenizer.encode(one))) fo
 #
 # ## A worked example of backpropagation
 #
-# The articles compute one step by hand: the loss is $\tfrac12 (y - \hat y)^2$ with $y = 2$ and $\hat y =
-# 1.5$, the unit is linear, and a weight of 0.1 is updated with the rate 0.1. Four of the numbers are
-# wrong. The check is always the same: nudge the weight, and see how the loss changes (lesson 04).
+# The articles compute one step by hand: the loss is $\tfrac12 (y - \hat y)^2$ with $y = 2$ and $\hat
+# y = 1.5$, the unit is linear, and a weight of 0.1 is updated with the rate 0.1. Four of the numbers
+# are wrong. The check is always the same: nudge a weight, and see how the loss changes (lesson 04).
+# Here the input is 1, so the weight and the bias have the same gradient, and it is enough to nudge
+# the bias.
 
 # %%
 y, x, w, b = 2.0, 1.0, 0.1, 1.4  # w x + b = 1.5
@@ -276,13 +281,15 @@ prompt = "sea -> mer\nsun -> soleil\nmoon ->"
 print(f"20, worked examples in this prompt: {prompt.count('->') - 1}; zero-shot would be its last line alone")
 
 # %% [markdown]
-# How long does training take? "Days to weeks" is the answer of the articles, and it holds for no model in
-# particular. A model with $N$ weights that reads $D$ tokens needs about $6ND$ operations (lesson 17), and
-# a machine does so many a second. nanoGPT's small setting, for example, has 0.8 million weights and reads
-# 2,000 batches of 12 windows of 64 characters. Two cores do about 100 billion operations a second.
+# How long does training take? "Days to weeks" is the answer of the articles, and it holds for no
+# model in particular. A model with $N$ weights that reads $D$ tokens needs about $6ND$ operations
+# (lesson 17), and a machine does so many a second. nanoGPT's small setting, for example, has 0.8
+# million weights and reads 2,000 batches of 12 windows of 64 characters. If two cores do 100 billion
+# operations a second, how long does it take?
 #
-# The last row is about a reference. A title sounds right, so it is copied, and nobody opens it. What can
-# be checked is whether it has what every paper has: authors, a year, a place where it appeared.
+# Row 22 is about a reference. A title sounds right, so it is copied, and nobody opens it. The
+# least that one can check is whether it comes with what every paper has: authors, a year, a place
+# where it appeared. The articles give none of the three.
 
 # %%
 operations = 6 * 0.8e6 * (2_000 * 12 * 64)
@@ -301,9 +308,9 @@ for title, known in references.items():
 # |---|---|---|---|
 # | 19 | `TFGPT2LMHeadModel.from_pretrained` | the class is gone since transformers 5 | KerasHub, or `kerasllm.weights` (lesson 20) |
 # | 20 | GPT-3's paper is about "zero-shot learners" | its title says *few*-shot: worked examples stand in the prompt | Language Models are Few-Shot Learners (lesson 17) |
-# | 21 | GPT and BERT are an encoder and a decoder | GPT's first output never moves, BERT's does | GPT is decoder-only, BERT encoder-only (lessons 15, 17) |
-# | 22 | a paper "A Theoretical Investigation of the Origin of Deep Learning" | nobody wrote, dated or printed such a classic | open every reference once (lesson 27) |
-# | 23 | training takes days to weeks | from a minute to months, and one can know it before | 6·N·D over what the machine does (lessons 17, 29) |
+# | 21 | GPT and BERT are an encoder and a decoder | with attention like GPT's the first output never moves, like BERT's it does | GPT is decoder-only, BERT encoder-only (lessons 15, 17) |
+# | 22 | a paper "A Theoretical Investigation of the Origin of Deep Learning" | no authors, no year, no place: a reader cannot look it up | open every reference once (lesson 27) |
+# | 23 | training takes days to weeks | about a minute for one model, 40 billion times as many operations for GPT-3 | 6·N·D over what the machine does (lessons 17, 29) |
 #
 # ## What we measured
 

@@ -12,8 +12,11 @@ from kerasllm.course import between, case, check
 # %% [markdown]
 # ## Exercise 1: the largest rate
 #
-# A valley has the height $\tfrac12 w^\top H w$, and its gradient is $H w$. $H$ is symmetric, and all its
-# eigenvalues are positive. Return the rate at which SGD stops coming closer and begins to be thrown out.
+# A valley has the height $\tfrac12 w^\top H w$, and its gradient is $H w$. The matrix $H$ is the table of
+# curvatures of lesson 02, and it is symmetric: its rows are also its columns. There are always directions
+# at right angles, its *eigenvectors*, in which $H$ only multiplies by a number, the *eigenvalue*. This is
+# the curvature in that direction, and here all of them are positive. Return the rate at which SGD stops
+# coming closer and begins to be thrown out.
 #
 # *Predict:* $H$ has 2 at both places of its diagonal and 1 beside them. Is the answer $2/2$?
 
@@ -54,7 +57,8 @@ def largest_rate(H):
 
 
 # %% [markdown]
-# The answer is 2/3. The steepest direction is the diagonal, with the eigenvalue 3.
+# The answer is 2/3. The steepest direction is the diagonal: $H$ turns $(1, 1)$ into $(3, 3)$, so its
+# eigenvalue is 3.
 #
 # ## Exercise 2: one step of Adam
 #
@@ -64,10 +68,10 @@ def largest_rate(H):
 # $$m \leftarrow \beta_1 m + (1-\beta_1)\, g \qquad v \leftarrow \beta_2 v + (1-\beta_2)\, g^2$$
 #
 # Before they are used, the means are divided by $1-\beta_1^t$ and $1-\beta_2^t$. The step is $-\eta\,
-# \hat m / (\sqrt{\hat v} + \epsilon)$.
+# \hat m / (\sqrt{\hat v} + \epsilon)$; the hats mark the corrected means, and $\epsilon$ is `tiny`.
 #
-# *Predict:* how far does the first step move a weight whose gradient is one thousandth, and one whose
-# gradient is one thousand?
+# *Predict:* the first step moves a weight by the rate, 0.1. The second gradient is as large as the first
+# and has the other sign. How far does the second step move the weight back?
 
 
 # %% tags=["answer"]
@@ -128,7 +132,8 @@ def adam_step(w, g, m, v, t, rate=0.1, beta1=0.9, beta2=0.999, tiny=1e-7):
 
 
 # %% [markdown]
-# Both move by the rate, 0.1: the size of a gradient cancels out, only its sign is left.
+# By about 0.005 only. The mean of $g$ is $0.9 \cdot 0.1\,g - 0.1\,g = -0.01\,g$, which is divided by $1 -
+# 0.9^2 = 0.19$, and the mean of $g^2$ is still $g^2$. Gradients that disagree make small steps.
 #
 # ## Exercise 3: warm-up and decay
 #
@@ -192,8 +197,9 @@ def rate_at(step, peak, warmup, total, floor=0.0):
 # %% [markdown]
 # ## Exercise 4: all directions alike
 #
-# What Newton-Schulz comes near to can be computed exactly. `np.linalg.svd(G, full_matrices=False)` gives
-# three things: the directions on one side, the singular values, and the directions on the other side.
+# Muon makes all singular values of a matrix nearly 1. This can be done exactly. The function
+# `np.linalg.svd(G, full_matrices=False)` gives three things: the directions on one side, the singular
+# values, and the directions on the other side.
 # Return the matrix with the same directions and all singular values 1. `G` may be of any shape.
 #
 # *Predict:* what does a matrix that only stretches, diag(3, 2), become?
@@ -238,7 +244,8 @@ def even_out(G):
 
 
 # %% [markdown]
-# It becomes the identity. To stretch by 1 in every direction is to do nothing, except to turn.
+# It becomes the matrix that changes nothing, with 1 on its diagonal. In general a square matrix whose
+# singular values are all 1 turns or mirrors arrows, and keeps their lengths.
 #
 # ## Exercise 5: clip together
 #
@@ -246,7 +253,7 @@ def even_out(G):
 # are longer than `longest`, shrink all by the same factor, so that the length becomes `longest`.
 # Otherwise leave them alone.
 #
-# *Predict:* why by the same factor, and not each array alone?
+# *Predict:* what would change if each array were shortened alone?
 
 
 # %% tags=["answer"]
@@ -291,7 +298,8 @@ def clip_together(gradients, longest):
 
 
 # %% [markdown]
-# The same factor keeps the direction. Clipping each array alone would turn the step.
+# The same factor keeps the direction. Clipping each array alone would turn the step towards the arrays
+# that were short.
 #
 # ## Experiment: how much should be remembered?
 #
@@ -364,7 +372,7 @@ def steps_needed(fade):
 
 
 # %% [markdown]
-# With 0.5 the sum holds two gradients and is hardly better than SGD. With 0.99 it holds a hundred: it
-# arrives early and with so much speed that it swings from side to side for almost a thousand steps. 0.9
-# lies between, for this valley and a thousand steps. A valley that is much longer asks for more memory,
-# and a shorter run for less.
+# With 0.5 the sum ends at two gradients, because $1/(1 - 0.5) = 2$, and it needs more than twice as many
+# steps as with 0.9. With 0.99 the sum ends at a hundred, and the path has so much speed that it
+# swings from side to side for almost a thousand steps. So 0.9 suits this valley better than both; another
+# valley may ask for more memory or less.
