@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
 def its_turn(lesson: Lesson, day: int | None = None) -> str | None:
     """Why a lesson is built that did not change: each has its turn every fourth day; data and packages change too."""
     day = datetime.date.today().toordinal() if day is None else day
-    order = sorted({one.name for one in lessons(exercises=False)})
+    order = sorted({one.name for one in lessons()})
     return "it is its turn" if order.index(lesson.name) % 4 == day % 4 else None
 
 
