@@ -55,7 +55,8 @@ def load(name: str) -> pd.DataFrame:
         - translation: source, target, label (the language of the target). In the Bibles, which are
           texts by place, the label is the language.
         - questions: passage, question, answer (boolq: no or yes); question, choices, answer (the place
-          of the right choice, from 0); question, answer, solution (gsm8k).
+          of the right choice, from 0); question, answer, solution (gsm8k); passage, question, answer ("" where the
+          passage does not say), start (of the answer in the passage, or -1), answerable (short-passages).
         - tags: words and tags, both separated by spaces (peoples-daily: parts of speech, without label;
           the sets of entities and home-assistant-intents: B-, I- and O).
         - replies: prompt, reply; prompt, chosen, rejected, turns; summaries: text, summary.

@@ -1,4 +1,4 @@
-"""Questions with answers: yes or no, one of several choices, a number; and sentences that show a bias."""
+"""Questions with answers: yes or no, one of several, a number, words of a passage; and sentences that show a bias."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import re
 
 from kerasllm.common.extras import needed
-from kerasllm.data.catalogue import Dataset
+from kerasllm.data.catalogue import Dataset, folder
+from kerasllm.data.errors import DataError
 from kerasllm.data.loaders.registry import loads, members, whole
 from kerasllm.data.splits import clean, fold, linked, same
 
@@ -78,6 +79,31 @@ def _gsm8k(dataset: Dataset) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["question", "answer", "solution"]).assign(split="test")
     first = ~frame["question"].map(fold).duplicated()
     return whole(frame[first].reset_index(drop=True), dropped_duplicates=int((~first).sum()))
+
+
+@loads("short-passages")
+def _short_passages(dataset: Dataset) -> pd.DataFrame:
+    rows = []
+    for language in ("english", "chinese"):
+        for one in json_lines((folder() / f"{dataset.name}-{language}.jsonl").read_bytes()):
+            about = (one["id"], language, one["subject"], one["title"], one["passage"])
+            rows += [(*about, asked["question"], *_span(one, asked), one["split"]) for asked in one["questions"]]
+    columns = ["passage_id", "language", "subject", "title", "passage", "question", "answer", "start", "split"]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame["language"] = pd.Categorical(frame["language"], ["english", "chinese"])
+    frame.insert(columns.index("split"), "answerable", frame["start"] >= 0)
+    return whole(frame)
+
+
+def _span(passage: dict, asked: dict) -> tuple[str, int]:
+    """The answer and the place of its first character in the passage: "" and -1 where the passage does not say."""
+    answer, occurrence = asked["answer"], asked.get("occurrence", 0)
+    if answer is None:
+        return "", -1
+    places = [found.start() for found in re.finditer(re.escape(answer), passage["passage"])]
+    if occurrence >= len(places):
+        raise DataError(f"{passage['id']} holds {answer!r} {len(places)} times: mend answer or occurrence in its file.")
+    return answer, places[occurrence]
 
 
 @loads("stereo-set")
