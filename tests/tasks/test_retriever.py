@@ -269,15 +269,15 @@ def test_damaged_files_are_refused(tmp_path):
         one = bytearray(whole)
         one[random.integers(len(one))] ^= 1 << random.integers(8)
         broken.append(bytes(one))
-    refused = 0
+    messages = []
     for one in broken:
         (tmp_path / "index").write_bytes(one)
         try:
             assert_same_answers(BM25.load(tmp_path / "index"), BM25(TEXTS))  # a bit that says nothing
         except ValueError as error:
-            refused += 1
-            assert "damaged" in str(error) or "made with" in str(error)
-    assert refused >= 45
+            messages.append(str(error))
+    assert len(messages) > 30
+    assert all("damaged" in message for message in messages)
     np.save(tmp_path / "array.npy", np.zeros(3))
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     for name in ("array.npy", "other.npz"):
