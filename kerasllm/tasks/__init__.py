@@ -1,7 +1,8 @@
 """Tasks: a network, its tokenizer and its labels in one `.keras` file. Strings in, answers out."""
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
+from kerasllm.tasks.retriever import BM25, EmbeddingIndex, RankFusion
 from kerasllm.tasks.sentence_encoder import SentenceEncoder
 from kerasllm.tasks.text_classifier import TextClassifier
 
-__all__ = ["SentenceEncoder", "TextClassifier"]
+__all__ = ["BM25", "EmbeddingIndex", "RankFusion", "SentenceEncoder", "TextClassifier"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -73,10 +73,12 @@ def checked_texts(texts, method: str) -> list[str]:
         method: what was called, for the message.
 
     Raises:
-        TypeError: if it is one string, or holds something that is not a string.
+        TypeError: if it is one string or no list at all, or holds something that is not a string.
     """
     if isinstance(texts, str):
         raise TypeError(f"Give a list of texts, not one string: {method}([text]).")
+    if not isinstance(texts, Iterable):
+        raise TypeError(f"Give a list of texts, not {texts!r}: {method}([text]).")
     texts = list(texts)
     for i, text in enumerate(texts):
         if not isinstance(text, str):

@@ -1,5 +1,6 @@
 """The data sets themselves: cleaning, splits, and what the cards say about the real data."""
 
+import dataclasses
 import functools
 import re
 
@@ -78,7 +79,12 @@ def test_cleaning_drops_copies_conflicts_and_empty_rows_and_counts_them():
 @pytest.mark.parametrize("name", ALL)
 def test_the_data_are_what_the_catalogue_and_the_card_say(name):
     frame, entry, card = loaded(name), datasets()[name], data.card(name)
-    assert len(frame) == entry.rows
+    if entry.differ:  # what an installed library brings: the numbers of the card are those of one version
+        assert len(frame) == pytest.approx(entry.rows, rel=entry.differ)
+        assert f"a difference of {entry.differ:.0%}" in card
+        entry = dataclasses.replace(entry, rows=len(frame))
+    else:
+        assert len(frame) == entry.rows
     assert not frame.isna().any(axis=None)
     if entry.splits:
         assert frame["split"].value_counts().to_dict() == entry.splits
@@ -91,7 +97,7 @@ def test_the_data_are_what_the_catalogue_and_the_card_say(name):
     assert frame.attrs["name"] == name
     dropped = [count for key, count in frame.attrs.items() if key.startswith("dropped_")]
     assert entry.rows == frame.attrs["rows_read"] - sum(dropped)
-    for number in (frame.attrs["rows_read"], *filter(None, dropped)):
+    for number in (frame.attrs["rows_read"], *filter(None, dropped)) if not entry.differ else ():
         assert f"{number:,} " in card
     if "label" in frame and 1 < frame["label"].nunique() < 10:
         stated = card.split("| Labels | ")[1].split(" |")[0]

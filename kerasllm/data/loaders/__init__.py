@@ -8,6 +8,7 @@ from kerasllm.data.loaders import (
     bibles,
     bundled,
     commands,
+    documentation,
     experiments,
     pairs,
     pictures,
@@ -25,6 +26,7 @@ __all__ = [
     "bibles",
     "bundled",
     "commands",
+    "documentation",
     "experiments",
     "load",
     "pairs",
@@ -61,6 +63,7 @@ def load(name: str) -> pd.DataFrame:
           the sets of entities and home-assistant-intents: B-, I- and O).
         - replies: prompt, reply; prompt, chosen, rejected, turns; summaries: text, summary.
         - bias: stereotype and anti_stereotype, two sentences, with the kind of bias as label.
+        - search: title, kind, text, passage (python-documentation); question, titles, wording (its questions).
         - experiments of ours (reading-order, character-models, modern-blocks): a row for each run; there are no splits.
         - openmoji: emoji, english, chinese and picture, an array of 64 x 64 x 3.
 
