@@ -3,5 +3,6 @@
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.tasks.sentence_encoder import SentenceEncoder
 from kerasllm.tasks.text_classifier import TextClassifier
+from kerasllm.tasks.translator import Translator
 
-__all__ = ["SentenceEncoder", "TextClassifier"]
+__all__ = ["SentenceEncoder", "TextClassifier", "Translator"]
