@@ -8,13 +8,13 @@ before it:
     batches      ids become padded, windowed or packed batches; images become arrays of one size
     optimizers   the optimizer and the schedule that files of compiled models name
     layers       one idea a file: attention, positions, feed-forward, experts, recurrence, pooling, convolution
-    models       networks, ids or images in and numbers out: GPT, FastGPT, BERT, EfficientNet, BiLSTM
-    generation   samplers and the loop that writes
-    evaluation   how good it is: bits per character, how probable a text and each of several answers are
+    models       networks, ids or images in and numbers out: GPT, FastGPT, BERT, Seq2Seq, EfficientNet, BiLSTM
+    generation   samplers and the loop that writes; beam search from one text to another
+    evaluation   how good it is: bits per character, how probable a text and each of several answers are, BLEU and chrF
     tasks        network + tokenizer + labels: strings in, answers out
     training     recipes, schedules, resuming, runs in a folder, adapters
     weights      files of weights; models that others trained, by name, from a folder or a file, and written for them
-    cli          the commands: kerasllm data, train, evaluate, generate, chat
+    cli          the commands: kerasllm data, train, evaluate, generate, chat, translate
 
 Below them all lies ``common`` (checks of arguments, files written whole); beside them ``course``, which only
 lessons use. A room is loaded when it is named, ``kerasllm.layers`` or ``from kerasllm import layers``; importing

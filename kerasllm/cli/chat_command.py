@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 
 from kerasllm.cli.errors import UserError, told, worded
+from kerasllm.cli.lines import piped_lines
 from kerasllm.cli.models import load_model
 
-LINE = 1 << 20  # most characters of a line: a model sees the last thousands of a conversation
 HELP = "A line is a turn. /reset begins anew, /quit or Ctrl-D ends, Ctrl-C stops a reply."
 
 
@@ -28,7 +28,7 @@ def converse(options) -> None:
     typed = sys.stdin is not None and sys.stdin.isatty()
     if typed:
         print(HELP)
-    for number, line in enumerate(_typed() if typed else _piped()):
+    for number, line in enumerate(_typed() if typed else piped_lines()):
         if line.strip() == "/quit":
             break
         if line.strip() == "/reset":
@@ -70,19 +70,3 @@ def _typed() -> Iterator[str]:
             return
         except KeyboardInterrupt:
             print(f"\n{HELP}")
-
-
-def _piped() -> Iterator[str]:
-    """The lines of a pipe or a file, each as soon as it is there."""
-    stream = getattr(sys.stdin, "buffer", sys.stdin)
-    number = 0
-    while stream is not None and (line := stream.readline(4 * LINE + 1)):
-        number += 1
-        if isinstance(line, bytes):
-            try:
-                line = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                raise UserError(f"line {number} on stdin is not UTF-8: convert it") from None
-        if len(line) > LINE:
-            raise UserError(f"line {number} on stdin has more than {LINE:,} characters: a turn is one line")
-        yield line.rstrip("\r\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import kerasllm
 from kerasllm.cli.errors import program
 
-COMMANDS = "data | train | evaluate | generate | chat"
+COMMANDS = "data | train | evaluate | generate | chat | translate"
 
 NAMED = ("king-james-gpt", "smollm2-135m-instruct")  # the first comes with the package, the other is fetched once
 NUMBERS = {
@@ -31,10 +31,12 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """The parser of all commands."""
-    whole = Parser(prog=program(), description="Data, training, evaluation, generation and chat of kerasllm.")
+    whole = Parser(
+        prog=program(), description="Data, training, evaluation, generation, chat and translation of kerasllm."
+    )
     whole.add_argument("--version", action="version", version=f"kerasllm {kerasllm.__version__}")
     commands = whole.add_subparsers(required=True, metavar=COMMANDS)
-    for add in (_data, _train, _evaluate, _generate, _chat):
+    for add in (_data, _train, _evaluate, _generate, _chat, _translate):
         add(commands)
     return whole
 
@@ -134,6 +136,29 @@ def _chat(commands) -> None:
     option("--seed", metavar="N", type=natural, help="the same seed gives the same replies (others each time)")
     option("--numbers", **NUMBERS)
     chat.set_defaults(command=_command("chat_command", "converse"), stopped=_nothing)
+
+
+def _translate(commands) -> None:
+    translate = commands.add_parser(
+        "translate",
+        help="translate texts with a saved translator",
+        description="Print a line for each text or, where no text is given, for each line of stdin (64 lines of a pipe "
+        "at a time).",
+    )
+    translate.add_argument(
+        "model", metavar="MODEL", type=Path, help="a *.keras file that kerasllm.tasks.Translator.save wrote"
+    )
+    translate.add_argument("texts", metavar="TEXT", nargs="*", help="a text to translate; without one stdin is read")
+    option = translate.add_argument
+    option("--beams", metavar="N", type=whole_number, default=4, help="how many beginnings the search keeps (4)")
+    option(
+        "--length-penalty",
+        metavar="A",
+        type=natural_or_more,
+        default=0.6,
+        help="0 favours short answers, a larger one long ones (0.6)",
+    )
+    translate.set_defaults(command=_command("translate_command", "translate_texts"), stopped=_nothing)
 
 
 def _nothing(options) -> str:

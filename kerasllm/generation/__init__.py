@@ -20,6 +20,10 @@ Texts in turns are a `Session`; a conversation with a model that was tuned for i
 A GPT keeps keys and values of the tokens so far; any other model with a ``step`` like that of
 `kerasllm.models.LSTMLanguageModel` keeps its states.
 
+A model that reads one text and writes another, such as a `kerasllm.models.Seq2Seq`, has a search of its own:
+
+    ids, scores = beam_search(model, source_ids, source_mask, start_id, end_id, num_beams=4)
+
 Contrastive search is not built again: KerasHub's sampler takes a GPT of ours, `ids` being the prompts with room behind
 and `mask` True on the prompts, which are `length` tokens long:
 
@@ -38,6 +42,18 @@ import kerasllm.common.backend  # noqa: F401  says what to install where Keras h
 from kerasllm.generation.chat import Chat
 from kerasllm.generation.generating import generate, stream
 from kerasllm.generation.samplers import Beam, Greedy, Sampling
+from kerasllm.generation.sequence_to_sequence import Translations, beam_search
 from kerasllm.generation.session import Reply, Session
 
-__all__ = ["Beam", "Chat", "Greedy", "Reply", "Sampling", "Session", "generate", "stream"]
+__all__ = [
+    "Beam",
+    "Chat",
+    "Greedy",
+    "Reply",
+    "Sampling",
+    "Session",
+    "Translations",
+    "beam_search",
+    "generate",
+    "stream",
+]

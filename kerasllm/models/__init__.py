@@ -9,7 +9,9 @@ from kerasllm.models.fast_gpt import FastGPT
 from kerasllm.models.gpt import GPT
 from kerasllm.models.gpt_presets import preset
 from kerasllm.models.lstm_language_model import LSTMLanguageModel
+from kerasllm.models.lstm_seq2seq import LSTMSeq2Seq
 from kerasllm.models.neural_ngram import NeuralNGram
+from kerasllm.models.seq2seq import Seq2Seq, Seq2SeqSettings
 from kerasllm.models.settings import GPTSettings, gpt_settings
 
 __all__ = [
@@ -23,7 +25,10 @@ __all__ = [
     "FastGPT",
     "GPTSettings",
     "LSTMLanguageModel",
+    "LSTMSeq2Seq",
     "NeuralNGram",
+    "Seq2Seq",
+    "Seq2SeqSettings",
     "Stage",
     "gpt_settings",
     "preset",

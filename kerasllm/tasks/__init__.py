@@ -4,5 +4,6 @@ import kerasllm.common.backend  # noqa: F401  says what to install where Keras h
 from kerasllm.tasks.retriever import BM25, EmbeddingIndex, RankFusion
 from kerasllm.tasks.sentence_encoder import SentenceEncoder
 from kerasllm.tasks.text_classifier import TextClassifier
+from kerasllm.tasks.translator import Translator
 
-__all__ = ["BM25", "EmbeddingIndex", "RankFusion", "SentenceEncoder", "TextClassifier"]
+__all__ = ["BM25", "EmbeddingIndex", "RankFusion", "SentenceEncoder", "TextClassifier", "Translator"]

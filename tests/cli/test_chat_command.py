@@ -173,7 +173,7 @@ def test_what_chat_refuses(talker, trained, tmp_path, piped, monkeypatch, capsys
     assert "top_p must be above 0 and at most 1" in fails(capsys, "chat", talker, "--top-p", 2)
     piped(b"hello\nf\xe4x\n")
     assert "line 2 on stdin is not UTF-8" in fails(capsys, "chat", talker, *GREEDY)
-    monkeypatch.setattr("kerasllm.cli.chat_command.LINE", 8)
+    monkeypatch.setattr("kerasllm.cli.lines.LINE", 8)
     piped("hello you there\n")
     assert "line 1 on stdin has more than 8 characters" in fails(capsys, "chat", talker, *GREEDY)
 

@@ -7,6 +7,7 @@ from typing import Any
 import images_in_numpy
 import numpy as np
 import pytest
+import seq2seq_in_numpy
 from keras import layers, ops
 
 from kerasllm import models
@@ -41,6 +42,8 @@ class LayerCase:
         pooled: the output has no time axis.
         context_shape: shape of a second input, the argument ``context``; none when empty.
         context_mask: name of the argument that says which positions of the context are real.
+        reads: 0, or the inputs are the ids that a model writes; it is called with what it reads before them, ids from
+            1 to below this number of the context's shape, and its masks are `target_mask` and `source_mask`.
         weightless: there is nothing to train in it.
         unreached: how the names of those weights end that no gradient reaches; one ending, or several.
         output_dtype: what the output is under every policy; the compute dtype when None.
@@ -61,6 +64,7 @@ class LayerCase:
     pooled: bool = False
     context_shape: tuple[int, ...] = ()
     context_mask: str = ""
+    reads: int = 0
     weightless: bool = False
     unreached: str | tuple[str, ...] | None = None
     output_dtype: str | None = None
@@ -76,13 +80,16 @@ class LayerCase:
         return random.normal(size=self.input_shape).astype("float32")
 
     def context(self, seed: int = 1) -> dict[str, np.ndarray]:
+        if self.reads:
+            ids = np.random.default_rng(seed).integers(1, self.reads, self.context_shape, dtype="int32")
+            return {"source_ids": ids}
         if not self.context_shape:
             return {}
         return {"context": np.random.default_rng(seed).normal(size=self.context_shape).astype("float32")}
 
     def masks(self, texts: slice = slice(1)) -> dict[str, np.ndarray]:
         """The masks that the layer takes: the last two positions of some texts, else of the first, are padding."""
-        shapes = {"mask": self.input_shape} if self.masked else {}
+        shapes = {"target_mask" if self.reads else "mask": self.input_shape} if self.masked else {}
         if self.context_mask:
             shapes[self.context_mask] = self.context_shape
         masks = {name: np.ones(shape[:2], bool) for name, shape in shapes.items()}
@@ -241,6 +248,10 @@ def two_in_a_row(model, inputs):
     packed = model(inputs, segment_ids=np.array([[0, 0, 0, 1, 1, 1]] * len(inputs)))
     np.testing.assert_allclose(ops.convert_to_numpy(packed), np.concatenate(parts, axis=1), atol=1e-5)
     return model({"ids": inputs, "mask": np.ones(inputs.shape, bool), "type_ids": np.zeros_like(inputs)})
+
+
+def seq2seq(*arguments, **named):
+    return lambda **kwargs: models.Seq2Seq(models.Seq2SeqSettings(*arguments, **named), **kwargs)
 
 
 def bert(*arguments, **named):
@@ -685,6 +696,84 @@ CASES = [
         masked=True,
         unreached=("key/bias", "pooler/kernel", "pooler/bias"),
         reference=lambda model, inputs: model.head(model(inputs, return_features=True)),
+        quantised=True,
+    ),
+    LayerCase(
+        "seq2seq",
+        seq2seq(30, 20, embedding_dim=8, num_layers=2, decoder_layers=1, num_heads=2, hidden_dim=12, dropout=0.2),
+        (2, 6),
+        vocabulary=30,
+        causal=True,
+        masked=True,
+        context_shape=(2, 5),
+        context_mask="source_mask",
+        reads=20,
+        unreached="key/bias",
+        reference=seq2seq_in_numpy.transformer,
+        refused=[
+            ({"vocabulary_size": 0}, "vocabulary_size"),
+            ({"vocabulary_size": 9, "source_vocabulary_size": 2.5}, "source_vocabulary_size"),
+            (
+                {"vocabulary_size": 9, "source_vocabulary_size": 8, "shared": True},
+                "A shared table needs one vocabulary",
+            ),
+            ({"vocabulary_size": 9, "source_vocabulary_size": 4, "pad_id": 4}, "pad_id"),
+            ({"vocabulary_size": 9, "num_heads": 3}, "num_heads=3"),
+            ({"vocabulary_size": 9, "decoder_layers": 0}, "decoder_layers"),
+            ({"vocabulary_size": 9, "hidden_dim": True}, "hidden_dim"),
+            ({"vocabulary_size": 9, "positions": "absolute"}, "positions"),
+            ({"vocabulary_size": 9, "placement": "pre"}, "placement"),
+            ({"vocabulary_size": 9, "dropout": 1}, "dropout"),
+            ({"vocabulary_size": 9, "activation": lambda x: x}, "could not be saved"),
+        ],
+        refuses=lambda **given: models.Seq2Seq(models.Seq2SeqSettings(**given)),
+        quantised=True,
+    ),
+    LayerCase(
+        "seq2seq_shared",
+        seq2seq(
+            *(30, None, True, 8, 1, 2),
+            num_heads=2,
+            context_length=7,
+            positions="learned",
+            placement="after",
+            pad_id=None,
+        ),
+        (2, 6),
+        vocabulary=30,
+        causal=True,
+        masked=True,
+        context_shape=(2, 5),
+        context_mask="source_mask",
+        reads=30,
+        unreached="key/bias",
+        reference=seq2seq_in_numpy.transformer,
+        quantised=True,
+    ),
+    LayerCase(
+        "lstm_seq2seq",
+        lambda **kwargs: models.LSTMSeq2Seq(30, 20, False, 8, 12, 2, dropout=0.2, **kwargs),
+        (2, 6),
+        vocabulary=30,
+        causal=True,
+        masked=True,
+        context_shape=(2, 5),
+        context_mask="source_mask",
+        reads=20,
+        reference=seq2seq_in_numpy.recurrent,
+        refused=[
+            ({"vocabulary_size": True}, "vocabulary_size"),
+            ({"vocabulary_size": 9, "source_vocabulary_size": 0}, "source_vocabulary_size"),
+            (
+                {"vocabulary_size": 9, "source_vocabulary_size": 8, "shared": True},
+                "A shared table needs one vocabulary",
+            ),
+            ({"vocabulary_size": 9, "units": 7}, "units=7 cannot be halved"),
+            ({"vocabulary_size": 9, "depth": 0}, "depth"),
+            ({"vocabulary_size": 9, "embedding_dim": 0}, "embedding_dim"),
+            ({"vocabulary_size": 9, "dropout": 1}, "dropout"),
+            ({"vocabulary_size": 9, "pad_id": 9}, "pad_id"),
+        ],
         quantised=True,
     ),
     LayerCase(
