@@ -10,7 +10,7 @@ before it:
     layers       one idea a file: attention, positions, feed-forward, experts, recurrence, pooling, convolution
     models       networks, ids or images in and numbers out: GPT, FastGPT, BERT, EfficientNet, BiLSTM
     generation   samplers and the loop that writes
-    evaluation   how good it is: bits per character, how probable a text and each of several answers are
+    evaluation   how good it is: bits per character, probabilities of answers, entities, spans, ranks
     tasks        network + tokenizer + labels: strings in, answers out
     training     recipes, schedules, resuming, runs in a folder, adapters
     weights      files of weights; models that others trained, by name, from a folder or a file, and written for them

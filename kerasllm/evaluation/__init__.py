@@ -1,6 +1,22 @@
 """Evaluation: what a model's answers are worth, in numbers."""
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
+from kerasllm.evaluation.answers import answer_f1, answer_scores, exact_match
+from kerasllm.evaluation.entities import entity_scores
 from kerasllm.evaluation.likelihood import Choice, LogProbabilities, bits_per_character, choose, log_probability
+from kerasllm.evaluation.retrieval import hit_rate, mean_reciprocal_rank, ranks
 
-__all__ = ["Choice", "LogProbabilities", "bits_per_character", "choose", "log_probability"]
+__all__ = [
+    "Choice",
+    "LogProbabilities",
+    "answer_f1",
+    "answer_scores",
+    "bits_per_character",
+    "choose",
+    "entity_scores",
+    "exact_match",
+    "hit_rate",
+    "log_probability",
+    "mean_reciprocal_rank",
+    "ranks",
+]

@@ -2,6 +2,8 @@
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.tasks.sentence_encoder import SentenceEncoder
+from kerasllm.tasks.span_finder import Answer, SpanFinder
 from kerasllm.tasks.text_classifier import TextClassifier
+from kerasllm.tasks.token_tagger import Entity, TokenTagger
 
-__all__ = ["SentenceEncoder", "TextClassifier"]
+__all__ = ["Answer", "Entity", "SentenceEncoder", "SpanFinder", "TextClassifier", "TokenTagger"]
