@@ -9,6 +9,7 @@
 | `prompted` | prompts and replies | inputs, targets, weights of the replies |
 | `conversations` | conversations and masks | inputs, targets, weights of what the assistant says |
 | `packed` | documents, several in a window | inputs, targets, weights |
+| `spans` | questions, each with a passage | ids, types and places, where the answer begins and ends |
 | `windows` | one long text | ids, targets; in order also weights, 0 behind the end |
 
 `ImageInput` makes an array for a network of images. `write_tokens` and `read_tokens` keep the ids of a corpus in a file
@@ -55,6 +56,7 @@ from kerasllm.batches.pad import padded, tagged
 from kerasllm.batches.pair import paired
 from kerasllm.batches.pipeline import steps_per_epoch
 from kerasllm.batches.prompt import prompted
+from kerasllm.batches.span import span_inputs, spans
 from kerasllm.batches.token_file import read_tokens, write_tokens
 from kerasllm.batches.window import windows
 
@@ -67,6 +69,8 @@ __all__ = [
     "paired",
     "prompted",
     "read_tokens",
+    "span_inputs",
+    "spans",
     "steps_per_epoch",
     "tagged",
     "windows",

@@ -1,7 +1,10 @@
 """Evaluation: what a model's answers are worth, in numbers."""
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
+from kerasllm.evaluation.answers import answer_f1, answer_scores, exact_match
+from kerasllm.evaluation.entities import entity_scores
 from kerasllm.evaluation.likelihood import Choice, LogProbabilities, bits_per_character, choose, log_probability
+from kerasllm.evaluation.retrieval import hit_rate, mean_reciprocal_rank, ranks
 from kerasllm.evaluation.translation import Comparison, TranslationScore, bleu, chrf, compare_translations
 
 __all__ = [
@@ -9,10 +12,17 @@ __all__ = [
     "Comparison",
     "LogProbabilities",
     "TranslationScore",
+    "answer_f1",
+    "answer_scores",
     "bits_per_character",
     "bleu",
     "choose",
     "chrf",
     "compare_translations",
+    "entity_scores",
+    "exact_match",
+    "hit_rate",
     "log_probability",
+    "mean_reciprocal_rank",
+    "ranks",
 ]

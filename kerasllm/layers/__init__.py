@@ -7,6 +7,7 @@ import kerasllm.common.backend
 import kerasllm.optimizers  # noqa: F401  (the file of a compiled model names its classes)
 from kerasllm.layers.attention import MultiHeadAttention, allowed_pairs
 from kerasllm.layers.cache import Cache, ContextCache, LayerCache
+from kerasllm.layers.crf import CRF, viterbi
 from kerasllm.layers.feed_forward import FeedForward
 from kerasllm.layers.inverted_residual import InvertedResidual
 from kerasllm.layers.lstm import LSTMCell
@@ -18,6 +19,7 @@ from kerasllm.layers.position import LearnedPositions, RotaryPositions, Sinusoid
 from kerasllm.layers.transformer import TransformerBlock
 
 __all__ = [
+    "CRF",
     "Cache",
     "ContextCache",
     "FeedForward",
@@ -36,4 +38,5 @@ __all__ = [
     "allowed_pairs",
     "as_mask",
     "rotate",
+    "viterbi",
 ]

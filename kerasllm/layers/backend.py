@@ -36,3 +36,28 @@ def handed_over(array):
     import tensorflow as tf
 
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+
+
+def scanned(step, state, inputs):
+    """The state after each step of a loop over the first axis, with gradients, however long it is.
+
+    On TensorFlow `keras.ops.scan` has a loop without a bound, whose gradient XLA cannot compile.
+
+    Args:
+        step: function of a state and the inputs at one place that returns the next state.
+        state: nested tensors, the state before the first step.
+        inputs: nested tensors (time, ...).
+
+    Returns:
+        Nested tensors (time, ...) in the structure of the state.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.scan(step, inputs, state)
+
+    def both(state, now):
+        state = step(state, now)
+        return state, state
+
+    return ops.scan(both, state, inputs)[1]

@@ -3,6 +3,7 @@
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.models.bag_of_embeddings import BagOfEmbeddings
 from kerasllm.models.bert import BERT, BERTSettings
+from kerasllm.models.bert_classifier import BERTClassifier
 from kerasllm.models.bilstm import BiLSTM
 from kerasllm.models.efficientnet import EfficientNet, EfficientNetSettings, Stage
 from kerasllm.models.fast_gpt import FastGPT
@@ -17,6 +18,7 @@ from kerasllm.models.settings import GPTSettings, gpt_settings
 __all__ = [
     "BERT",
     "GPT",
+    "BERTClassifier",
     "BERTSettings",
     "BagOfEmbeddings",
     "BiLSTM",

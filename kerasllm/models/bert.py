@@ -10,7 +10,7 @@ from keras import ops
 
 from kerasllm.common import positive, share, whole_number
 from kerasllm.layers import FeedForward, LearnedPositions, MultiHeadAttention, TransformerBlock, as_mask
-from kerasllm.layers.composite import copy_of
+from kerasllm.layers.composite import copy_of, named, parts_of
 from kerasllm.layers.feed_forward import activation_of
 from kerasllm.models.inputs import positions_of, same_segment, unpacked
 from kerasllm.models.stack import Stack
@@ -107,6 +107,7 @@ class BERT(Stack):
 
     Args:
         settings: `BERTSettings`.
+        frozen: see `freeze`, which sets it.
         **kwargs: arguments of `keras.Model`, such as `name` and `dtype`.
 
     Call arguments:
@@ -145,7 +146,7 @@ class BERT(Stack):
     kind, example = BERTSettings, "BERT(BERTSettings(vocabulary_size=9))"
     names = ("ids", "mask", "segment_ids", "type_ids", "positions")
 
-    def __init__(self, settings, **kwargs):
+    def __init__(self, settings, frozen=None, **kwargs):
         super().__init__(settings, **kwargs)
         policy, dim = self.dtype_policy, settings.embedding_dim
         small = keras.initializers.TruncatedNormal(stddev=0.02)  # BERT's own, for kernels and embeddings
@@ -176,6 +177,9 @@ class BERT(Stack):
             self.head_norm = copy_of(norm, "head_norm", policy)
             self.head_bias = Bias(dtype=policy, name="head_bias")
         self.build((None, None))
+        self.frozen = None
+        if frozen is not None:
+            self.freeze(frozen)
 
     def build(self, input_shape):
         if self.built:
@@ -254,10 +258,67 @@ class BERT(Stack):
         type_ids = ops.zeros_like(inputs) if type_ids is None else type_ids
         return inputs, type_ids, positions, None if segment_ids is None else same_segment(segment_ids)
 
+    def with_(self, **changes):
+        """A BERT with some other settings and a copy of the weights: the body of a pretrained one for another task.
+
+        Args:
+            **changes: settings that differ: ``head=False`` leaves the head out, ``dropout=0.1`` is for fine-tuning,
+                ``num_layers=3`` keeps the lowest blocks. What this model lacks begins anew.
+
+        Returns:
+            A `BERT` that shares nothing with this one and is not compiled.
+
+        Raises:
+            ValueError: if a weight would have another shape, or this model is quantised or has adapters.
+
+        Example:
+            >>> settings = BERTSettings(vocabulary_size=50, embedding_dim=8, num_layers=2, num_heads=2, head=True)
+            >>> body = BERT(settings).with_(head=False, dropout=0.1)
+            >>> body.settings.head, body.settings.dropout
+            (False, 0.1)
+        """
+        if "quantized" in self.get_config() or any(getattr(part, "lora_enabled", False) for _, part in parts_of(self)):
+            raise ValueError("The weights are quantised or have adapters: take the model as it was before.")
+        new = type(self)(self.settings.with_(**changes), dtype=self.dtype_policy)
+        ours = named(self)
+        for name, weight in named(new).items():
+            if name not in ours:
+                continue
+            if tuple(weight.shape) != tuple(ours[name].shape):
+                raise ValueError(
+                    f"{name} has the shape {tuple(ours[name].shape)}, and would have {tuple(weight.shape)} with "
+                    f"{', '.join(f'{key}={value!r}' for key, value in changes.items())}: leave sizes as they are."
+                )
+            weight.assign(ours[name])
+        return new
+
+    def freeze(self, blocks=0):
+        """Keep the embeddings and the lowest blocks as they are in training; all others learn. Compile afterwards.
+
+        A file of the model keeps this.
+
+        Args:
+            blocks: how many blocks are kept, from the lowest one up; None lets everything learn.
+
+        Raises:
+            ValueError: if there are fewer blocks.
+
+        Reference: Howard and Ruder (2018), "Universal Language Model Fine-tuning for Text Classification", section
+        3.3, for learning from the top down.
+        """
+        self.frozen = whole_number("blocks", blocks, 0, self.settings.num_layers, optional=True)
+        for layer in filter(None, [self.embed, self.place, self.types, self.norm]):
+            layer.trainable = self.frozen is None
+        for number, block in enumerate(self.blocks):
+            block.trainable = self.frozen is None or number >= self.frozen
+
     @property
     def pad_id(self):
         """The id of padding, or None."""
         return self.settings.pad_id
+
+    def get_config(self):
+        return {**super().get_config(), **({} if self.frozen is None else {"frozen": self.frozen})}
 
     @classmethod
     def from_config(cls, config):

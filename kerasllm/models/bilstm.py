@@ -1,4 +1,4 @@
-"""A classifier that reads a text in both directions."""
+"""A classifier of texts or of tokens that reads a text in both directions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kerasllm.layers.composite import CompositeModel
 from kerasllm.layers.pooling import MaskedMax, MaskedMean
 from kerasllm.models.bag_of_embeddings import embedding, token_drop
 
-POOLINGS = {"max": [MaskedMax], "mean": [MaskedMean], "max_mean": [MaskedMax, MaskedMean]}
+POOLINGS = {"max": [MaskedMax], "mean": [MaskedMean], "max_mean": [MaskedMax, MaskedMean], None: []}
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
@@ -28,7 +28,8 @@ class BiLSTM(CompositeModel):
         embedding_dim: size of an embedding.
         units: size of the LSTM's state in each direction.
         depth: number of bidirectional layers.
-        pooling: "max" or "mean" over the real tokens, or "max_mean", both side by side.
+        pooling: "max" or "mean" over the real tokens, or "max_mean", both side by side; None gives logits for each
+            token, for `kerasllm.tasks.TokenTagger`.
         pad_id: the id of padding. Positions that hold it never matter.
         token_dropout: share of the tokens whose whole vector is set to 0 while training.
         dropout: share of the numbers set to 0 while training: in the embeddings, between the
@@ -43,7 +44,7 @@ class BiLSTM(CompositeModel):
         training: whether dropout is active.
 
     Returns:
-        Float32 tensor (batch, num_classes): logits.
+        Float32 tensor (batch, num_classes): logits; (batch, time, num_classes) without pooling.
 
     Raises:
         ValueError: if a size is not positive, a dropout is no share, `pooling` is unknown, or `embeddings` has another
@@ -66,7 +67,7 @@ class BiLSTM(CompositeModel):
         embedding_dim: int = 64,
         units: int = 64,
         depth: int = 1,
-        pooling: str = "max",
+        pooling: str | None = "max",
         pad_id: int = 0,
         token_dropout: float = 0.0,
         dropout: float = 0.0,
@@ -107,15 +108,16 @@ class BiLSTM(CompositeModel):
             self.embed.build(input_shape)
         for i, bilstm in enumerate(self.bilstms):
             bilstm.build((*input_shape, 2 * self.units if i else self.embedding_dim))
-        self.logits.build((input_shape[0], 2 * self.units * len(self.pools)))
+        self.logits.build((input_shape[0], 2 * self.units * max(1, len(self.pools))))
         self.restore_parts()
 
     def call(self, inputs, training=None):
         mask = ops.not_equal(inputs, self.pad_id)  # (batch, time)
         hidden = self.features(inputs, training)  # (batch, time, 2 * units)
-        pooled = [pool(hidden, mask=mask) for pool in self.pools]  # (batch, 2 * units) each
-        pooled = self.drops[-1](ops.concatenate(pooled, axis=-1), training=training)
-        return self.logits(pooled)  # (batch, num_classes)
+        if self.pools:
+            pooled = [pool(hidden, mask=mask) for pool in self.pools]  # (batch, 2 * units) each
+            hidden = ops.concatenate(pooled, axis=-1)
+        return self.logits(self.drops[-1](hidden, training=training))  # (batch, num_classes), or with a time axis
 
     def features(self, inputs, training=None):
         """What is pooled: the states of both directions, float tensor (batch, time, 2 * units)."""
@@ -128,7 +130,7 @@ class BiLSTM(CompositeModel):
         return hidden
 
     def compute_output_shape(self, input_shape):
-        return (input_shape[0], self.num_classes)
+        return (*(input_shape if self.pooling is None else input_shape[:1]), self.num_classes)
 
     def get_config(self):
         return {

@@ -8,18 +8,18 @@ import keras
 import numpy as np
 from keras import ops
 
-import kerasllm.models  # noqa: F401  registers the networks that a file may hold
 from kerasllm.common import choice, whole_number
 from kerasllm.layers import MaskedMax, MaskedMean
 from kerasllm.layers.masks import as_mask
-from kerasllm.tasks.texts import batches_by_length, checked_texts, padded, refuse_texts
+from kerasllm.tasks.task import Task, ends_of
+from kerasllm.tasks.texts import batches_by_length, checked_texts, padded
 from kerasllm.text import Tokenizer
 
 POOLINGS = {"mean": MaskedMean, "max": MaskedMax, "first": None}
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class SentenceEncoder(keras.Model):
+class SentenceEncoder(Task):
     """A network from token ids to vectors that also knows its tokenizer: one vector a text.
 
     `model.save("name.keras")` stores weights, tokenizer and settings in one file; `keras.saving.load_model` after
@@ -60,6 +60,8 @@ class SentenceEncoder(keras.Model):
     Reference: Reimers and Gurevych (2019), "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks", section 3.
     """
 
+    answers = "embed(texts)"
+
     def __init__(
         self,
         network: keras.Model,
@@ -70,13 +72,10 @@ class SentenceEncoder(keras.Model):
         max_length: int | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.network = network
-        self.tokenizer = Tokenizer.from_json(tokenizer) if isinstance(tokenizer, str) else tokenizer
+        super().__init__(network, tokenizer, **kwargs)
         self.pooling = choice("pooling", pooling, POOLINGS)
         self.normalize, self.prefix = bool(normalize), str(prefix)
-        ends = (self.tokenizer.bos_id, self.tokenizer.eos_id)
-        self._ends = [[] if id is None else [id] for id in ends]
+        self._ends = ends_of(self.tokenizer)
         context = network.context_length
         self.max_length = whole_number(
             "max_length", context if max_length is None else max_length, 1 + sum(map(len, self._ends)), context
@@ -89,10 +88,6 @@ class SentenceEncoder(keras.Model):
         self.pool = POOLINGS[pooling] and POOLINGS[pooling](dtype="float32", name="pool")
         self.build((None, None))
 
-    def build(self, input_shape):
-        if not self.network.built:
-            self.network.build(input_shape)
-
     def call(self, inputs, mask=None, training=None):
         mask = ops.not_equal(inputs, self.tokenizer.pad_id) if mask is None else as_mask(mask, inputs.shape)
         features = self.network(inputs, mask=mask, return_features=True, training=training)
@@ -100,16 +95,6 @@ class SentenceEncoder(keras.Model):
         first = ops.where(mask[:, :1], features[:, 0], 0.0)  # as the others: zeros for a text without a token
         vectors = first if self.pool is None else self.pool(features, mask=mask)  # (batch, dim)
         return ops.normalize(vectors) if self.normalize else vectors
-
-    # What Keras calls with ids says what to do with texts.
-
-    def __call__(self, inputs, *args, **kwargs):
-        refuse_texts("the call", inputs, "embed")
-        return super().__call__(inputs, *args, **kwargs)
-
-    def predict(self, x, *args, **kwargs):
-        refuse_texts("predict", x, "embed")
-        return super().predict(x, *args, **kwargs)
 
     def encode(self, texts: Sequence[str], prefix: str | None = None) -> np.ndarray:
         """The ids of some texts as one array, with the tokens around them, cut and padded on the right.
@@ -173,15 +158,8 @@ class SentenceEncoder(keras.Model):
     def get_config(self):
         return {
             **super().get_config(),
-            "network": keras.saving.serialize_keras_object(self.network),
-            "tokenizer": self.tokenizer.to_json(),
             "pooling": self.pooling,
             "normalize": self.normalize,
             "prefix": self.prefix,
             "max_length": self.max_length,
         }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
-        return cls(**{**config, "network": network})

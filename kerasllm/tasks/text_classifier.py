@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-import kerasllm.models  # noqa: F401  registers the networks that a file may hold
 from kerasllm.common import whole_number
-from kerasllm.tasks.texts import batches_by_length, checked_texts, padded, refuse_texts
+from kerasllm.tasks.task import Task, check_fit, ends_of
+from kerasllm.tasks.texts import batches_by_length, checked_texts, padded
 from kerasllm.text import Tokenizer
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class TextClassifier(keras.Model):
+class TextClassifier(Task):
     """A network from token ids to logits that also knows its tokenizer and its labels.
 
-    Train it like any Keras model, on padded ids and integer labels (see `kerasllm.batches.padded`),
-    with a loss that takes logits. `model.save("name.keras")` stores weights, tokenizer and labels in
-    one file; `keras.saving.load_model` after ``import kerasllm.tasks`` brings all of it back.
+    Train it like any Keras model with a loss that takes logits, on padded ids and integer labels:
+    ``batches.padded(model.examples(texts), codes, batch_size=32)``. `model.save("name.keras")` stores weights,
+    tokenizer and labels in one file; `keras.saving.load_model` after ``import kerasllm.tasks`` brings all of it back.
 
     Args:
         network: a Keras model from ids (batch, time) to logits (batch, labels), such as
@@ -32,7 +32,10 @@ class TextClassifier(keras.Model):
         tokenizer: the `kerasllm.text.Tokenizer` that made the ids, or its JSON text. Its ``pad_id`` is that of the
             network.
         labels: names of the classes, in the order of their numbers.
-        max_length: texts are cut to this many tokens; None leaves them whole.
+        max_length: texts are cut to this many tokens, those around them included; None cuts them where the network
+            does not read on, or leaves them whole.
+        ends: whether the tokenizer's tokens for the beginning and the end of a text are put around each, [CLS] and
+            [SEP] of BERT. None does so for a `kerasllm.models.BERTClassifier`, which was trained with them.
         **kwargs: arguments of `keras.Model`, such as `name`.
 
     Call arguments:
@@ -55,26 +58,29 @@ class TextClassifier(keras.Model):
         ['text', 'label', 'negative', 'positive']
     """
 
+    answers = "classify(texts)"
+
     def __init__(
         self,
         network: keras.Model,
         tokenizer: Tokenizer | str,
         labels: Sequence[str],
         max_length: int | None = None,
+        ends: bool | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(network, tokenizer, **kwargs)
         self.labels = _checked_labels(labels)
-        self.max_length = whole_number("max_length", max_length, optional=True)
-        self.tokenizer = Tokenizer.from_json(tokenizer) if isinstance(tokenizer, str) else tokenizer
-        _check_fit(network, self.tokenizer, len(self.labels))
+        check_fit(network, self.tokenizer, len(self.labels), "labels")
+        self.ends = hasattr(network, "encoder") if ends is None else bool(ends)
+        self._ends = ends_of(self.tokenizer) if self.ends else ([], [])
+        context = getattr(network, "context_length", None)
+        max_length = context if max_length is None else max_length
+        least = 1 + sum(map(len, self._ends))
+        self.max_length = whole_number("max_length", max_length, least, context, optional=True)
         # Files store the weights under "body", the first edition's name, which stands first in the alphabet.
-        self.body = self.network = network
+        self.body = network
         self.build((None, None))
-
-    def build(self, input_shape):
-        if not self.network.built:
-            self.network.build(input_shape)
 
     def call(self, inputs, training=None):
         return self.network(inputs, training=training)  # (batch, labels)
@@ -82,29 +88,24 @@ class TextClassifier(keras.Model):
     def compute_output_shape(self, input_shape):
         return (input_shape[0], len(self.labels))
 
-    # What Keras calls with ids says what to do with texts.
-
-    def __call__(self, inputs, *args, **kwargs):
-        refuse_texts("the call", inputs, "classify")
-        return super().__call__(inputs, *args, **kwargs)
-
-    def fit(self, x=None, y=None, *args, **kwargs):
-        refuse_texts("fit", x, "classify")
-        return super().fit(x, y, *args, **kwargs)
-
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        refuse_texts("evaluate", x, "classify")
-        return super().evaluate(x, y, *args, **kwargs)
-
-    def predict(self, x, *args, **kwargs):
-        refuse_texts("predict", x, "classify")
-        return super().predict(x, *args, **kwargs)
-
     def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs):
         """Write the network for other programs, see `keras.Model.export`: int32 ids (batch, time) in, logits out."""
         if input_signature is None:  # what Keras would derive has floats
             input_signature = [keras.InputSpec(dtype="int32", shape=(None, None))]
         return super().export(filepath, format, verbose, input_signature, **kwargs)
+
+    def examples(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, cut to `max_length`, for `kerasllm.batches.padded`.
+
+        Args:
+            texts: a list, column or array of strings.
+
+        Raises:
+            TypeError: if `texts` is one string, or holds something that is not a string.
+        """
+        begin, end = self._ends
+        room = self.max_length and self.max_length - len(begin) - len(end)
+        return [begin + one[:room] + end for one in self.tokenizer.encode_batch(checked_texts(texts, "classify"))]
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """The ids of some texts as one array, cut to `max_length` and padded on the right.
@@ -118,7 +119,7 @@ class TextClassifier(keras.Model):
         Raises:
             TypeError: if `texts` is one string, or holds something that is not a string.
         """
-        ids = self._ids(checked_texts(texts, "classify"))
+        ids = self.examples(texts)
         return padded(ids, max(map(len, ids), default=0) or 1, self.tokenizer.pad_id)
 
     def classify(self, texts: Sequence[str], batch_size: int = 64) -> pd.DataFrame:
@@ -144,9 +145,10 @@ class TextClassifier(keras.Model):
 
         index = texts.index if isinstance(texts, pd.Series) else None
         texts = checked_texts(texts, "classify")
-        ids = self._ids(texts)
+        ids = self.examples(texts)
         probabilities = np.zeros((len(ids), len(self.labels)), "float32")
         for rows, time in batches_by_length([len(one) for one in ids], whole_number("batch_size", batch_size)):
+            time = min(time, self.max_length or time)
             logits = self.predict_on_batch(padded([ids[row] for row in rows], time, self.tokenizer.pad_id))
             probabilities[rows] = ops.convert_to_numpy(ops.softmax(ops.cast(logits, "float32")))
         frame = pd.DataFrame({"text": texts}, index=index)
@@ -154,16 +156,12 @@ class TextClassifier(keras.Model):
         frame[self.labels] = probabilities
         return frame
 
-    def _ids(self, texts: list[str]) -> list[list[int]]:
-        return [one[: self.max_length] for one in self.tokenizer.encode_batch(texts)]
-
     def get_config(self):
         return {
             **super().get_config(),
-            "network": keras.saving.serialize_keras_object(self.network),
-            "tokenizer": self.tokenizer.to_json(),
             "labels": self.labels,
             "max_length": self.max_length,
+            "ends": self.ends,
         }
 
     @classmethod
@@ -197,20 +195,3 @@ def _checked_labels(labels) -> list[str]:
     if {"text", "label"} & set(labels):
         raise ValueError(f"'text' and 'label' are columns of the result; rename these labels: {labels}.")
     return labels
-
-
-def _check_fit(network, tokenizer, labels: int):
-    if not isinstance(network, keras.Model):
-        raise ValueError(f"network must be a Keras model from ids to logits, not {network!r}.")
-    shape = getattr(network, "output_shape", None) or network.compute_output_shape((None, None))
-    if shape[-1] != labels:
-        raise ValueError(f"The network gives {shape[-1]} logits, but there are {labels} labels.")
-    rows = getattr(network, "vocabulary_size", tokenizer.vocabulary_size)
-    if rows < tokenizer.vocabulary_size:
-        raise ValueError(f"The network knows {rows} tokens, the tokenizer has {tokenizer.vocabulary_size}.")
-    pad_id = getattr(network, "pad_id", tokenizer.pad_id)
-    if pad_id != tokenizer.pad_id:
-        raise ValueError(
-            f"The network takes the id {pad_id} for padding, the tokenizer {tokenizer.pad_id}: "
-            f"make the network with pad_id={tokenizer.pad_id}."
-        )

@@ -42,13 +42,14 @@ def _is_text(value) -> bool:
     return isinstance(value, str | bytes)
 
 
-def refuse_texts(where: str, inputs, method: str) -> None:
+def refuse_texts(where: str, inputs, answers: str, ids: str = "encode(texts)") -> None:
     """A clear word in place of what a backend says about strings.
 
     Args:
         where: what was called.
         inputs: what it was called with.
-        method: the method that takes texts.
+        answers: the call of a method that takes texts.
+        ids: the call of a method that makes ids of them.
 
     Raises:
         TypeError: if the inputs are texts.
@@ -60,8 +61,8 @@ def refuse_texts(where: str, inputs, method: str) -> None:
         first = inputs[0]
     if _is_text(first):
         raise TypeError(
-            f"{where} takes ids, not texts. For the answers: model.{method}(texts). "
-            "For the ids: model.encode(texts), which go into fit, evaluate and predict."
+            f"{where} takes ids, not texts. For the answers: model.{answers}. "
+            f"For the ids: model.{ids}, which go into fit, evaluate and predict."
         )
 
 

@@ -28,6 +28,7 @@ Importing this module loads neither Keras nor TensorFlow.
 
 from kerasllm.text.chat import ChatTemplate, check_turns
 from kerasllm.text.cleaning import clean, cleaning_report, is_blank
+from kerasllm.text.offsets import encode_with_offsets
 from kerasllm.text.tokenizer import Tokenizer, check_tokenizer
 from kerasllm.text.trainers import train_bpe, train_characters
 from kerasllm.text.word_trainers import train_wordpiece, train_words
@@ -39,6 +40,7 @@ __all__ = [
     "check_turns",
     "clean",
     "cleaning_report",
+    "encode_with_offsets",
     "is_blank",
     "train_bpe",
     "train_characters",

@@ -26,13 +26,15 @@ TAGS = [[number % 5 - 1 for number in row] for row in IDS]
 TALKS = rows(22, 2, least=2)
 LEARNED = [[place % 3 > 0 for place in range(len(row))] for row in TALKS]
 LABELS = np.arange(22) % 3
+ASKED = [[1, 2, *row, 2] for row in IDS]
+FOUND = [(2, 1 + len(row)) if len(row) % 3 else (0, 0) for row in IDS]
 TOKENS = (np.arange(22 * 9 + 3) ** 2 % 8 + 4).astype("uint16")
 
 
 def cases() -> dict:
     """For each feed its function, its class and the arguments that it needs."""
     from kerasllm import batches
-    from kerasllm.batches import converse, mask, pack, pad, pair, prompt
+    from kerasllm.batches import converse, mask, pack, pad, pair, prompt, span
 
     hiding = {"mask_id": 3, "vocabulary_size": SIZE, "special_ids": (1, 2)}
     talks = {"ids": TALKS, "learned": LEARNED}
@@ -46,6 +48,7 @@ def cases() -> dict:
         "conversations": (batches.conversations, converse.Conversations, talks),
         "conversations, packed": (batches.conversations, converse.Conversations, {**talks, "context": 12}),
         "packed": (batches.packed, pack.Packed, {"documents": IDS + OTHERS, "context": 12}),
+        "spans": (batches.spans, span.Spans, {"ids": ASKED, "passages": [2] * 22, "answers": FOUND}),
     }
 
 
@@ -86,11 +89,12 @@ def model_for(feed):
     """A small model that reads every input of the feed; feeds with equal inputs share one, compiled once."""
     batch = next(iter(feed.as_numpy_iterator()))
     named = batch[0] if isinstance(batch[0], dict) else {"ids": batch[0]}
-    return small_model(tuple((name, array.dtype.name) for name, array in named.items()), batch[1].ndim == 1)
+    labels = 1 if batch[1].ndim == 1 else 2 if "places" in named else None  # of a row; None for one at each place
+    return small_model(tuple((name, array.dtype.name) for name, array in named.items()), labels)
 
 
 @functools.cache
-def small_model(named: tuple[tuple[str, str], ...], one_label: bool):
+def small_model(named: tuple[tuple[str, str], ...], labels: int | None):
     import keras
     from keras import layers
 
@@ -101,7 +105,8 @@ def small_model(named: tuple[tuple[str, str], ...], one_label: bool):
         source = layers.GlobalAveragePooling1D()(texts[0])
         texts = [texts[1] + layers.Reshape((1, 4))(source)]
     x = layers.add(texts) if len(texts) > 1 else texts[0]
-    x = layers.GlobalMaxPooling1D()(x) if one_label else x
+    x = layers.GlobalMaxPooling1D()(x) if labels else x
+    x = layers.RepeatVector(2)(x) if labels == 2 else x
     model = keras.Model(inputs, layers.Dense(SIZE)(x))
     model.compile(keras.optimizers.SGD(0.3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from feed_cases import IDS, LEARNED, OTHERS, SIZE, TALKS, rows
 
-from kerasllm.batches import conversations, masked, packed, paired, prompted, tagged
+from kerasllm.batches import conversations, masked, packed, paired, prompted, spans, tagged
 from kerasllm.batches.converse import Conversations
 from kerasllm.batches.mask import Masked
 from kerasllm.batches.pack import Packed, fitted
@@ -200,6 +200,19 @@ def test_masks_of_a_template_go_into_a_feed():
     assert inputs["segment_ids"].max() == 2
 
 
+# Spans --------------------------------------------------------------------------------------------
+
+
+def test_an_answer_may_stand_in_the_passage_or_at_the_first_token():
+    rows = [[1, 5, 2, 6, 7, 2], [1, 5, 5, 2, 8, 2], [1, 2, 2]]
+    inputs, answers = only(spans(rows, [3, 4, 2], [(3, 4), (0, 0), (0, 0)], batch_size=3, buckets=[8], pad_id=9))
+    assert inputs["ids"].tolist() == [[1, 5, 2, 6, 7, 2, 9, 9], [1, 5, 5, 2, 8, 2, 9, 9], [1, 2, 2, 9, 9, 9, 9, 9]]
+    assert inputs["mask"].sum(1).tolist() == [6, 6, 3]
+    assert [np.flatnonzero(row).tolist() for row in inputs["type_ids"]] == [[3, 4, 5], [4, 5], [2]]
+    assert [np.flatnonzero(row).tolist() for row in inputs["places"]] == [[0, 3, 4], [0, 4], [0]]
+    assert answers.tolist() == [[3, 4], [0, 0], [0, 0]]
+
+
 # Errors -------------------------------------------------------------------------------------------
 
 HIDING = {"mask_id": 3, "vocabulary_size": 9}
@@ -236,6 +249,10 @@ HIDING = {"mask_id": 3, "vocabulary_size": 9}
         (lambda: conversations([[1, 2]], [[0, 1]], batch_size=1, buckets=2, context=4), "buckets is for rows"),
         (lambda: conversations([], [], batch_size=1), "no text to make batches of"),
         (lambda: conversations([], [], batch_size=1, context=4), "no text to make batches of"),
+        (lambda: spans([[1, 5, 2, 6, 2]], [3, 3], [(3, 3)], batch_size=1), r"1 rows and passages of shape \(2,\)"),
+        (lambda: spans([[1, 5, 2, 6, 2]], [3], [], batch_size=1), r"1 texts and labels of shape \(0, 2\)"),
+        (lambda: spans([[1, 5, 2, 6, 2]], [3], [(3, 4)], batch_size=1), "answer of row 0 stands at 3 to 4, .* 3 to 3"),
+        (lambda: spans([[1, 5, 2, 6, 2]], [3], [(1, 3)], batch_size=1), r"Give \(0, 0\)"),
         (lambda: prompted([[1]], [], batch_size=1), "1 prompts and 0 replies"),
         (lambda: prompted([[]], [[1]], batch_size=1), "Prompt 0 is empty.*bos_id"),
         (lambda: prompted([[1]], [[]], batch_size=1), "Reply 0 is empty"),

@@ -1,5 +1,6 @@
 """The cases of the battery: one entry a layer or model, shared by every test in test_layers.py."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from keras import layers, ops
 
 from kerasllm import models
 from kerasllm.layers import (
+    CRF,
     FeedForward,
     InvertedResidual,
     LearnedPositions,
@@ -213,6 +215,17 @@ def keras_lstm(layer, inputs):
     return lstm(inputs)
 
 
+def all_sequences(layer, inputs):
+    """The share of each label at each place among all sequences of labels, each with its own score."""
+    transitions, first, last = layer.get_weights()
+    shares = np.zeros(inputs.shape)
+    for path in itertools.product(range(inputs.shape[2]), repeat=inputs.shape[1]):
+        rows, path = np.arange(len(path)), np.array(path)
+        score = first[path[0]] + last[path[-1]] + transitions[path[:-1], path[1:]].sum()
+        shares[:, rows, path] += np.exp(score + inputs[:, rows, path].sum(1))[:, None]
+    return shares / shares.sum(axis=-1, keepdims=True)
+
+
 def concatenated_embeddings(model, inputs):
     """Equation 1 of Bengio et al. (2003), position by position, in NumPy."""
     embeddings, kernel, hidden_bias, head, bias = model.get_weights()
@@ -256,6 +269,15 @@ def seq2seq(*arguments, **named):
 
 def bert(*arguments, **named):
     return lambda **kwargs: models.BERT(models.BERTSettings(*arguments, **named), **kwargs)
+
+
+def bert_classifier(num_classes, pooling, **named):
+    settings = models.BERTSettings(30, 8, 1, 2, context_length=7, **named)
+
+    def make(dtype=None, **kwargs):
+        return models.BERTClassifier(models.BERT(settings, dtype=dtype), num_classes, pooling, dtype=dtype, **kwargs)
+
+    return make
 
 
 def efficientnet(*arguments, **named):
@@ -530,6 +552,13 @@ CASES = [
         reference=lambda layer, inputs: inputs.max(axis=1),
     ),
     LayerCase(
+        "crf",
+        CRF,
+        (2, 5, 4),
+        masked=True,
+        reference=all_sequences,
+    ),
+    LayerCase(
         "lstm_cell",
         lambda dtype=None, **kwargs: layers.RNN(LSTMCell(8, dtype=dtype), return_sequences=True, dtype=dtype, **kwargs),
         (2, 5, 6),
@@ -777,6 +806,34 @@ CASES = [
         quantised=True,
     ),
     LayerCase(
+        "bert_classifier",
+        bert_classifier(3, "mean", dropout=0.2),
+        (2, 6),
+        vocabulary=30,
+        masked=True,
+        pooled=True,
+        unreached="key/bias",
+        output_dtype="float32",
+        refused=[
+            ({"encoder": bert(9, 8, 1, 2)(), "num_classes": 0}, "num_classes"),
+            ({"encoder": bert(9, 8, 1, 2)(), "num_classes": 2, "pooling": "last"}, "pooling"),
+            ({"encoder": bert(9, 8, 1, 2)(), "num_classes": 2, "dropout": 1}, "dropout"),
+            ({"encoder": layers.Dense(2), "num_classes": 2}, "encoder must be a BERT"),
+        ],
+        refuses=models.BERTClassifier,
+        quantised=True,
+    ),
+    LayerCase(
+        "bert_tagger",
+        bert_classifier(3, None, type_vocabulary_size=0),
+        (2, 6),
+        vocabulary=30,
+        masked=True,
+        unreached="key/bias",
+        output_dtype="float32",
+        quantised=True,
+    ),
+    LayerCase(
         "efficientnet",
         efficientnet(5, [STAGE], stem_dim=4, features_dim=12, epsilon=1e-2, dropout=0.2),
         (4, 17, 14, 3),
@@ -827,6 +884,14 @@ CASES = [
             ({"vocabulary_size": 12, "num_classes": 2, "depth": 0}, "depth"),
             ({"vocabulary_size": 12, "num_classes": 2, "embedding_dim": 8, "embeddings": np.zeros((3, 8))}, "shape"),
         ],
+        quantised=True,
+    ),
+    LayerCase(
+        "bilstm_tagger",
+        lambda **kwargs: models.BiLSTM(12, 3, 8, units=4, depth=2, pooling=None, **kwargs),
+        (2, 6),
+        vocabulary=12,
+        output_dtype="float32",
         quantised=True,
     ),
 ]
