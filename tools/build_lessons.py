@@ -24,7 +24,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,8 @@ def build(lesson: Lesson, out: Path, scale: str, on_cell: Callable[[int], None] 
     book = solved_notebook(source) if lesson.is_exercise else source
     started = time.perf_counter()
     try:
-        with working_folder(lesson) as folder:
-            peak = execute(book, folder, scale, on_cell)
+        with tempfile.TemporaryDirectory() as empty:  # a lesson reads nothing beside itself
+            peak = execute(book, Path(empty), scale, on_cell)
         seconds = time.perf_counter() - started
         claims = normalise(book, lesson.label)
         text = _finished(book, lesson, claims, seconds)
@@ -80,19 +80,6 @@ def build(lesson: Lesson, out: Path, scale: str, on_cell: Callable[[int], None] 
     else:
         write_file(out / f"{lesson.name}.ipynb", text)
     return {"name": lesson.name, "seconds": round(seconds, 1), "peak_mib": round(peak), "claims": claims}
-
-
-@contextlib.contextmanager
-def working_folder(lesson: Lesson) -> Iterator[Path]:
-    """Where a notebook runs: in an empty folder, for a lesson reads nothing beside itself.
-
-    Lessons of the first edition that are not rewritten yet run in lessons/: two of them read a neighbour.
-    """
-    if lesson.edition == 1 and not lesson.is_exercise:
-        yield LESSONS
-        return
-    with tempfile.TemporaryDirectory() as empty:
-        yield Path(empty)
 
 
 def write_file(path: Path, text: str) -> None:

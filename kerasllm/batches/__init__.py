@@ -41,6 +41,9 @@ What holds for all of them:
   ``weighted_metrics``.
 - **Several hosts** share each batch: ``shard=(index, count)``. On JAX set ``auto_shard_dataset=False`` in the
   distribution, for the feed is cut already.
+- **A strategy of TensorFlow**: before it trains Keras takes the mean of a batch over the devices, which TensorFlow does
+  not have of bools. Under `MirroredStrategy` leave the mask out, "segment_ids" says the same:
+  ``feed.map(lambda inputs, *rest: ({k: v for k, v in inputs.items() if k != "mask"}, *rest))``.
 
 Where TensorFlow can be imported the feeds are `tf.data.Dataset`, on every backend of Keras; elsewhere (JAX or PyTorch
 alone) a `keras.utils.PyDataset` with the same batches. `fit` reports the end of one epoch too many to a `PyDataset`;

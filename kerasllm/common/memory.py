@@ -5,6 +5,8 @@ import mmap
 
 import numpy as np
 
+LARGE = 1 << 16  # bytes; less than that is not worth pages of its own
+
 
 def returned_zeros(shape, dtype):
     """Zeros whose memory goes back to the machine as soon as they are forgotten, where malloc may keep it.

@@ -1,7 +1,10 @@
 """What differs between backends in this room."""
 
 import keras
+import numpy as np
 from keras import ops
+
+from kerasllm.common.memory import LARGE, returned_zeros
 
 
 def summed(x):
@@ -22,20 +25,32 @@ def summed(x):
     return ops.sum(x, axis=0)
 
 
-def handed_over(array):
+def handed_over(array, dtype=None):
     """A tensor in the memory of an array, where the backend can do that: on TensorFlow, which else copies it twice.
+
+    A large array that TensorFlow cannot hold where it stands is copied once, to memory where it can.
 
     Args:
         array: NumPy array that nobody writes to or reads any more.
+        dtype: that of the tensor; that of the array when None.
 
     Returns:
         What `keras.Variable` takes.
     """
-    if keras.backend.backend() != "tensorflow" or array.ctypes.data % 64:  # it aborts where memory is not aligned
-        return array
+    dtype = array.dtype if dtype is None else np.dtype(dtype)
+    half = dtype == "bfloat16"  # which the protocol of arrays does not know
+    if keras.backend.backend() != "tensorflow" or not (half or dtype.kind in "iuf"):
+        return array.astype(dtype, copy=False)
+    # TensorFlow aborts where memory is not aligned.
+    if array.dtype != dtype or not array.flags.carray or array.ctypes.data % 64:
+        if array.size * dtype.itemsize < LARGE:
+            return array.astype(dtype, copy=False)
+        array, other = returned_zeros(array.shape, dtype), array
+        array[...] = other
     import tensorflow as tf
 
-    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    tensor = tf.experimental.dlpack.from_dlpack((array.view("uint16") if half else array).__dlpack__())
+    return tf.bitcast(tensor, "bfloat16") if half else tensor
 
 
 def scanned(step, state, inputs):

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from kerasllm.common.inside_keras import forget_waiting_variables, set_initializer
+from kerasllm.layers.backend import handed_over
 from kerasllm.layers.composite import named
 
 LARGEST = 2**24  # no size of a known model is larger: contexts end at 10 million, vocabularies at 300,000
@@ -182,8 +183,8 @@ def make_with(
 
 
 def _initializer(value: Callable[[], np.ndarray]):
-    def initializer(shape, dtype=None) -> np.ndarray:
-        return value().reshape(shape).astype(dtype, copy=False)
+    def initializer(shape, dtype=None):
+        return handed_over(value().reshape(shape), dtype)
 
     return initializer
 

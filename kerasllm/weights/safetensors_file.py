@@ -14,6 +14,7 @@ from keras import ops
 import kerasllm.models
 import kerasllm.tasks  # noqa: F401  registers the classes that a file may name
 from kerasllm.common import choice
+from kerasllm.layers.backend import handed_over
 from kerasllm.layers.composite import named
 from kerasllm.weights.rehearsal import (
     Weight,
@@ -123,7 +124,7 @@ def load_safetensors(path: str | os.PathLike, into: keras.Model | None = None, p
         variables = named(into)
         _compare(path, tensors, described(into), partial)
         for name, tensor in tensors.items():  # one at a time is in memory beside the model
-            variables[name].assign(tensor.read().astype(str(variables[name].dtype), copy=False))
+            variables[name].assign(handed_over(tensor.read(), str(variables[name].dtype)))
         return into
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from kerasllm.common import write_whole
+from kerasllm.common.memory import LARGE, returned_zeros
 
 # NumPy's name of a dtype and the one in the file.
 CODES = {
@@ -133,7 +134,8 @@ def _tensor(path, file, name: str, entry: dict, base: int) -> Tensor:
 
     def read() -> np.ndarray:
         start, end = entry["data_offsets"]
-        numbers = np.empty(end - start, "uint8")
+        make = np.empty if end - start < LARGE else returned_zeros  # which a backend can hold without a copy
+        numbers = make((end - start,), "uint8")
         file.seek(base + start)
         if file.readinto(numbers) < end - start:
             raise ValueError(f"{path} ends in the middle of {shown(name)}: it was changed meanwhile. Bring it anew.")

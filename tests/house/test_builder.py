@@ -147,7 +147,7 @@ def published(tmp_path: Path, name: str) -> nbformat.NotebookNode:
 
 
 HIDDEN = """
-    # %% [markdown] tags=["edition-2"]
+    # %% [markdown]
     # # 90 · Hidden
 
     # %% tags=["hide"]
@@ -177,9 +177,8 @@ def test_a_hidden_cell_says_what_it_hides(write, tmp_path, capsys):
     assert "# @title" in capsys.readouterr().out
 
 
-def test_a_lesson_of_the_second_edition_finds_nothing_beside_itself(write, tmp_path):
+def test_a_lesson_finds_nothing_beside_itself(write, tmp_path):
     lesson = write("90_alone", HIDDEN + "\n    # %%\n    import os; print(os.listdir())\n")
-    assert lesson.edition == 2
     assert builder.build_all([lesson], tmp_path / "out", "cpu") == 0
     assert published(tmp_path, "90_alone").cells[-1].outputs[0].text == "[]\n"
 

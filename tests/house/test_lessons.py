@@ -19,7 +19,6 @@ ALL = builder.lessons()
 EXERCISES = [lesson for lesson in ALL if lesson.is_exercise]
 APPENDICES = [lesson for lesson in ALL if lesson.is_appendix]
 every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
-edition_of = {lesson.name: lesson.edition for lesson in LESSONS}
 # Minutes of those that are to become shorter, as a busy machine took them.
 LONGER = {"06_generalisation": 7.5, "09_word_embeddings": 4, "10_bag_of_embeddings": 9, "17_gpt": 9}
 every_exercise = pytest.mark.parametrize("lesson", EXERCISES, ids=lambda lesson: lesson.name)
@@ -93,8 +92,7 @@ def test_committed_notebook_holds_the_code_of_its_source(lesson, folder):
 @every_lesson
 def test_claims_hold_and_a_headline_is_named(lesson):
     record = committed(lesson).metadata.kerasllm
-    least, most = (5, 8) if lesson.edition == 2 else (3, 99)
-    assert least <= len(record.claims) <= most
+    assert 5 <= len(record.claims) <= 8
     assert all(claim["holds"] is True for claim in record.claims)
     assert 1 <= sum(bool(claim.get("headline")) for claim in record.claims) <= 2
     assert record.minutes <= LONGER.get(lesson.name, builder.MAX_SECONDS / 60)
@@ -124,41 +122,34 @@ def test_lesson_has_the_shape_of_a_lesson(lesson):
     headings = re.findall(r"^## (.+)$", prose, re.M)
     assert headings[-3:] == ["Summary", "Exercises", "References"]
     assert f"exercises/{lesson.name}.ipynb" in prose
-    least = 1_500 if lesson.edition == 2 else 1_200
-    assert least <= counts(lesson).words <= 3_000
+    assert 1_500 <= counts(lesson).words <= 3_000
 
 
 @every_lesson
 def test_what_a_reader_sees_of_the_code_is_small(lesson):
     cells = [cell.source.splitlines() for cell in lesson.visible_code()]
     longest = max(cells, key=len)
-    if lesson.edition == 1:
-        assert len(longest) <= 25, longest[0]
-        return
     assert 10 <= len(cells) <= 18
     assert len(longest) < 20, longest[0]
     assert sum(map(len, cells)) < 300
 
 
-@pytest.mark.parametrize("lesson", [one for one in LESSONS if one.edition == 2], ids=lambda lesson: lesson.name)
+@every_lesson
 def test_smoke_scale_leaves_no_trace_in_a_lesson_but_its_dials(lesson):
     source = lesson.source.read_text("utf-8")
     assert "KERASLLM" not in source
     assert not re.findall(r"\b(?:settings|scale)\(", source), "a dial a line: EPOCHS = dial(6, smoke=1)"
 
 
-def groups(cells, alone: bool) -> list[list]:
-    """The code cells of each exercise behind those above the first; all as one group in the first edition."""
+def groups(cells) -> list[list]:
+    """The code cells of each exercise behind those above the first."""
     first = next(i for i, cell in enumerate(cells) if has_tag(cell, "answer"))
     begins = [
         i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and re.search("^## ", cell.source, re.M)
     ]
-    if alone:
-        assert begins[0] < first, "every exercise begins with a heading of its own: ## 1. ..."
-        parts = [cells[i:j] for i, j in pairwise([*begins, len(cells)])]
-        parts = [[*cells[: begins[0]], *part] for part in parts if any(has_tag(cell, "answer") for cell in part)]
-    else:
-        parts = [cells]
+    assert begins[0] < first, "every exercise begins with a heading of its own: ## 1. ..."
+    parts = [cells[i:j] for i, j in pairwise([*begins, len(cells)])]
+    parts = [[*cells[: begins[0]], *part] for part in parts if any(has_tag(cell, "answer") for cell in part)]
     return [[cell for cell in part if cell.cell_type == "code"] for part in parts]
 
 
@@ -175,7 +166,7 @@ def test_solutions_run_and_checks_refuse_stubs_and_planted_wrong_answers(lesson,
     monkeypatch.setenv("KERASLLM_PROGRESS", "0")
     cells = lesson.notebook().cells
     exercises: list[dict] = []
-    for group in groups(cells, alone=edition_of[lesson.name] == 2):
+    for group in groups(cells):
         # Each exercise with the cells above the first one, and without the others: a reader begins anywhere.
         names: dict = {"__name__": lesson.name}
         for cell in group:

@@ -26,10 +26,8 @@ class Event(NamedTuple):
 
 
 def events(lessons: Iterable[Lesson]) -> Iterator[Event]:
-    """Terms, headings and claims of the lessons of the second edition, in the order of reading."""
+    """Terms, headings and claims of the lessons, in the order of reading."""
     for lesson in lessons:
-        if lesson.edition == 1:
-            continue
         for number, cell in enumerate(lesson.notebook().cells):
             if cell.cell_type == "code":
                 yield from (Event("claim", text, "", lesson) for text in _claims(cell.source))

@@ -38,11 +38,6 @@ class Lesson:
         return self.name.startswith("appendix_")
 
     @property
-    def edition(self) -> int:
-        """2 for a lesson whose title cell is tagged ``edition-2``; 1 for one that is not rewritten yet."""
-        return 2 if any(has_tag(cell, "edition-2") for cell in self.notebook().cells[:1]) else 1
-
-    @property
     def label(self) -> str:
         return f"{self.name} (exercises)" if self.is_exercise else self.name
 
