@@ -150,7 +150,7 @@ def test_each_source_of_a_batch_gets_what_it_gets_alone(name, width):
     ids, scores = beam_search(model, sources, mask, START, END, width, max_length=9)
     assert any(ids)
     for source, real, text, score in zip(sources, mask, ids, scores, strict=True):
-        alone = beam_search(model, source[real][None], None, START, END, width, max_length=9)
+        alone = beam_search(model, source[real][None], np.ones((1, real.sum()), bool), START, END, width, max_length=9)
         assert alone.ids == [text]
         assert alone.scores[0] == pytest.approx(score, abs=1e-4)
 

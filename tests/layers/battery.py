@@ -765,7 +765,6 @@ CASES = [
             num_heads=2,
             context_length=7,
             positions="learned",
-            placement="after",
             pad_id=None,
         ),
         (2, 6),

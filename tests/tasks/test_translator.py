@@ -44,7 +44,7 @@ TRAINED = {}
 def trained(network):
     if network not in TRAINED:
         model = translator(network)
-        model.compile(keras.optimizers.Adam(0.01), LOSS)
+        model.compile(keras.optimizers.Adam(0.01), LOSS, jit_compile=False)
         feed = model.pairs(GERMAN, ENGLISH, batch_size=5, shuffle=True, epochs=120)
         model.fit(feed, epochs=120, steps_per_epoch=1, shuffle=False, verbose=0)
         TRAINED[network] = model
