@@ -5,25 +5,31 @@ from itertools import chain
 import nbformat
 import pytest
 from lesson_tools import staleness
+from lesson_tools.reached import reached
 from lesson_tools.sources import Lesson
-from lesson_tools.staleness import code_sha256, code_text, modules_behind, stale_reason
+from lesson_tools.staleness import LIBRARY, code_sha256, code_text, stale_reason
 
 FILES = {
     "__init__.py": '"""The map."""\nVERSION = 1\n',
-    "common.py": "def whole(x):\n    return int(x)\n",
+    "common.py": "import re\n\nSIGN = re.compile('x')\n\n\ndef whole(x):\n    return int(x)\n\n\ndef sign(x):\n"
+    "    return SIGN.match(x)\n",
     "layers/__init__.py": '"""Layers."""\nimport kit.models\n'
     "from kit.layers.look import Look as Look, far\nfrom .feed import Feed\n"
     '__all__ = ["Feed", "Look", "far"]\n',
-    "layers/look.py": "from kit.common import whole\n\nclass Look:\n    pass\n\ndef far():\n    pass\n",
+    "layers/look.py": "from kit.common import whole\n\nclass Look:\n    size = whole(3)\n\ndef far():\n    pass\n",
     "layers/feed.py": "class Feed:\n    pass\n",
     "models/__init__.py": "from kit.models.gpt import GPT\n",
     "models/gpt.py": "def GPT():\n    from ..layers import Feed\n    return Feed()\n",
-    "data/__init__.py": "from kit.data.loaders import load\n\nTABLE = {}\n",
-    "data/loaders.py": "def load():\n    pass\n",
+    "data/__init__.py": "from kit.data.loaders import load\n\nTABLE = {}\nTABLE['a'] = 1\n",
+    "data/loaders.py": "from kit.common import sign\nfrom kit.data import kinds\nfrom kit.data.registry import ALL\n\n"
+    "def load(name):\n    return ALL[name]()\n",
+    "data/registry.py": "ALL = {}\n\ndef loads(name):\n    return lambda f: ALL.setdefault(name, f)\n",
+    "data/kinds.py": "from kit.common import sign\nfrom kit.data.registry import loads\n\n"
+    "@loads('poems')\ndef poems():\n    return sign('x')\n\n@loads('letters')\ndef letters():\n    pass\n",
 }
 
-# All of the room of layers, with what its first import brings.
-ROOM = {"kit.layers", "kit.layers.look", "kit.layers.feed", "kit.common", "kit.models", "kit.models.gpt"}
+LOAD = {"data: TABLE", "data: TABLE['a']", "data.loaders: def load", "data.registry: ALL"}
+POEMS = {"data.kinds: def poems", "data.registry: def loads", "common: def sign", "common: SIGN"}
 
 
 @pytest.fixture
@@ -35,33 +41,62 @@ def library(tmp_path):
     return tmp_path / "kit"
 
 
+def behind(source, library):
+    """The statements behind a source in short: where they stand, and how they begin."""
+    found = set()
+    for module, first, last in reached(source, library):
+        path = library.parent.joinpath(*module.split("."))
+        path = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
+        lines = [line for line in path.read_text("utf-8").splitlines()[first - 1 : last] if not line.startswith("@")]
+        begin = " ".join(lines[0].split("(")[0].split(":")[0].split(" = ")[0].split()[:2])
+        found.add(f"{module.removeprefix('kit.')}: {begin}")
+    return found
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
         ("import numpy as np", set()),
-        ("from kit.common import whole", {"kit.common"}),
-        ("from kit.layers import Feed", {"kit.layers.feed"}),
-        ("from kit.layers import Look", {"kit.layers.look", "kit.common"}),
-        ("from kit.models import GPT", {"kit.models.gpt", "kit.layers.feed"}),
-        ("from kit import layers", ROOM),
-        ("import kit.layers.feed", {"kit.layers.feed"}),
-        ("import kit\nkit.layers.far()", {"kit", "kit.layers.look", "kit.common"}),
-        ("import kit\nkit.layers.Feed.build.name", {"kit", "kit.layers.feed"}),
-        ("from kit.layers import *", ROOM),
-        ("def later():\n    from kit.layers import Feed", {"kit.layers.feed"}),
-        # A room that does more than pass names on is code itself.
-        ("from kit.data import load", {"kit.data", "kit.data.loaders"}),
-        ("from kit.layers import unknown", ROOM),
+        ("from kit.common import whole", {"common: def whole"}),
+        ("from kit.common import sign", {"common: def sign", "common: SIGN"}),
+        ("from kit.layers import Feed", {"layers.feed: class Feed"}),
+        ("from kit.layers import Look", {"layers.look: class Look", "common: def whole"}),
+        ("from kit.layers import far", {"layers.look: def far"}),
+        ("from kit.models import GPT", {"models.gpt: def GPT", "layers.feed: class Feed"}),
+        ("from kit import layers\nlayers.far()", {"layers.look: def far"}),
+        ("from kit import layers", set()),
+        ("import kit.layers.feed\nkit.layers.feed.Feed()", {"layers.feed: class Feed"}),
+        ("import kit\nkit.layers.far()", {"layers.look: def far"}),
+        ("import kit\nkit.layers.Feed.build.name", {"layers.feed: class Feed"}),
+        ("def later():\n    from kit.layers import Feed", {"layers.feed: class Feed"}),
+        ("from kit.data import load\nload(name)", LOAD),
+        ("from kit.data import load\nload('poems')", LOAD | POEMS),
+        ("from kit.data import load\nload('letters')", LOAD | {"data.kinds: def letters", "data.registry: def loads"}),
     ],
 )
-def test_imports_are_followed_to_the_files_that_hold_the_names(library, source, expected):
-    assert modules_behind(source, library) == expected
+def test_names_are_followed_to_the_statements_that_make_them(library, source, expected):
+    assert behind(source, library) == expected
+
+
+ALL_LAYERS = {"layers.look: class Look", "layers.look: def far", "layers.feed: class Feed", "common: def whole"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from kit import layers\nprint(layers)",  # handed about: nobody sees what becomes of it
+        "from kit.layers import *",
+        "from kit.layers import unknown",
+    ],
+)
+def test_what_cannot_be_followed_counts_with_all_of_its_file(library, source):
+    assert behind(source, library) == ALL_LAYERS
 
 
 def test_the_lessons_stand_on_real_files():
-    behind = modules_behind("from kerasllm.course import claim")
-    assert {"kerasllm.course.claims", "kerasllm.course.dials", "kerasllm.common.notebook"} <= behind
-    assert "kerasllm.course.grading" not in behind
+    found = {one.module for one in reached("from kerasllm.course import Claims, dial", LIBRARY)}
+    assert {"kerasllm.course.claims", "kerasllm.course.dials", "kerasllm.common.notebook"} <= found
+    assert "kerasllm.course.grading" not in found
 
 
 CODE = '''"""What it is."""
@@ -91,12 +126,15 @@ def test_code_makes_a_notebook_stale(old, new):
     assert code_text(CODE.replace(old, new)) != code_text(CODE)
 
 
-def test_a_change_is_seen_however_far_behind_it_is(library):
+def test_a_change_is_seen_however_far_behind_it_is_and_an_addition_is_not(library):
     def now():
         return code_sha256("from kit.models import GPT", library)
 
     before = now()
     (library / "layers" / "look.py").write_text("class Look:\n    new = True\n", "utf-8")
+    (library / "layers" / "feed.py").write_text(
+        '"""New."""\n\nclass Other:\n    pass\n\nclass Feed:\n    pass\n', "utf-8"
+    )
     assert now() == before
     (library / "layers" / "feed.py").write_text("class Feed:\n    new = True\n", "utf-8")
     assert now() != before
