@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from typing import TYPE_CHECKING
-
-from kerasllm.common.visible import is_visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,6 +28,19 @@ class _Folded(dict):
 
 
 _FOLDED = _Folded()
+_INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf", "Cn"}
+# Letters and signs that show nothing although Unicode does not call them controls: fillers, variation selectors.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+
+
+def is_visible(text: str) -> bool:
+    """Whether a reader sees anything of a text: no white space, control codes and invisible marks alone.
+
+    Example:
+        >>> is_visible("\\u200b \\ufeff"), is_visible(":-)")
+        (False, True)
+    """
+    return any(unicodedata.category(one) not in _INVISIBLE for one in _BLANK.sub("", text))
 
 
 def same(text: str) -> str:

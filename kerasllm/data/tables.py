@@ -11,11 +11,10 @@ import warnings
 from pathlib import Path
 
 from kerasllm.common.extras import needed
-from kerasllm.common.visible import is_visible
 from kerasllm.data.encodings import SAMPLE, encoding_of, kind_of_file, mostly_utf8, shown
 from kerasllm.data.errors import DataError
 from kerasllm.data.plain_text import cannot_read
-from kerasllm.data.splits import clean, fold, same
+from kerasllm.data.splits import clean, fold, is_visible, same
 
 pd = needed("pandas", "data")
 

@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from kerasllm.common.visible import is_visible
 from kerasllm.text.checks import check_text, check_texts
 
 if TYPE_CHECKING:
@@ -20,6 +19,10 @@ _BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 # Indian scripts need them.
 _CONTROL = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+# Characters that show nothing although Unicode counts them among letters, signs or accents.
+_FILLER = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 # Full-width letters and digits. Full-width signs stay: they are the signs of Chinese.
@@ -88,7 +91,7 @@ def is_blank(text: str) -> bool:
         (True, False, False)
     """
     check_text(text, 0)
-    return not is_visible(text)
+    return not any(map(_visible, text))
 
 
 def cleaning_report(
@@ -162,6 +165,12 @@ def _steps(
         "lower": lower and str.lower,
     }
     return [(name, step) for name, step in steps.items() if step]
+
+
+def _visible(character: str) -> bool:
+    # Z: white space; Cc, Cf: control and format.
+    category = unicodedata.category(character)
+    return category[0] != "Z" and category not in ("Cc", "Cf") and not _FILLER.match(character)
 
 
 def _squeeze(text: str) -> str:
