@@ -11,7 +11,7 @@ before it:
     models       networks, ids or images in and numbers out: GPT, FastGPT, BERT, Seq2Seq, EfficientNet, BiLSTM
     generation   samplers and the loop that writes; beam search from one text to another
     evaluation   how good it is: bits per character, probabilities of answers, BLEU and chrF, entities, spans, ranks
-    tasks        network + tokenizer + labels: strings in, answers out
+    tasks        network + tokenizer + labels: strings in, answers out; search by words and by meaning
     training     recipes, schedules, resuming, runs in a folder, adapters
     weights      files of weights; models that others trained, by name, from a folder or a file, and written for them
     cli          the commands: kerasllm data, train, evaluate, generate, chat, translate

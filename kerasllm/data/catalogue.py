@@ -66,7 +66,6 @@ class Dataset:
     cite: str
     splits: dict[str, int]
     rows: int  # after cleaning
-    differ: float = 0.0  # the share by which rows are more or fewer where another version of the library brings them
     archive: Archive | None = None
     members: tuple[str, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Tasks: a network, its tokenizer and its labels in one `.keras` file. Strings in, answers out."""
+"""Tasks: a network, its tokenizer and its labels in one `.keras` file. Strings in, answers out; search in texts."""
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.tasks.retriever import BM25, EmbeddingIndex, RankFusion
