@@ -173,7 +173,17 @@ def test_inputs_and_masks_of_another_shape_are_refused():
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="this is the run on the second backend")
 def test_all_of_this_holds_on_jax():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "likelihood or probabilities or best", __file__]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "likelihood or probabilities or best",
+        __file__,
+    ]
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     run = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
