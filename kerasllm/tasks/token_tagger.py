@@ -112,9 +112,9 @@ class TokenTagger(Task):
     ):
         super().__init__(network, tokenizer, **kwargs)
         self.labels = _checked_labels(labels)
+        self._legal = dict(zip(("may_begin", "may_follow"), legal(self.labels), strict=True))
         check_fit(network, self.tokenizer, len(self.labels), "labels", rank=3)
         self.unit = choice("unit", unit, ("word", "character"))
-        self._legal = dict(zip(("may_begin", "may_follow"), legal(self.labels), strict=True))
         self.ends = hasattr(network, "encoder") if ends is None else bool(ends)
         self._ends = ends_of(self.tokenizer) if self.ends else ([], [])
         context = getattr(network, "context_length", None)

@@ -34,7 +34,7 @@ def encode_with_offsets(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[lis
         >>> tokenizer = text.train_wordpiece(["low lower lowest"], 17)
         >>> ids, offsets = encode_with_offsets(tokenizer, ["so low, lowest"])
         >>> ["so low, lowest"[start:end] for start, end in offsets[0]]
-        ['so', 'low', ',', 'low', 'e', 's', 't']
+        ['s', 'o', 'low', ',', 'low', 'e', 's', 't']
     """
     check_texts(texts, one="Use [text].")
     texts = list(texts)

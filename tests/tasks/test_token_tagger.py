@@ -55,7 +55,8 @@ def shaken(model):
     """The model with weights of which each matters, so that labels differ and follow each other wildly."""
     random = np.random.default_rng(3)
     for weight in model.trainable_weights:
-        weight.assign(random.normal(size=weight.shape) * 0.7)
+        size = 3.0 if "logits" in weight.path else 0.5
+        weight.assign(random.normal(size=weight.shape) * size + ("gamma" in weight.path))
     return model
 
 
@@ -63,7 +64,7 @@ def trained(kind, crf, tokenizer=PIECES, epochs=60):
     model = tagger(kind, tokenizer, crf)
     rows = model.examples(WORDS, TAGS)
     feed = batches.tagged(*rows, batch_size=4, epochs=epochs, shuffle=True, seed=1, pad_id=tokenizer.pad_id)
-    model.compile(keras.optimizers.Adam(0.01), weighted_metrics=["accuracy"])
+    model.compile(keras.optimizers.Adam(0.01), weighted_metrics=["accuracy"], jit_compile=False)
     history = model.fit(feed, epochs=epochs, steps_per_epoch=batches.steps_per_epoch(feed), shuffle=False, verbose=0)
     return model, history.history
 
@@ -77,7 +78,7 @@ def test_a_tagger_learns_and_finds_names_with_their_places(kind, crf):
     model, history = trained(kind, crf)
     assert history["loss"][-1] < 0.2 * history["loss"][0]
     assert model.tag(WORDS) == [list(zip(*pair, strict=True)) for pair in zip(WORDS, TAGS, strict=True)]
-    one = "Bob met Ada Lovelace in New\nYork."
+    one = "Bob met Ada Lovelace in New\nYork"
     found = model.entities([one, ""])
     assert found[1] == []
     assert all(entity.text == one[entity.start : entity.end] for entity in found[0])
@@ -90,11 +91,11 @@ def test_byte_level_and_character_tokenizers_serve_too():
         assert [[label for _, label in line] for line in model.tag(WORDS)] == TAGS
 
 
-@pytest.mark.parametrize("kind", ["bert", "bilstm"])
 @pytest.mark.parametrize("crf", [False, True])
 @pytest.mark.parametrize("unit", ["word", "character"])
-def test_every_text_has_an_answer_and_every_sequence_is_legal(kind, crf, unit):
-    model = shaken(tagger(kind, crf=crf, unit=unit))
+def test_every_text_has_an_answer_and_every_sequence_is_legal(crf, unit, monkeypatch):
+    model, random = tagger(crf=crf, unit=unit), np.random.default_rng(1)
+    monkeypatch.setattr(model, "predict_on_batch", lambda ids: random.normal(size=(*ids.shape, 5)))
     begin, follow = legal(LABELS)
     seen = set()
     for one, answer in zip(ODD, model.tag(ODD), strict=True):
@@ -104,7 +105,9 @@ def test_every_text_has_an_answer_and_every_sequence_is_legal(kind, crf, unit):
         assert not numbers or begin[numbers[0]]
         assert follow[numbers[:-1], numbers[1:]].all()
     assert len(seen) == 5
-    for one, entities in zip(ODD, model.entities(ODD), strict=True):
+    found = model.entities(ODD)
+    assert sum(map(len, found)) > 100
+    for one, entities in zip(ODD, found, strict=True):
         assert all(entity.text == one[entity.start : entity.end] != "" for entity in entities)
 
 
@@ -215,7 +218,7 @@ def test_a_crf_learns_what_the_logits_alone_cannot_say():
     ids = keras.Input((None,), dtype="int32")
     bag = keras.layers.Dense(5)(keras.layers.Embedding(tokenizer.vocabulary_size, 8)(ids))
     model = tasks.TokenTagger(keras.Model(ids, bag), tokenizer, LABELS, crf=True)
-    model.compile(keras.optimizers.Adam(0.05))
+    model.compile(keras.optimizers.Adam(0.05), jit_compile=False)
     feed = batches.tagged(*model.examples(words, tags), batch_size=2, epochs=80, shuffle=True)
     model.fit(feed, epochs=80, steps_per_epoch=1, shuffle=False, verbose=0)
     assert [[label for _, label in line] for line in model.tag(words)] == tags
@@ -301,15 +304,16 @@ json.dump([model.tag(texts), model.entities(texts), model.compiled], open(sys.ar
 @pytest.mark.parametrize(("kind", "crf"), [("bert", True), ("bilstm", False)])
 def test_one_file_gives_the_same_answers_in_a_fresh_process(kind, crf, tmp_path):
     model = tagger(kind, crf=crf, unit="word", max_length=9)
-    model.compile("adam")
+    model.compile("adam", jit_compile=False)
     feed = batches.tagged(*model.examples(WORDS, TAGS), batch_size=4, pad_id=PIECES.pad_id)
     model.fit(feed, verbose=0)
     shaken(model).save(tmp_path / "model.keras")
-    (tmp_path / "texts.json").write_text(json.dumps(ODD))
+    texts = [*ODD[3:], "Ada Lovelace met Bob " * 5]
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
     command = [sys.executable, "-c", LOAD, tmp_path / "model.keras", tmp_path / "texts.json"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     answers, entities, compiled = json.loads((tmp_path / "texts.json").read_text())
-    assert answers == json.loads(json.dumps(model.tag(ODD)))
-    assert entities == json.loads(json.dumps(model.entities(ODD)))
+    assert answers == json.loads(json.dumps(model.tag(texts)))
+    assert entities == json.loads(json.dumps(model.entities(texts)))
     assert compiled
