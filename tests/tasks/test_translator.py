@@ -216,14 +216,13 @@ import json, sys
 import keras
 import kerasllm.tasks
 model = keras.saving.load_model(sys.argv[1])
-answers = [model.translate(sys.argv[2:], num_beams=beams) for beams in (1, 3)]
+answers = [model.translate(sys.argv[2:], num_beams=beams) for beams in (1, 2)]
 open(sys.argv[1] + ".json", "w").write(json.dumps(answers))
 """
 
 
-@pytest.mark.parametrize("network", [transformer, lstm])
-def test_one_file_goes_from_strings_to_the_same_strings_in_a_fresh_process(network, tmp_path):
-    model, texts = trained(network), [*GERMAN, "ein unbekanntes Wort", "", "gut " * 40]
+def test_one_file_goes_from_strings_to_the_same_strings_in_a_fresh_process(tmp_path):
+    model, texts = trained(transformer), [*GERMAN, "ein unbekanntes Wort", "", "gut " * 40]
     path = tmp_path / "model.keras"
     model.save(path)
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
@@ -231,5 +230,5 @@ def test_one_file_goes_from_strings_to_the_same_strings_in_a_fresh_process(netwo
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert run.returncode == 0, run.stderr[-3000:]
     found = json.loads((tmp_path / "model.keras.json").read_text())
-    assert found == [model.translate(texts, num_beams=beams) for beams in (1, 3)]
+    assert found == [model.translate(texts, num_beams=beams) for beams in (1, 2)]
     assert found[0][:5] == ENGLISH
