@@ -201,7 +201,7 @@ attempt("14, weights in .h5", lambda: small.save_weights("model.h5"))
 # | 9 | Embedding, Flatten, Dense(1) is a large language model | one number for a text, and no word changes what another one means | a classifier (lesson 10); language models (lessons 12, 17) |
 # | 10 | accuracy is mean(predictions == labels) | a probability never equals a label: 0 | compare with a threshold first (lessons 07, 10) |
 # | 13 | argmax tells the class of a sigmoid unit | the largest of one number is always number 0 | above 1/2 or not; argmax needs one output a class |
-# | 14 | Tokenizer, input_length, lists of labels, .h5 | gone, warned of, refused, refused | a tokenizer of one's own, no argument, arrays, `.keras` (lessons 02, 08) |
+# | 14 | Tokenizer, input_length, lists of labels, weights in .h5 | gone, still taken with a warning, refused, refused | a tokenizer of one's own, no argument, arrays, `.keras` (lessons 02, 08) |
 #
 # ## Training
 #
