@@ -67,8 +67,8 @@ def bleu(
 
     Example:
         >>> score = bleu(["the cat sat on the mat", "a dog"], ["the cat sat on the mat", "a big dog"], samples=50)
-        >>> round(score.value, 1), score.signature.split("|")[4]
-        (85.9, 'tok:13a')
+        >>> round(score.value, 1), "tok:13a" in score.signature
+        (84.3, True)
 
     Reference: Papineni et al. (2002), "BLEU: a Method for Automatic Evaluation of Machine Translation", section 2.3;
     Post (2018), "A Call for Clarity in Reporting BLEU Scores"; Koehn (2004), "Statistical Significance Tests for
@@ -93,7 +93,7 @@ def chrf(translations: Sequence[str], references: Sequence, samples: int = 1000)
 
     Example:
         >>> [round(chrf([one], ["the cat"], samples=50).value) for one in ("the cats", "dogs")]
-        [95, 0]
+        [93, 0]
 
     Reference: Popović (2015), "chrF: character n-gram F-score for automatic MT evaluation", section 2, here with
     beta = 2 and an order of 6.

@@ -153,14 +153,14 @@ class LSTMSeq2Seq(EncoderDecoder, CompositeModel):
             each layer a list of two tensors (batch, units), the states after the last token of both directions.
         """
         mask = self.real(source_ids, source_mask)
-        hidden = (self.embed if self.source_embed is None else self.source_embed)(source_ids)
+        hidden = _only(mask, (self.embed if self.source_embed is None else self.source_embed)(source_ids))
         states = []
         for bilstm in self.encoder:
             hidden = self.drop(hidden, training=training)
             hidden, *last = bilstm(hidden, mask=_counted(mask), training=training)  # (batch, source time, units)
             forward, backward = last[:2], last[2:]  # h and c of each
             states.append([ops.concatenate(pair, axis=-1) for pair in zip(forward, backward, strict=True)])
-        return ops.where(mask[..., None], hidden, ops.zeros_like(hidden)), states
+        return _only(mask, hidden), states
 
     def attend(self, hidden, context, mask):
         """Look at the source from each state.
@@ -232,3 +232,8 @@ def _counted(mask):
     """The mask of an LSTM. cuDNN refuses a text without a real token: of such a one the first position counts."""
     first = ops.arange(ops.shape(mask)[1]) == 0
     return ops.logical_or(mask, ops.logical_and(first, ops.logical_not(ops.any(mask, axis=1, keepdims=True))))
+
+
+def _only(mask, x):
+    """`x` where the mask is True, zeros elsewhere: so a text without a token is always the same."""
+    return ops.where(mask[..., None], x, ops.zeros_like(x))
