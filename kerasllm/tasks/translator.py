@@ -96,11 +96,11 @@ class Translator(keras.Model):
     # What Keras calls with ids says what to do with texts.
 
     def __call__(self, inputs, *args, **kwargs):
-        refuse_texts("the call", inputs, "translate")
+        refuse_texts("the call", inputs, "translate(texts)", "encode(texts)")
         return super().__call__(inputs, *args, **kwargs)
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        refuse_texts("fit", x, "translate")
+        refuse_texts("fit", x, "translate(texts)", "pairs(sources, targets)")
         return super().fit(x, y, *args, **kwargs)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
