@@ -63,6 +63,7 @@ class BERTClassifier(CompositeModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.num_classes = whole_number("num_classes", num_classes)
         self.pooling = choice("pooling", pooling, POOLINGS)
         self.dropout = share("dropout", dropout)
@@ -96,6 +97,9 @@ class BERTClassifier(CompositeModel):
         if self.pooling == "pooler":
             return self.encoder.pooled(features)
         return features[:, 0] if self.pooling == "first" else features
+
+    def compute_mask(self, inputs, mask=None):
+        return None  # weights say what counts in a loss
 
     def compute_output_shape(self, input_shape):
         shape = input_shape["ids"] if isinstance(input_shape, dict) else input_shape

@@ -62,7 +62,7 @@ def test_the_parts_of_the_hosts_are_the_whole(name, hosts):
 
 @pytest.mark.parametrize("name", list(cases()))
 def test_a_last_batch_is_filled_with_rows_that_weigh_nothing(name):
-    """Five rows, two hosts: only padded and spans, which have no weights, refuse."""
+    """Five rows, two hosts: those without weights refuse."""
     function, _, arguments = cases()[name]
     arguments = {key: value[:5] if isinstance(value, list | np.ndarray) else value for key, value in arguments.items()}
     if name == "conversations, packed":

@@ -119,12 +119,13 @@ class Trained(keras.Model):
         return -ops.mean(self.crf.log_likelihood(y_pred, y, sample_weight > 0))
 
 
-def test_the_gradient_is_that_of_finite_differences():
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_gradient_is_that_of_finite_differences(jit_compile):
     keras.utils.set_random_seed(1)
     model, (_, labels) = Trained(), drawn()
     model.crf.set_weights(layer().get_weights())
     ids = np.random.default_rng(3).integers(0, 7, MASKS.shape)
-    model.compile(keras.optimizers.SGD(1.0))
+    model.compile(keras.optimizers.SGD(1.0), jit_compile=jit_compile)
     before = [weight.astype("float64") for weight in model.crf.get_weights() + model.table.get_weights()]
 
     def loss(weights):

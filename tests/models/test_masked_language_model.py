@@ -29,7 +29,7 @@ def hidden(epochs=1, **order):
 
 def test_pretraining_learns_what_stands_in_the_hidden_place():
     model, feed = bert(), hidden(epochs=120)
-    model.compile(keras.optimizers.Adam(5e-3), LOSS, weighted_metrics=["accuracy"], jit_compile=False)
+    model.compile(keras.optimizers.Adam(5e-3), LOSS, weighted_metrics=["accuracy"])
     steps = batches.steps_per_epoch(feed)
     history = model.fit(feed, epochs=120, steps_per_epoch=steps, shuffle=False, verbose=0).history
     assert history["loss"][-1] < 0.5 * history["loss"][0]
@@ -76,6 +76,7 @@ def test_the_lowest_blocks_are_a_body_too_and_what_is_new_begins_anew():
     assert small.pooled(small(np.array(IDS[:2]), return_features=True)).shape == (2, 32)
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_a_body_with_other_sizes_or_from_a_changed_model_is_refused():
     with pytest.raises(ValueError, match=r"positions/embeddings has the shape \(16, 32\).*context_length=8"):
         bert().with_(context_length=8)
@@ -111,7 +112,7 @@ def test_frozen_blocks_stay_as_they_are_also_in_a_file(tmp_path):
         model.encoder.freeze(blocks)
         assert moved(model, ids, labels) == body - kept
     model.encoder.freeze(1)
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(ids, labels, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -128,12 +129,25 @@ LABELS = ["at home", "at work"]
 CODES = np.array([int("works" in one) for one in TEXTS])
 
 
-@pytest.mark.parametrize("pooling", ["first", "mean", "max", "pooler"])
-def test_a_classifier_of_texts_learns(pooling):
-    network = models.BERTClassifier(bert(head=False, pooler=pooling == "pooler"), 2, pooling)
+@pytest.mark.parametrize("pooling", ["first", "mean", "max", "pooler", None])
+def test_logits_are_those_of_the_pooled_features(pooling):
+    model = models.BERTClassifier(bert(head=False, pooler=pooling == "pooler"), 2, pooling)
+    ids = np.pad(IDS[:2], ((0, 0), (0, 3)), constant_values=TOKENIZER.pad_id)
+    features = model.encoder(ids)
+    real = ops.convert_to_numpy(features)[:, : len(IDS[0])]
+    pooled = {"first": real[:, 0], "mean": real.mean(1), "max": real.max(1), None: real}
+    vectors = pooled[pooling] if pooling in pooled else model.encoder.pooled(features)
+    found = ops.convert_to_numpy(model(ids))
+    np.testing.assert_allclose(found if pooling else found[:, : real.shape[1]], model.logits(vectors), atol=1e-5)
+    mask = ids != TOKENIZER.pad_id
+    np.testing.assert_allclose(model({"ids": ids, "mask": mask}), found, atol=1e-6)
+
+
+def test_a_classifier_of_texts_learns():
+    network = models.BERTClassifier(bert(head=False), 2, "mean")
     model = tasks.TextClassifier(network, TOKENIZER, LABELS)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(3e-3), loss, jit_compile=False)
+    model.compile(keras.optimizers.Adam(3e-3), loss)
     feed = batches.padded(model.examples(TEXTS), CODES, batch_size=8)
     model.fit(feed, epochs=20, verbose=0)
     found = model.classify([*TEXTS, "cid works " * 40])  # longer than the model reads
@@ -157,7 +171,7 @@ def test_its_texts_have_their_ends_and_padding_changes_nothing():
 
 def test_it_is_saved_with_its_pretrained_body_and_answers_the_same(tmp_path):
     body = bert()
-    body.compile("adam", LOSS, jit_compile=False)
+    body.compile("adam", LOSS)
     body.fit(hidden(), shuffle=False, verbose=0)
     model = tasks.TextClassifier(models.BERTClassifier(body.with_(head=False), 2, "mean"), TOKENIZER, LABELS)
     model.save(tmp_path / "model.keras")

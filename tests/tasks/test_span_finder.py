@@ -50,7 +50,7 @@ def shaken(model):
 def trained(model, epochs=40):
     rows = model.examples(QUESTIONS, PASSAGES, ANSWERS)
     feed = batches.spans(*rows, batch_size=4, epochs=epochs, shuffle=True, seed=1, pad_id=model.tokenizer.pad_id)
-    model.compile(keras.optimizers.Adam(3e-3), metrics=["accuracy"], jit_compile=False)
+    model.compile(keras.optimizers.Adam(3e-3), metrics=["accuracy"])
     steps = batches.steps_per_epoch(feed)
     return model.fit(feed, epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0).history
 

@@ -64,7 +64,7 @@ def trained(kind, crf, tokenizer=PIECES, epochs=60):
     model = tagger(kind, tokenizer, crf)
     rows = model.examples(WORDS, TAGS)
     feed = batches.tagged(*rows, batch_size=4, epochs=epochs, shuffle=True, seed=1, pad_id=tokenizer.pad_id)
-    model.compile(keras.optimizers.Adam(0.01), weighted_metrics=["accuracy"], jit_compile=False)
+    model.compile(keras.optimizers.Adam(0.01), weighted_metrics=["accuracy"])
     history = model.fit(feed, epochs=epochs, steps_per_epoch=batches.steps_per_epoch(feed), shuffle=False, verbose=0)
     return model, history.history
 
@@ -218,7 +218,7 @@ def test_a_crf_learns_what_the_logits_alone_cannot_say():
     ids = keras.Input((None,), dtype="int32")
     bag = keras.layers.Dense(5)(keras.layers.Embedding(tokenizer.vocabulary_size, 8)(ids))
     model = tasks.TokenTagger(keras.Model(ids, bag), tokenizer, LABELS, crf=True)
-    model.compile(keras.optimizers.Adam(0.05), jit_compile=False)
+    model.compile(keras.optimizers.Adam(0.05))
     feed = batches.tagged(*model.examples(words, tags), batch_size=2, epochs=80, shuffle=True)
     model.fit(feed, epochs=80, steps_per_epoch=1, shuffle=False, verbose=0)
     assert [[label for _, label in line] for line in model.tag(words)] == tags
@@ -304,7 +304,7 @@ json.dump([model.tag(texts), model.entities(texts), model.compiled], open(sys.ar
 @pytest.mark.parametrize(("kind", "crf"), [("bert", True), ("bilstm", False)])
 def test_one_file_gives_the_same_answers_in_a_fresh_process(kind, crf, tmp_path):
     model = tagger(kind, crf=crf, unit="word", max_length=9)
-    model.compile("adam", jit_compile=False)
+    model.compile("adam")
     feed = batches.tagged(*model.examples(WORDS, TAGS), batch_size=4, pad_id=PIECES.pad_id)
     model.fit(feed, verbose=0)
     shaken(model).save(tmp_path / "model.keras")
