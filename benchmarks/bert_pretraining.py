@@ -1,11 +1,11 @@
-"""What pretraining gives to a BERT with few labels: the runs of lesson 15, with random weights and other controls.
+"""What pretraining gives to a BERT with few labels: lesson 15 with twice the labels and three seeds of everything.
 
     python benchmarks/bert_pretraining.py rates     # learning rates, on validation texts
     python benchmarks/bert_pretraining.py minilm    # TF-IDF, MiniLM and the same encoder with random weights, 3 seeds
     python benchmarks/bert_pretraining.py own       # a small BERT of ours with and without hidden words, 3 seeds
     python benchmarks/bert_pretraining.py all
 
-Every run is a row of datasets/bert-pretraining.csv, written when it ends. A run that is there is not repeated. All
+Every run is a row of build/bert-pretraining.csv, written when it ends. A run that is there is not repeated. All
 read the same 480 training snippets with their labels (movie-snippets), 240 for choices and 600 for the test, cut to 24
 tokens. The small BERT also reads all 7,387 training snippets without labels.
 
@@ -32,7 +32,7 @@ from kerasllm.data import load
 from kerasllm.layers import MaskedMean
 from kerasllm.models import BERT, BERTClassifier, BERTSettings
 
-RESULTS = Path(__file__).resolve().parents[1] / "datasets" / "bert-pretraining.csv"
+RESULTS = Path(__file__).resolve().parents[1] / "build" / "bert-pretraining.csv"
 COLUMNS = ("experiment", "model", "weights", "trained", "labels", "hidden_steps", "seed", "rate", "passes",
            "validation_accuracy", "test_accuracy", "hidden_loss", "seconds")  # fmt: skip
 KEY = COLUMNS[:8]
@@ -291,6 +291,7 @@ def once(settings, make, *arguments):
     begun = time.process_time()
     row = {name: f"{one:.4f}" if isinstance(one, float) else one for name, one in make(*arguments).items()}
     new = not RESULTS.exists()
+    RESULTS.parent.mkdir(exist_ok=True)
     with open(RESULTS, "a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if new:

@@ -32,12 +32,3 @@ def _modern_blocks(dataset: Dataset) -> pd.DataFrame:
     # The test books were not read by runs that chose a rate.
     frame = pd.read_csv(folder() / f"{dataset.name}.csv")
     return whole(frame.fillna({"test": 0.0}).astype({"chosen": bool}))
-
-
-@loads("bert-pretraining")
-def _bert_pretraining(dataset: Dataset) -> pd.DataFrame:
-    # Runs that chose a rate did not read the test texts; who counts words has no rate, no weights and no seed.
-    frame = pd.read_csv(folder() / f"{dataset.name}.csv", keep_default_na=False, na_values=[""])
-    texts, whole_numbers = ["weights", "trained"], ["hidden_steps", "seed"]
-    frame[texts] = frame[texts].fillna("")
-    return whole(frame.fillna(0).astype(dict.fromkeys(whole_numbers, int)))
