@@ -94,7 +94,7 @@ LANGUAGES = ["English", "German", "French", "Spanish", "Chinese"]
 drawn = random.Random(0)
 days = [date.fromordinal(number) for number in range(date(1900, 1, 1).toordinal(), date(2100, 1, 1).toordinal())]
 drawn.shuffle(days)
-test_days, train_days = days[:100], days[100:]  # no date of the test is in training, in any language
+test_days, train_days = days[:100], days[200:]  # no date of the test is in training, in any language
 date_pairs = [(written(drawn.choice(LANGUAGES), day), day.isoformat()) for day in drawn.choices(train_days, k=DATES)]
 print(len(days), "dates;", *date_pairs[:3], sep="\n")
 
@@ -247,7 +247,8 @@ source, begun = np.array([[5, 9, 2, 7], [4, 8, 0, 0]]), np.array([[1, 6, 3], [1,
 settings = Seq2SeqSettings(20, source_vocabulary_size=15, embedding_dim=32, num_layers=1, num_heads=2)
 ours, library = EncoderDecoder(15, 20, 32, heads=2, blocks=1), Seq2Seq(settings)
 ours(source, begun)  # makes the weights
-library.set_weights([np.random.default_rng(0).normal(0, 0.3, w.shape) for w in library.get_weights()])
+rng = np.random.default_rng(0)
+library.set_weights([rng.normal(0, 0.3, w.shape) for w in library.get_weights()])
 ours.set_weights(library.get_weights())
 difference = np.abs(ours(source, begun) - library(source, begun)).max()
 print(f"built above and library: the logits differ by {difference:.0e} at most")
@@ -290,7 +291,8 @@ signs = [train_characters(side, byte_fallback=False, bos=True, eos=True) for sid
 sizes = {"vocabulary_size": signs[1].vocabulary_size, "source_vocabulary_size": signs[0].vocabulary_size}
 keras.utils.set_random_seed(0)
 network = Seq2Seq(Seq2SeqSettings(**sizes, embedding_dim=64, num_layers=1, num_heads=2, context_length=LONGEST))
-dates = trained(network, signs, date_pairs, date_pairs[:100], DATE_EPOCHS, [0.005])
+unseen = [(written(drawn.choice(LANGUAGES), day), day.isoformat()) for day in days[100:200]]
+dates = trained(network, signs, date_pairs, unseen, DATE_EPOCHS, [0.005])
 inputs, labels, _ = next(iter(dates.pairs(["3. März 1998"], ["1998-03-03"], batch_size=1)))
 for name, row in {"given ": inputs["target_ids"], "wanted": labels}.items():
     print(name, *(signs[1].token_of(number) for number in ops.convert_to_numpy(row)[0]))
