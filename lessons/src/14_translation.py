@@ -480,10 +480,10 @@ print(f"{same:.0%} of the texts are the same; with what is kept, {times:.1f} tim
 # no run of three is. Runs of four do not even exist, so BLEU has nothing to say about so short a text alone. Both
 # scores are therefore counted over all texts together.
 #
-# The 95% intervals come from drawing test sentences anew. Three other systems cost no training. *Copying* hands the English back. The *nearest pair* looks for the training
-# sentence whose English is most similar by TF-IDF (lesson 10) and hands over its Chinese. *Another sentence* gives
-# every test sentence the transformer's translation of the next one. It has the same Chinese and the wrong content, so
-# it shows what fluent Chinese alone is worth.
+# The 95% intervals come from drawing test sentences anew. Three other systems cost no training. *Copying* hands the
+# English back. The *nearest pair* looks for the training sentence whose English is most similar by TF-IDF (lesson 10)
+# and hands over its Chinese. *Another sentence* gives every test sentence the transformer's translation of the next
+# one. It has the same Chinese and the wrong content, so it shows what fluent Chinese alone is worth.
 
 # %%
 sources, references = map(list, zip(*pairs["test"], strict=True))
