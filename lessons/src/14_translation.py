@@ -79,14 +79,13 @@ def ordinal(day):
 # %%
 def written(language, when):
     """A date as people write it."""
-    day, year = when.day, when.year
     month = NAMES.get(language, [when.month] * 13)[when.month]
     return {
-        "English": f"{month} {ordinal(day)}, {year}",
-        "German": f"{day}. {month} {year}",
-        "French": f"le {'1er' if day == 1 else day} {month} {year}",
-        "Spanish": f"{day} de {month} de {year}",
-        "Chinese": f"{year}年{month}月{day}日",
+        "English": f"{month} {ordinal(when.day)}, {when.year}",
+        "German": f"{when.day}. {month} {when.year}",
+        "French": f"le {'1er' if when.day == 1 else when.day} {month} {when.year}",
+        "Spanish": f"{when.day} de {month} de {when.year}",
+        "Chinese": f"{when.year}年{month}月{when.day}日",
     }[language]
 
 
