@@ -262,10 +262,6 @@ assert difference < 1e-4
 
 
 # %%
-def falling(rate, epochs):
-    return keras.callbacks.LearningRateScheduler(lambda epoch, _: rate * (1 - epoch / epochs))
-
-
 def trained(network, tokens, pairs, judge, epochs, rates):
     """A translator, trained by teacher forcing at each rate; the best on the pairs to judge by is kept."""
     model, order = Translator(network, *tokens, max_length=LONGEST), {"batch_size": 32, "buckets": 3}
@@ -285,6 +281,11 @@ def trained(network, tokens, pairs, judge, epochs, rates):
 
 
 # %%
+def falling(rate, epochs):
+    """The learning rate falls to 0 in a straight line."""
+    return keras.callbacks.LearningRateScheduler(lambda epoch, _: rate * (1 - epoch / epochs))
+
+
 LONGEST = 28  # tokens of a text
 signs = [train_characters(side, byte_fallback=False, bos=True, eos=True) for side in zip(*date_pairs, strict=True)]
 sizes = {"vocabulary_size": signs[1].vocabulary_size, "source_vocabulary_size": signs[0].vocabulary_size}
