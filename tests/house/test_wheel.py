@@ -78,11 +78,7 @@ def test_the_wheel_has_a_command_and_its_extras(wheel):
     assert "kerasllm = kerasllm.cli:main" in archive.read(points).decode()
     [facts] = [name for name in archive.namelist() if name.endswith("METADATA")]
     facts = archive.read(facts).decode()
-<<<<<<< HEAD
     for extra in ("tensorflow", "jax", "torch", "data", "chat", "evaluation", "cli", "course"):
-=======
-    for extra in ("tensorflow", "jax", "torch", "data", "evaluation", "chat", "cli", "course"):
->>>>>>> bert-spans
         assert f"Provides-Extra: {extra}\n" in facts
     needed = [line for line in facts.splitlines() if line.startswith("Requires-Dist:") and "extra ==" not in line]
     assert not any(name in line for line in needed for name in ("tensorflow", "pandas", "matplotlib", "pyarrow"))
