@@ -1,4 +1,4 @@
-# make lessons   set up, then execute the whole course   (ONLY=01,03  CHANGED=1  SCALE=smoke  OUT=lessons)
+# make lessons   set up, then execute the whole course   (ONLY=01,03  CHANGED=1  MINUTES=20  SCALE=smoke  OUT=lessons)
 # make lab       set up, then open the lessons in JupyterLab
 # make test      set up, then run all tests, every lesson at smoke scale
 # make coverage  tests of the library once more, with the lines and branches they reach; processes of tests included
@@ -10,6 +10,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ONLY   ?=
 CHANGED ?=
+MINUTES ?=
 SCALE  ?= cpu
 OUT    ?=
 
@@ -17,7 +18,7 @@ OUT    ?=
 .DEFAULT_GOAL := lessons
 
 lessons: $(VENV)/.student
-	$(BIN)/python tools/build_lessons.py --scale $(SCALE) $(if $(ONLY),--only $(ONLY)) $(if $(CHANGED),--changed) $(if $(OUT),--out $(OUT))
+	$(BIN)/python tools/build_lessons.py --scale $(SCALE) $(if $(ONLY),--only $(ONLY)) $(if $(CHANGED),--changed) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out $(OUT))
 
 lab: $(VENV)/.student
 	$(BIN)/jupyter lab lessons

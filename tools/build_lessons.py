@@ -107,6 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="where the notebooks go")
     parser.add_argument("--stale", action="store_true", help="only lessons whose committed notebook is out of date")
     parser.add_argument("--changed", action="store_true", help="as --stale, and a quarter of the others, by turns")
+    parser.add_argument("--minutes", type=float, help="no more than fit into so many, as the notebooks have them")
     parser.add_argument("--list", action="store_true", help="say what would be built, and why; build nothing")
     parser.add_argument("--count", action="store_true", help="words, sentences, code in sight; build nothing")
     parser.add_argument("--readme", action="store_true", help="renew README.md's figure and table, and the glossary")
@@ -129,6 +130,10 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = [(lesson, reason or its_turn(lesson)) for lesson, reason in chosen]
     if options.stale or options.changed:
         chosen = [(lesson, reason) for lesson, reason in chosen if reason]
+    if options.minutes is not None:
+        chosen, waiting = within(chosen, options.minutes)
+        if waiting:
+            print(f"Over {options.minutes:g} minutes, and left for another day: {', '.join(waiting)}.")
     if options.stale or options.changed or options.list:
         for lesson, reason in chosen:
             print(f"{lesson.label}: {reason or 'its notebook is fresh'}")
@@ -136,6 +141,26 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{len(chosen)} notebooks to build.")
         return 0
     return build_all([lesson for lesson, _ in chosen], out, options.scale)
+
+
+def within(chosen: list[tuple[Lesson, str | None]], minutes: float) -> tuple[list, list[str]]:
+    """The lessons that fit into some minutes, by what their notebooks say, and the labels of the others.
+
+    Those whose turn it is go first, so that none waits for ever; then the shortest, so that many are built.
+    """
+
+    def cost(lesson: Lesson) -> float:
+        path = LESSONS / f"{lesson.name}.ipynb"
+        known = path.exists() and not lesson.is_exercise
+        return nbformat.read(path, as_version=4).metadata["kerasllm"].get("minutes", 0.5) if known else 0.5
+
+    left, fits = minutes, []
+    for lesson, _ in sorted(chosen, key=lambda one: (its_turn(one[0]) is None, cost(one[0]))):
+        if cost(lesson) <= left:
+            left -= cost(lesson)
+            fits.append(lesson.label)
+    inside = [(lesson, reason) for lesson, reason in chosen if lesson.label in fits]
+    return inside, [lesson.label for lesson, _ in chosen if lesson.label not in fits]
 
 
 def its_turn(lesson: Lesson, day: int | None = None) -> str | None:

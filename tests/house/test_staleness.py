@@ -179,3 +179,16 @@ def test_every_lesson_has_its_turn_once_in_four_days():
     turns = [[lesson.name for lesson in chosen if builder.its_turn(lesson, day)] for day in range(4)]
     assert sorted(chain(*turns)) == [lesson.name for lesson in chosen]
     assert max(map(len, turns)) - min(map(len, turns)) <= 1
+
+
+def test_what_fits_into_some_minutes_is_built_and_the_rest_is_named(monkeypatch, capsys):
+    import build_lessons as builder
+
+    chosen = [(lesson, "why") for lesson in builder.lessons("05,06,07") if not lesson.is_exercise]
+    monkeypatch.setattr(builder, "its_turn", lambda lesson: "turn" if lesson.name.startswith("06") else None)
+    inside, waiting = builder.within(chosen, 1000)
+    assert (inside, waiting) == (chosen, [])
+    inside, waiting = builder.within(chosen, 8)  # 06 takes nearly all of it
+    assert "06_generalisation" in [lesson.name for lesson, _ in inside]
+    assert waiting
+    assert builder.within(chosen, 0) == ([], [lesson.label for lesson, _ in chosen])
