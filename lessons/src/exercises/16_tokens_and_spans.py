@@ -266,7 +266,7 @@ check(
     case("one missing", [{person}], [{person, place}], expect=2 / 3),
     case("too short by one", [{(0, 1, "person")}], [{person}], expect=0.0),
     case("another kind", [{(0, 2, "place"), place}], [{person, place}], expect=0.5),
-    case("two texts of different size", [{person}, set()], [{person}, {person, place}], expect=0.5),
+    case("two texts of different size", [{person, place}, set()], [{person, place}, {person}], expect=0.8),
     case("the same place in another text", [{person}, set()], [set(), {person}], expect=0.0),
     case("nothing at all", [set()], [set()], expect=0.0),
     nudge="Do you count over all texts together, or take the mean of the texts? Can you divide by 0?",
