@@ -131,7 +131,7 @@ def test_symbolic_eager_and_compiled_calls_agree(case):
     assert tuple(spec.shape) == eager.shape
     assert keras.backend.standardize_dtype(spec.dtype) == eager.dtype.name
     compiled = as_model(layer, case).predict_on_batch(fed(case))
-    np.testing.assert_allclose(compiled, eager, atol=1e-5)
+    np.testing.assert_allclose(compiled, eager, rtol=1e-5, atol=1e-5)  # another order of sums on another CPU
 
 
 @every_layer
