@@ -34,12 +34,12 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from kerasllm.data import load
 from kerasllm.data.catalogue import folder
+from kerasllm.evaluation import answer_f1, exact_match
 
 NAME = "short-passages"
 LANGUAGES = ("english", "chinese")
 FOLDS, SEEDS = 5, range(5)  # over passages, and in several orders: one order alone is off by 0.02
 TOKEN = re.compile(r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+(?:[.,:'][^\W_\u4e00-\u9fff]+)*|[^\w\s]")
-ARTICLES = re.compile(r"\b(a|an|the)\b")
 MARKS = set(string.punctuation) | set("，。、；：？！（）《》“”‘’—…·「」")
 # Words that end a phrase, and by which no sentence is found.
 SMALL = set(
@@ -48,30 +48,6 @@ SMALL = set(
     "so 的 了 是 在 和 与 有 个 这 那 之 也 就 都 把 被 从 到 为 于 以 及 其 它 他 她 "
     "什 么 哪 谁 几 多 少 吗 呢".split()
 )
-
-
-# ----- exact match and F1 ----------------------------------------------------------------------------------------
-
-
-def normal(answer: str, language: str) -> list[str]:
-    """What counts of an answer: its words in one case, without marks and English articles; Chinese characters alone."""
-    plain = "".join(one for one in answer.lower() if one not in MARKS)
-    plain = ARTICLES.sub(" ", plain) if language == "english" else plain
-    return re.findall(r"[\u4e00-\u9fff]|[^\s\u4e00-\u9fff]+", plain)
-
-
-def exact_match(prediction: str, answer: str, language: str) -> float:
-    """1 if both say the same, 0 if not; "" is the answer of a question without one."""
-    return float(normal(prediction, language) == normal(answer, language))
-
-
-def answer_f1(prediction: str, answer: str, language: str) -> float:
-    """The harmonic mean of precision and recall of the words of an answer."""
-    said, right = normal(prediction, language), normal(answer, language)
-    if not said or not right:
-        return float(said == right)
-    common = sum((Counter(said) & Counter(right)).values())
-    return 2 * common / (len(said) + len(right))
 
 
 # ----- readers that do not read ----------------------------------------------------------------------------------
@@ -154,7 +130,8 @@ def candidates(tokens: list[str], asked: set[str]) -> list[tuple[int, int]]:
 
 def judged(predictions: list[str], rows: pd.DataFrame) -> tuple[float, float, float]:
     """Exact match and F1 on all questions, and exact match on those with an answer."""
-    pairs = list(zip(predictions, rows["answer"], rows["language"], strict=True))
+    codes = rows["language"].map({"english": "en", "chinese": "zh"})
+    pairs = list(zip(predictions, rows["answer"], codes, strict=True))
     exact = np.array([exact_match(*pair) for pair in pairs])
     return exact.mean(), np.mean([answer_f1(*pair) for pair in pairs]), exact[rows["answerable"].to_numpy()].mean()
 
