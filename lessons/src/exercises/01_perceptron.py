@@ -339,6 +339,12 @@ def xor_units():
     return np.array([2, 2]), -1, np.array([1, 1]), -1  # a single unit
 
 
+# %% tags=["wrong"]
+def xor_units():
+    # a column for each hidden unit: right where W is symmetric
+    return np.array([[2, -2], [2, -2]]), np.array([-1, 3]), np.array([1, 1]), -1
+
+
 # %% [markdown]
 # ## Exercise 5: the mean of the weights
 #

@@ -369,6 +369,11 @@ def xor_weights():  # right as given, but on a needle's point: a tenth more and 
     return W1, b1, np.array([gain, -gain]), -gain * (high + low) / 2
 
 
+# %% tags=["wrong"]
+def xor_weights():  # a row for each unit, as lesson 01 had it: right where W1 is symmetric
+    return np.array([[-3.0, -3], [3, 3]]), np.array([3.0, 3]), np.array([2.0, 2]), -2.0
+
+
 # %% [markdown]
 # ## Exercise 5: how deep before the gradient is lost? Predict, then measure
 #
