@@ -3,6 +3,7 @@
 import re
 import warnings
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain, pairwise
 
 import build_lessons as builder
@@ -199,8 +200,10 @@ def test_solutions_run_and_checks_refuse_stubs_and_planted_wrong_answers(lesson,
     """What the builder does in a kernel, without one: in an empty folder, each exercise alone, then from the last."""
     import keras
 
+    import kerasllm.data
     from kerasllm.course import ExerciseError
 
+    monkeypatch.setattr(kerasllm.data, "load", cache(kerasllm.data.load))  # many answers, one reading of the file
     keras.ops.zeros(1)  # a backend looks for devices at its first tensor, and writes to stderr what it finds
     capfd.readouterr()
     monkeypatch.chdir(tmp_path)
