@@ -416,9 +416,19 @@ for kind in ("all", *(kind for kind, _ in there.most_common())):
     print(f"{kind:18s} {there[kind] or there.total():8d}", *(f"{mean:14.3f}" for mean in means))
 share = measured("tweets", "dictionary", "known")[0]
 print(f"{share:.3f} of the names in the test tweets stand in a training tweet")
+for system in ("dictionary", "softmax, rule", "CRF, rule"):
+    old, new = (np.mean(measured("tweets", system, f"recall {which}")) for which in ("known", "new"))
+    print(f"{system:14s} finds {old:.3f} of these and {new:.3f} of the new names")
 
 # %% [markdown]
-# TODO6
+# Both fall far, and they meet. Fewer than a fifth of the names in the test tweets stand in a training tweet, where
+# in the newspaper it was more than half. So the list is left with little. The softmax has become a list as well: it
+# finds most of the names that it has seen, and about one in a hundred of the new ones. A likely reason is what a
+# token is. A new Chinese name is made of characters that the network has read, while a new English name is mostly a
+# word it has never seen, and is `<unk>` like any other. Pieces of words, or vectors that know more words than the
+# tweets do (lesson 09), are the usual help. The ten teams of the shared task for which such tweets were collected
+# had the same trouble (Strauss et al. 2016). Read the kinds with care: some have ten entities or fewer, and one of
+# them found or lost moves their F1 far.
 
 # %%
 found = Claims("What we measured: names")
@@ -584,11 +594,26 @@ always = measured("english", "finder, always", "f1 answerable")
 found.claim("The finder is not clearly better than silence", measured("english", "finder"), "<",
             measured("english", "never"), tolerance=0.1, control="always no answer",
             headline="taught by 187 questions, a small BERT has an F1 of {measured}, silence {bound}")  # fmt: skip
-found.claim("Most answers are not found", always, "<", 0.5)
+found.claim("Made to answer, it is not clearly better than the overlap of words", always, "<",
+            measured("english", "overlap, always", "f1 answerable"), tolerance=0.05,
+            control="the overlap of words")  # fmt: skip
 found.show()
 
 # %% [markdown]
-# TODO7
+# This is a failure, and the table says of what kind. With its threshold the finder hardly ever answers: on the
+# validation questions silence was better than what it had to say, so it all but *is* the first control. Made to answer
+# always, it is right no more often than the overlap of words. And the line with another question shows that little or nothing is
+# lost when the question is exchanged. What it has learned is a habit: answers are short, and some places look like
+# answers. Nothing in its training before had asked MiniLM to compare a question with a passage word by word, for it
+# was made to give one vector to a sentence. That takes many examples, and 187 questions in a few passes are far from
+# enough. A bigger BERT that has read SQuAD would start from there.
+#
+# We have tried one small recipe, with three blocks and four passes, because a lesson has few minutes. All six blocks
+# and more passes may do better, and this experiment does not say how much. Besides, 75 questions decide little:
+# three of them are four points. And a number for all questions rewards silence, since a quarter of them have no
+# answer; read it beside the column of those that have one. The Chinese passages would need a Chinese reader, such as
+# multilingual E5 with twice as many blocks, which does not fit into the minutes of a lesson. Their card has the
+# controls, and `benchmarks/entities.py` can train that reader.
 
 # %% [markdown]
 # ## What can go wrong
@@ -613,13 +638,13 @@ found.show()
 #   maximum.
 # - A list of known names is a strong control: precise, and blind for every new name.
 # - An answer is a span too: a logit for its begin, one for its end, and the best pair that runs forward.
-# - A hundred or two hundred questions do not teach a small BERT to answer. Controls that do not read show it.
+# - Two hundred questions do not teach a small BERT to answer. Controls that do not read show it.
 #
 # ## Exercises
 #
-# Open [exercises/16_tokens_and_spans.ipynb](exercises/16_tokens_and_spans.ipynb). You turn tags into spans,
-# write the rule, Viterbi, entity F1 and the search for the best span. In the experiment you find out what
-# twice the lines are worth to a list of names. Each answer is checked.
+# Open [exercises/16_tokens_and_spans.ipynb](exercises/16_tokens_and_spans.ipynb). You turn spans into tags, write
+# the rule, count the legal rows without writing them down, write entity F1, and decide between an answer and none. In
+# the experiment you find out what twice the lines are worth to a list of names. Each answer is checked.
 #
 # ## References
 #
