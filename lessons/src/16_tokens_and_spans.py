@@ -601,12 +601,12 @@ found.show()
 
 # %% [markdown]
 # This is a failure, and the table says of what kind. With its threshold the finder hardly ever answers: on the
-# validation questions silence was better than what it had to say, so it all but *is* the first control. Made to answer
-# always, it is right no more often than the overlap of words. And the line with another question shows that little or nothing is
-# lost when the question is exchanged. What it has learned is a habit: answers are short, and some places look like
-# answers. Nothing in its training before had asked MiniLM to compare a question with a passage word by word, for it
-# was made to give one vector to a sentence. That takes many examples, and 187 questions in a few passes are far from
-# enough. A bigger BERT that has read SQuAD would start from there.
+# validation questions silence was better than what it had to say, so it all but *is* the first control. Made to
+# answer always, it is right no more often than the overlap of words. And the line with another question shows that
+# little or nothing is lost when the question is exchanged. What it has learned is a habit: answers are short, and
+# some places look like answers. Nothing in its training before had asked MiniLM to compare a question with a passage
+# word by word, for it was made to give one vector to a sentence. That takes many examples, and 187 questions in a
+# few passes are far from enough. A bigger BERT that has read SQuAD would start from there.
 #
 # We have tried one small recipe, with three blocks and four passes, because a lesson has few minutes. All six blocks
 # and more passes may do better, and this experiment does not say how much. Besides, 75 questions decide little:
