@@ -422,13 +422,13 @@ for system in ("dictionary", "softmax, rule", "CRF, rule"):
 
 # %% [markdown]
 # Both fall far, and they meet. Fewer than a fifth of the names in the test tweets stand in a training tweet, where
-# in the newspaper it was more than half. So the list is left with little. The softmax has become a list as well: it
-# finds most of the names that it has seen, and about one in a hundred of the new ones. A likely reason is what a
-# token is. A new Chinese name is made of characters that the network has read, while a new English name is mostly a
-# word it has never seen, and is `<unk>` like any other. Pieces of words, or vectors that know more words than the
-# tweets do (lesson 09), are the usual help. The ten teams of the shared task for which such tweets were collected
-# had the same trouble (Strauss et al. 2016). Read the kinds with care: some have ten entities or fewer, and one of
-# them found or lost moves their F1 far.
+# in the newspaper it was more than half. So the list is left with little. The networks have become lists as well:
+# they find most of the names that they have seen, and about one in a hundred of the new ones. A likely reason is
+# what a token is. A new Chinese name is made of characters that the network has read, while a new English name is
+# mostly a word it has never seen, and is `<unk>` like any other. Pieces of words, or vectors that know more words
+# than the tweets do (lesson 09), are the usual help. The ten teams of the shared task for which such tweets were
+# collected had the same trouble (Strauss et al. 2016). Read the kinds with care: some have ten entities or fewer,
+# and one of them found or lost moves their F1 far. And these are runs of one seed.
 
 # %%
 found = Claims("What we measured: names")
@@ -514,8 +514,8 @@ print("as a pair:", *passage[first : last + 1], f"with {score:g}; no answer has 
 # The reader is MiniLM of lesson 15, a small BERT with trained weights, of which we take the three lowest blocks to
 # save time. `SpanFinder` puts two logits on each of its vectors and does the search above. The lowest block stays as
 # it was, the others learn. The threshold between an answer and none is chosen on the validation questions, for the
-# finder as for the word overlap. The rate was chosen there too, and three seeds stand in the table; the cell runs a
-# fourth.
+# finder as for the word overlap. The rate was chosen there too. The table has one run of this finder, and the cell
+# is another with its own seed.
 
 # %%
 questions = load("short-passages")
