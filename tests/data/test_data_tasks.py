@@ -125,3 +125,17 @@ def test_experiments_of_ours_come_with_the_package():
     frame = loaded("character-models")
     assert set(frame["experiment"]) == {"carried state", "longer"}
     assert frame["test_bits"].between(1, 6).all()
+
+
+def test_runs_of_taggers_and_finders_stand_once_and_the_rule_leaves_nothing_illegal():
+    table = loaded("tokens-and-spans")
+    assert not table.duplicated([name for name in table.columns if name != "value"]).any()
+    chosen = table["part"] == "validation"
+    assert set(table.loc[chosen, "seed"]) == {100}
+    assert 100 not in set(table.loc[~chosen, "seed"])
+    counted = table["measure"].isin(["illegal", "seconds"])
+    assert table.loc[~counted, "value"].between(0, 1).all()
+    illegal = table[table["measure"] == "illegal"].set_index("system")["value"]
+    assert (illegal["softmax, rule"] == 0).all()
+    assert (illegal["CRF, rule"] == 0).all()
+    assert illegal["softmax"].min() > 0

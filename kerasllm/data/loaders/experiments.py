@@ -32,3 +32,10 @@ def _modern_blocks(dataset: Dataset) -> pd.DataFrame:
     # The test books were not read by runs that chose a rate.
     frame = pd.read_csv(folder() / f"{dataset.name}.csv")
     return whole(frame.fillna({"test": 0.0}).astype({"chosen": bool}))
+
+
+@loads("tokens-and-spans")
+def _tokens_and_spans(dataset: Dataset) -> pd.DataFrame:
+    # What reads no numbers by chance, such as a list of names, has no seed and no rate.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv", dtype={"text": str})
+    return whole(frame.fillna({"seed": -1, "rate": 0.0}).astype({"seed": int}))
