@@ -1,4 +1,11 @@
-"""What surrounds a training run: recipes, schedules, callbacks, adapters, weights of classes, fast paths."""
+"""What surrounds a training run: recipes, schedules, callbacks, adapters, weights of classes, fast paths; and tuning.
+
+| a model learns from | by | file |
+|---|---|---|
+| conversations | `Instructions`, `supervise` | instruct |
+| pairs of replies, of which one is better | `preferences`, `DPO` | prefer |
+| rewards for what it writes | `GRPO` | reinforce |
+"""
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.optimizers import AdamW, WarmupLinear
@@ -6,8 +13,11 @@ from kerasllm.training.adapters import add_lora, load_adapter, merge_adapter, sa
 from kerasllm.training.callbacks import ProgressLine
 from kerasllm.training.classes import class_weights
 from kerasllm.training.fast import fuse, speed_up, train_in_parts
+from kerasllm.training.instruct import Instructions, shuffle_replies, supervise
 from kerasllm.training.nan import StopAtNaN
+from kerasllm.training.prefer import DPO, Preferences, dpo_loss, preferences
 from kerasllm.training.recipes import classic, modern
+from kerasllm.training.reinforce import GRPO, group_advantages, grpo_loss
 from kerasllm.training.resume import Resume
 from kerasllm.training.run import (
     PrintedRun,
@@ -18,10 +28,15 @@ from kerasllm.training.run import (
     continue_run,
     start_run,
 )
+from kerasllm.training.samples import Samples
 from kerasllm.training.schedules import warmup_cosine, warmup_linear
 
 __all__ = [
+    "DPO",
+    "GRPO",
     "AdamW",
+    "Instructions",
+    "Preferences",
     "PrintedRun",
     "ProgressLine",
     "Resume",
@@ -29,19 +44,26 @@ __all__ = [
     "RunResult",
     "RunSettings",
     "RunWatcher",
+    "Samples",
     "StopAtNaN",
     "WarmupLinear",
     "add_lora",
     "class_weights",
     "classic",
     "continue_run",
+    "dpo_loss",
     "fuse",
+    "group_advantages",
+    "grpo_loss",
     "load_adapter",
     "merge_adapter",
     "modern",
+    "preferences",
     "save_adapter",
+    "shuffle_replies",
     "speed_up",
     "start_run",
+    "supervise",
     "train_in_parts",
     "warmup_cosine",
     "warmup_linear",
