@@ -12,6 +12,7 @@ from kerasllm.optimizers import AdamW, WarmupLinear
 from kerasllm.training.adapters import add_lora, load_adapter, merge_adapter, save_adapter
 from kerasllm.training.callbacks import ProgressLine
 from kerasllm.training.classes import class_weights
+from kerasllm.training.conversation_file import read_conversations
 from kerasllm.training.fast import fuse, speed_up, train_in_parts
 from kerasllm.training.instruct import Instructions, shuffle_replies, supervise
 from kerasllm.training.nan import StopAtNaN
@@ -30,6 +31,7 @@ from kerasllm.training.run import (
 )
 from kerasllm.training.samples import Samples
 from kerasllm.training.schedules import warmup_cosine, warmup_linear
+from kerasllm.training.tune_run import TuneResult, TuneSettings, tune_adapter
 
 __all__ = [
     "DPO",
@@ -46,6 +48,8 @@ __all__ = [
     "RunWatcher",
     "Samples",
     "StopAtNaN",
+    "TuneResult",
+    "TuneSettings",
     "WarmupLinear",
     "add_lora",
     "class_weights",
@@ -59,12 +63,14 @@ __all__ = [
     "merge_adapter",
     "modern",
     "preferences",
+    "read_conversations",
     "save_adapter",
     "shuffle_replies",
     "speed_up",
     "start_run",
     "supervise",
     "train_in_parts",
+    "tune_adapter",
     "warmup_cosine",
     "warmup_linear",
 ]

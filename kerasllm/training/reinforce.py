@@ -78,7 +78,8 @@ def grpo_loss(new, old, reference, advantages, weights, clip: float = 0.2, kl: f
     def mean(values):
         return ops.sum(values * weights, axis=-1) / ops.maximum(ops.sum(weights, axis=-1), 1.0)
 
-    return mean(kl * divergence - gained), mean(divergence), mean(clipped)
+    held_back = kl * divergence if kl else 0.0  # 0 times what overflows would be no number
+    return mean(held_back - gained), mean(divergence), mean(clipped)
 
 
 class GRPO(Tuner):
@@ -109,7 +110,7 @@ class GRPO(Tuner):
             tokenizer's ``eos_id``; without any, each reply has `max_new_tokens`.
         group: replies to one prompt, 2 or more.
         max_new_tokens: the most tokens of a reply.
-        clip, kl: see `grpo_loss`. ``kl=0`` computes no reference.
+        clip, kl: see `grpo_loss`. With ``kl=0`` the divergence is logged, and holds nothing back.
         updates: how often the same replies are learned from.
         batch_size: replies of an update; all of a step when None.
         **kwargs: arguments of `keras.Model`.
@@ -155,7 +156,7 @@ class GRPO(Tuner):
         self.clip, self.kl = positive("clip", clip), share("kl", kl, most=np.inf)
         self.updates = whole_number("updates", updates)
         self.batch_size = whole_number("batch_size", batch_size, optional=True)
-        self.start = Snapshot(model) if kl else None
+        self.start = Snapshot(model)
 
     def sample(self, prompts: Sequence, seed: int | None = None) -> Samples:
         """A group of replies to each prompt, with their rewards.
@@ -202,10 +203,8 @@ class GRPO(Tuner):
         if rows % size:
             raise ValueError(f"batch_size={size} does not divide the {rows} replies of a step: take a divisor.")
         inputs["advantages"] = group_advantages(samples.rewards).ravel().astype("float32")
-        inputs["reference"] = np.zeros(targets.shape, "float32")
-        if self.start is not None:
-            with self.start.restored():
-                inputs["reference"] = self._scores(inputs["ids"], targets, size)
+        with self.start.restored():
+            inputs["reference"] = self._scores(inputs["ids"], targets, size)
         inputs["old"] = self._scores(inputs["ids"], targets, size)
         # The same order for the same replies: nothing but the sampling is random.
         order = np.random.default_rng(rows)

@@ -61,7 +61,7 @@ def test_both_kinds_have_the_same_windows_so_that_they_compare(template):
 
 
 def test_the_loss_of_fit_is_the_mean_over_what_is_learned():
-    model = training.supervise(small_gpt(), keras.optimizers.SGD(0.0), jit_compile=False)
+    model = training.supervise(small_gpt(), keras.optimizers.SGD(0.0), run_eagerly=True)
     logs = reply_log_probabilities(model, PROMPTS, REPLIES)
     wanted = -np.concatenate(logs).mean()
     told = training.Instructions.of_pairs(PROMPTS, REPLIES, context=CONTEXT)
@@ -79,7 +79,7 @@ def test_adapters_learn_replies_and_come_back_from_their_file(tmp_path):
     model = training.add_lora(small_gpt(), rank=4, layers=["query", "key", "value", "output"])
     told = training.Instructions.of_pairs(PROMPTS, REPLIES, context=CONTEXT)
     before = told.loss(model)
-    training.supervise(model, keras.optimizers.Adam(0.05), jit_compile=False)
+    training.supervise(model, keras.optimizers.Adam(0.05), run_eagerly=True)
     model.fit(told.feed(batch_size=1, epochs=40), epochs=1, steps_per_epoch=40, shuffle=False, verbose=0)
     after = told.loss(model)
     assert after < before - 0.5

@@ -47,7 +47,7 @@ def made(beta=0.5, smoothing=0.0):
 def test_loss_and_logs_are_those_of_the_paper(smoothing):
     tuner, (inputs, targets, weights), reference = made(0.5, smoothing)
     np.testing.assert_allclose(inputs["reference"], reference, atol=1e-4)
-    tuner.compile("sgd", jit_compile=False)
+    tuner.compile("sgd", run_eagerly=True)
     logs = tuner.test_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
     losses, rewards = in_numpy(tuner.model, reference, 0.5, smoothing)
     assert logs["loss"] == pytest.approx(losses.mean(), abs=1e-4)
@@ -81,7 +81,7 @@ def test_at_the_reference_the_loss_is_log_2_and_a_step_follows_the_difference_of
 def test_pairs_are_not_parted_and_an_empty_pair_changes_nothing():
     model = small_gpt()
     tuner = training.DPO(model)
-    tuner.compile("sgd", jit_compile=False)
+    tuner.compile("sgd", run_eagerly=True)
     [whole] = tuner.feed(PAIRS, batch_size=4, shuffle=True, seed=5, epochs=1).as_numpy_iterator()
     parts = [
         next(iter(tuner.feed(PAIRS, batch_size=4, shuffle=True, seed=5, epochs=1, shard=(host, 2)).as_numpy_iterator()))
@@ -114,7 +114,7 @@ def test_a_long_pair_is_scored_as_it_is_trained():
     model = small_gpt()
     prompt = np.random.default_rng(0).integers(0, SIZE, CONTEXT).tolist()
     tuner = training.DPO(model, beta=1.0)
-    tuner.compile("sgd", jit_compile=False)
+    tuner.compile("sgd", run_eagerly=True)
     feed = tuner.feed(training.Preferences([prompt], [[1, 0]], [[2, 3, 0]]), batch_size=1)
     [(inputs, targets, weights)] = feed.as_numpy_iterator()
     assert inputs["ids"].shape == (1, 2, CONTEXT)
@@ -127,7 +127,7 @@ def test_preferred_tokens_win_with_adapters_and_the_adapter_is_all_that_moves(tm
     model = training.add_lora(small_gpt(), rank=2, layers=["query", "value", "output"])
     frozen = {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
     tuner = training.DPO(model, beta=0.5)
-    tuner.compile(keras.optimizers.Adam(0.03), jit_compile=False)
+    tuner.compile(keras.optimizers.Adam(0.03), run_eagerly=True)
     feed = tuner.feed(pairs, batch_size=3, epochs=40)
     history = tuner.fit(feed, epochs=4, steps_per_epoch=10, shuffle=False, verbose=0).history
     assert history["accuracy"][-1] == 1
@@ -144,7 +144,7 @@ def test_preferred_tokens_win_with_adapters_and_the_adapter_is_all_that_moves(tm
 
 def test_dropout_is_off_so_that_probabilities_compare():
     tuner = training.DPO(small_gpt(dropout=0.5), beta=1.0)
-    tuner.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    tuner.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
     [(inputs, targets, weights)] = tuner.feed(PAIRS, batch_size=3).as_numpy_iterator()
     logs = tuner.train_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
     assert logs["margin"] == pytest.approx(0, abs=1e-4)
@@ -204,7 +204,7 @@ def test_the_control_learns_the_chosen_replies_and_not_to_avoid_the_others():
     before = values(model)
     told = training.Instructions.of_pairs(PAIRS.prompts, PAIRS.chosen, context=CONTEXT)
     start = told.loss(model)
-    training.supervise(model, keras.optimizers.Adam(0.02), jit_compile=False)
+    training.supervise(model, keras.optimizers.Adam(0.02), run_eagerly=True)
     model.fit(told.feed(batch_size=3, epochs=20), epochs=20, steps_per_epoch=1, shuffle=False, verbose=0)
     assert told.loss(model) < start - 0.5
     assert any(not np.array_equal(one, other) for one, other in zip(before, values(model), strict=True))

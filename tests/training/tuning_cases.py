@@ -11,15 +11,21 @@ SIZE, CONTEXT = 12, 24
 def small_gpt(seed=0, **changes):
     """Weights of about 1, so that the probabilities of tokens differ."""
     keras.utils.set_random_seed(seed)
-    sizes = {"num_layers": 1, "num_heads": 2, "embedding_dim": 8, "context_length": CONTEXT}
-    model = GPT(gpt_settings(vocabulary_size=SIZE, **{**sizes, **changes}))
+    sizes = {"vocabulary_size": SIZE, "num_layers": 1, "num_heads": 2, "embedding_dim": 8, "context_length": CONTEXT}
+    model = GPT(gpt_settings(**{**sizes, **changes}))
     for weight in model.trainable_weights:
         weight.assign(weight + 0.3 * keras.random.normal(weight.shape))
     return model
 
 
 def values(model):
-    return [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
+    """Copies of the trainable weights."""
+    return [np.array(keras.ops.convert_to_numpy(weight)) for weight in model.trainable_weights]
+
+
+def set_values(model, start):
+    for weight, value in zip(model.trainable_weights, start, strict=True):
+        weight.assign(value)
 
 
 def log_softmax(logits):
@@ -61,10 +67,9 @@ def check_gradients(function, model, gradients, step=2e-3):
 def step_gradients(tuner, batch):
     """The gradients that a step of SGD with the rate 1 used, for each trainable weight; the weights are put back."""
     before = values(tuner.model)
-    tuner.compile(keras.optimizers.SGD(1.0), jit_compile=False)
+    tuner.compile(keras.optimizers.SGD(1.0), run_eagerly=True)
     inputs, targets, weights = batch
     tuner.train_on_batch(inputs, targets, sample_weight=weights)
     after = values(tuner.model)
-    for weight, value in zip(tuner.model.trainable_weights, before, strict=True):
-        weight.assign(value)
+    set_values(tuner.model, before)
     return [old - new for old, new in zip(before, after, strict=True)]
