@@ -3,7 +3,16 @@
 import keras
 import numpy as np
 import pytest
-from tuning_cases import CONTEXT, SIZE, check_gradients, reply_log_probabilities, small_gpt, step_gradients, values
+from tuning_cases import (
+    COMPILED,
+    CONTEXT,
+    SIZE,
+    check_gradients,
+    reply_log_probabilities,
+    small_gpt,
+    step_gradients,
+    values,
+)
 
 from kerasllm import batches, text, training
 
@@ -127,7 +136,7 @@ def test_preferred_tokens_win_with_adapters_and_the_adapter_is_all_that_moves(tm
     model = training.add_lora(small_gpt(), rank=2, layers=["query", "value", "output"])
     frozen = {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
     tuner = training.DPO(model, beta=0.5)
-    tuner.compile(keras.optimizers.Adam(0.03), run_eagerly=True)
+    tuner.compile(keras.optimizers.Adam(0.03), **COMPILED)
     feed = tuner.feed(pairs, batch_size=3, epochs=40)
     history = tuner.fit(feed, epochs=4, steps_per_epoch=10, shuffle=False, verbose=0).history
     assert history["accuracy"][-1] == 1

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from tuning_cases import (
+    COMPILED,
     CONTEXT,
     SIZE,
     check_gradients,
@@ -209,7 +210,7 @@ def test_a_rewarded_token_becomes_frequent_and_under_a_random_reward_it_does_not
     def toy(reward):
         set_values(writer, start)
         tuner = training.GRPO(writer, reward, group=8, max_new_tokens=6, kl=0.0)
-        tuner.compile(keras.optimizers.Adam(0.03), jit_compile=False)
+        tuner.compile(keras.optimizers.Adam(0.03), **COMPILED)
         log = tuner.run(PROMPTS, steps=20, prompts_at_once=1, seed=1)
         return log, np.mean([np.array(tuner.sample(PROMPTS[:1], seed).replies) == 7 for seed in (1, 2, 3)])
 

@@ -6,6 +6,8 @@ import numpy as np
 from kerasllm.models import GPT, gpt_settings
 
 SIZE, CONTEXT = 12, 24
+# Where a test takes many steps: compiled, with XLA only where there is nothing else, for it takes longest.
+COMPILED = {"jit_compile": keras.backend.backend() == "jax"}
 
 
 def small_gpt(seed=0, **changes):
