@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -14,9 +13,6 @@ from kerasllm.batches.converse import conversations as conversation_batches
 from kerasllm.common import choice, whole_number
 from kerasllm.text import ChatTemplate
 from kerasllm.training.tuner import check_language_model, token_log_probabilities
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 LEARNED = ("replies", "everything")
 
@@ -135,7 +131,7 @@ class Instructions:
         learned = [list(one) if learn == "replies" else [True] * len(one) for _, one in kept]
         return cls(ids, learned, context, left_out)
 
-    def feed(self, *, packed: bool = True, pad_id: int = 0, **order) -> tf.data.Dataset | keras.utils.PyDataset:
+    def feed(self, *, packed: bool = True, pad_id: int = 0, **order):
         """Batches for `fit`.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -15,9 +15,6 @@ from kerasllm.evaluation import log_probability
 from kerasllm.text import ChatTemplate
 from kerasllm.training.instruct import prompt_and_reply
 from kerasllm.training.tuner import Tuner, token_log_probabilities
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 
 class Preferences(NamedTuple):
@@ -110,9 +107,7 @@ class DPO(Tuner):
         self.beta = positive("beta", beta)
         self.label_smoothing = share("label_smoothing", label_smoothing, most=0.5)
 
-    def feed(
-        self, pairs: Preferences, *, max_length: int | None = None, pad_id: int = 0, **order
-    ) -> tf.data.Dataset | keras.utils.PyDataset:
+    def feed(self, pairs: Preferences, *, max_length: int | None = None, pad_id: int = 0, **order):
         """Batches of pairs with the log-probabilities of their replies under the model as it is now.
 
         Args:

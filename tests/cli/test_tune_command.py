@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from command_line import fails, kerasllm
 
-from kerasllm import training
+from kerasllm import text, training
 from kerasllm.cli.models import load_model
 from kerasllm.training import run_settings, tune_run
 
@@ -46,20 +46,24 @@ def test_the_folder_holds_a_small_adapter_a_log_and_a_state(tuned, talker):
     rows = log(tuned)
     assert [row["step"] for row in rows] == ["0", "4", "8", "12"]
     assert float(rows[-1]["loss"]) < float(rows[1]["loss"])
-    print(rows)
     sizes = {path.name: path.stat().st_size for path in tuned.iterdir()}
     assert set(sizes) == {"adapter.safetensors", "log.csv", "state.npz", "tune.json"}
     assert sizes["adapter.safetensors"] < 5000
 
 
-def test_the_tuned_folder_is_a_model_with_the_best_adapter(tuned, talker):
+def test_the_tuned_folder_is_a_model_with_the_best_adapter(tuned, talker, talks):
     base, tokenizer = load_model(str(talker), "full")
     plain = np.asarray(base(np.array([[3, 4, 5, 6]], "int32")))
     training.load_adapter(base, tuned / "adapter.safetensors")
     adapted = np.asarray(base(np.array([[3, 4, 5, 6]], "int32")))
     assert np.abs(adapted - plain).max() > 0.01
     np.testing.assert_allclose(logits(tuned), adapted, atol=1e-4)
-    assert tokenizer.chat_template is not None
+    settings = training.TuneSettings(**json.loads((tuned / "tune.json").read_text("utf-8"))["settings"])
+    told = training.read_conversations(talks)
+    _, held_out = tune_run._parts(text.ChatTemplate(tokenizer), told, settings)
+    losses = [float(row["val_loss"]) for row in log(tuned)[1:]]
+    assert min(losses) < losses[-1], "the case shows nothing: the best is the last"
+    assert held_out.loss(base) == pytest.approx(min(losses), abs=1e-4)
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(tuned, talker, talks, tmp_path, monkeypatch, capsys):
