@@ -201,7 +201,8 @@ def supervise(model: keras.Model, optimizer: keras.optimizers.Optimizer | str, *
         >>> model = GPT(gpt_settings(vocabulary_size=20, num_layers=1, num_heads=2, embedding_dim=8))
         >>> told = Instructions.of_pairs([[1, 2]], [[5, 0]], context=8)
         >>> before = told.loss(model)
-        >>> _ = supervise(model, keras.optimizers.Adam(0.01)).fit(told.feed(batch_size=1), epochs=9, verbose=0)
+        >>> model = supervise(model, keras.optimizers.Adam(0.01), jit_compile=False)
+        >>> _ = model.fit(told.feed(batch_size=1), epochs=9, shuffle=False, verbose=0)
         >>> told.loss(model) < before
         True
     """

@@ -92,7 +92,7 @@ class DPO(Tuner):
         >>> from kerasllm.models import GPT, gpt_settings
         >>> model = GPT(gpt_settings(vocabulary_size=20, num_layers=1, num_heads=2, embedding_dim=8))
         >>> tuner = DPO(model, beta=0.5)
-        >>> tuner.compile(keras.optimizers.Adam(0.01))
+        >>> tuner.compile(keras.optimizers.Adam(0.01), jit_compile=False)
         >>> feed = tuner.feed(Preferences([[1, 2]], [[5, 0]], [[6, 0]]), batch_size=1, epochs=9)
         >>> history = tuner.fit(feed, epochs=9, steps_per_epoch=1, shuffle=False, verbose=0).history
         >>> history["loss"][-1] < history["loss"][0], history["accuracy"][-1]

@@ -29,7 +29,7 @@ def token_log_probabilities(logits, targets):
 
 
 class Tuner(keras.Model):
-    """Mixin of `DPO` and `GRPO`: Keras' own training step with a loss that is not one of Keras', on every backend.
+    """What `DPO` and `GRPO` are: Keras' own training step with a loss that is not one of Keras', on every backend.
 
     It trains the weights of another model, in place: that one is saved, written with and asked afterwards. Dropout
     is off, for what is compared are probabilities of the same text.

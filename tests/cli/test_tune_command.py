@@ -108,7 +108,7 @@ def test_what_tune_refuses(tuned, talker, talks, tmp_path, capsys):
         bad.write_text(line + "\n", "utf-8")
         assert word in fails(capsys, "tune", talker, bad, "--out", new)
     assert not new.exists()
-    assert "begins in its first context=3 ids" in fails(capsys, "tune", talker, talks, "--out", new, "--context", 3)
+    assert "begins in its first --context 3 ids" in fails(capsys, "tune", talker, talks, "--out", new, "--context", 3)
 
 
 def test_settings_are_checked_and_a_damaged_tune_json_is_named(tmp_path):

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from tuning_cases import CONTEXT, reply_log_probabilities, small_gpt
+from tuning_cases import COMPILED, CONTEXT, reply_log_probabilities, small_gpt
 
 from kerasllm import text, training
 from kerasllm.training.instruct import prompt_and_reply
@@ -79,7 +79,7 @@ def test_adapters_learn_replies_and_come_back_from_their_file(tmp_path):
     model = training.add_lora(small_gpt(), rank=4, layers=["query", "key", "value", "output"])
     told = training.Instructions.of_pairs(PROMPTS, REPLIES, context=CONTEXT)
     before = told.loss(model)
-    training.supervise(model, keras.optimizers.Adam(0.05), run_eagerly=True)
+    training.supervise(model, keras.optimizers.Adam(0.05), **COMPILED)
     model.fit(told.feed(batch_size=1, epochs=40), epochs=1, steps_per_epoch=40, shuffle=False, verbose=0)
     after = told.loss(model)
     assert after < before - 0.5
