@@ -24,7 +24,7 @@ lab: $(VENV)/.student
 	$(BIN)/jupyter lab lessons
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --durations=40 --durations-min=4
 
 # The lessons train too long under a tracer, and test nothing that no test tests. Kernels would count; a killed process
 # does not (it writes no report), so lines that only a test of SIGKILL reaches are shown as missed.

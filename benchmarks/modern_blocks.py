@@ -33,7 +33,7 @@ from kerasllm.text import train_bpe
 from kerasllm.training import AdamW, warmup_linear
 
 VOCABULARY, CONTEXT, BATCH, STEPS = 1024, 128, 8, 400
-SIZES = {"small": {"num_layers": 4, "embedding_dim": 64}, "large": {"num_layers": 6, "embedding_dim": 128}}
+SIZES = {"small": {"num_layers": 4, "embedding_dim": 64}, "large": {"num_layers": 6, "embedding_dim": 96}}
 SEEDS, RATE_SEED = (0, 1, 2), 100
 FIRST_RATE = {"adamw": 0.004, "muon": 0.02}
 NEAR = 32  # tokens that a block with a sliding window sees; every second block has one
@@ -235,12 +235,12 @@ class Bench:
             for name, changes in designs().items():
                 block = "gpt2" if name.startswith("gpt2") else "modern"
                 rate_of[name] = rates[block, "muon" if "muon" in changes else "adamw"]
-            for number, seed in enumerate(seeds):
+            for seed in seeds:
                 for name, rate in rate_of.items():
                     self.validation(name, size, seed, rate, 1)
-                if number == 0 and size == "small":  # does a change look bad because it wants another rate?
-                    for name, rate in rate_of.items():
-                        self.best_rate(name, size, rate)
+            if size == "small":  # does a change look bad because it wants another rate?
+                for name, rate in rate_of.items():
+                    self.best_rate(name, size, rate)
             self.trainers.clear()
 
 

@@ -90,7 +90,7 @@ def write_file(path: Path, text: str) -> None:
 
 
 def _finished(book: NotebookNode, lesson: Lesson, claims: list | None, seconds: float | None) -> str:
-    code = code_sha256(lesson.source.read_text("utf-8"))
+    code = code_sha256(lesson.text())
     book.metadata["kerasllm"] = {"source_sha256": lesson.sha256(), "code_sha256": code}
     if not lesson.is_exercise:
         # Half minutes, rounded up: coarse, so that two builds rarely differ.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +46,8 @@ def case(name: str, *args: Any, expect: Any, tolerance: float = 1e-6, **kwargs: 
         name: what the case tests, in words that do not give the answer away.
         *args: the arguments of the call. A value that is not a function takes none.
         expect: the right result: a number, text, array, or a list, tuple or dict of these,
-            compared within `tolerance`; or a function that takes the result and returns None
+            compared within `tolerance`, in whatever form the answer gives it: a tensor for an array,
+            a generator for a list; or a function that takes the result and returns None
             when it is right and a sentence on what is wrong otherwise, such as `between`.
         tolerance: the largest difference, absolute and relative, that still counts as equal.
         **kwargs: named arguments of the call.
@@ -165,12 +166,10 @@ def _help(tries: Tries, nudge: str, hint: str) -> str:
 
 def _complaint(answer: Any, one: Case) -> tuple[str | None, Exception | None]:
     """What is wrong with one case, and the exception behind it."""
-    result = answer
-    if callable(answer):
-        try:
-            result = answer(*one.args, **one.kwargs)
-        except Exception as error:
-            return f"it raised {type(error).__name__}: {error}", error
+    try:
+        result = _at_rest(answer(*one.args, **one.kwargs) if callable(answer) else answer)
+    except Exception as error:
+        return f"it raised {type(error).__name__}: {error}", error
     if not callable(one.expect):
         return _difference(result, one.expect, one.tolerance), None
     try:
@@ -179,6 +178,13 @@ def _complaint(answer: Any, one: Case) -> tuple[str | None, Exception | None]:
         if result is None:
             return "it returned None. Is there a return statement on every path?", None
         return f"it returned {type(result).__name__}, which cannot be judged ({type(error).__name__}: {error}).", error
+
+
+def _at_rest(result: Any) -> Any:
+    """A result that can be looked at twice: what a generator yields as a list, a tensor as an array of NumPy."""
+    if isinstance(result, Iterator):
+        return [_at_rest(part) for part in result]
+    return np.asarray(result)[()] if hasattr(result, "__array__") else result
 
 
 def _difference(result: Any, expect: Any, tolerance: float) -> str | None:
@@ -197,6 +203,8 @@ def _difference(result: Any, expect: Any, tolerance: float) -> str | None:
             return f"the dictionary has {len(set(result))} keys, not the {len(expect)} expected ones."
         parts = ((f"at key {key!r}, ", result[key], expect[key]) for key in expect)
     elif isinstance(expect, list | tuple) and not _is_numeric(expect):
+        if isinstance(result, np.ndarray) and result.ndim:
+            result = list(result)
         if not isinstance(result, list | tuple) or len(result) != len(expect):
             size = f" of {len(result)}" if isinstance(result, list | tuple) else ""
             return f"it returned {type(result).__name__}{size}, expected a sequence of {len(expect)}."

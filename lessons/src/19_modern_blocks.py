@@ -265,7 +265,7 @@ print("router", router.shape, "  values, gates and outputs of the experts", *(on
 # ## The experiment
 #
 # The models read the King James Bible in 1,024 subwords, 8 windows of 128 tokens a step, 400 steps. The plan has
-# three seeds and two sizes: small, with 4 blocks of width 64, and large, with 6 blocks of width 128. *Modern* means
+# three seeds and two sizes: small, with 4 blocks of width 64, and large, with 6 blocks of width 96. *Modern* means
 # seven changes at once: rotary positions, RMSNorm, SwiGLU, QK-norm, 2 heads of keys for 4 of queries, a window of 32
 # tokens in every second block, and Muon. The other two have a control of their own. Squared ReLU stands in the place
 # of SwiGLU, so it is held against GELU in the same block. The experts are gated themselves, so they are held against
@@ -351,7 +351,7 @@ for ax, size in zip(axes[0], sizes, strict=True):
                 ax.plot(one, [row + lift] * len(one), "o", color=paint, ms=4.5, mec="white", mew=0.6)
     ax.axvspan(-chance, chance, color=GREY, alpha=0.15, lw=0)
     ax.axvline(0, color=GREY, lw=1)
-    shape = "4 blocks of width 64" if size == "small" else "6 blocks of width 128"
+    shape = "4 blocks of width 64" if size == "small" else "6 blocks of width 96"
     ax.set(xlabel=f"bits a character saved, {shape}", yticks=range(len(drawn)), yticklabels=drawn)
     ax.set_ylim(len(drawn) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)

@@ -143,10 +143,37 @@ def test_a_wrong_answer_is_named(result, expected, word):
         (np.bool_(True), True),
         ({"a": [1, 2]}, {"a": (1, 2)}),
         (math.inf, math.inf),
+        (map(str, [1, 2]), ["1", "2"]),
+        ((np.full(n, n) for n in (1, 2)), [np.ones(1), np.full(2, 2)]),
+        (np.array(["low", "er"]), ["low", "er"]),
+        (np.array(True), True),
     ],
 )
 def test_any_right_form_is_accepted(result, expected):
     check(lambda: result, case("form", expect=expected), hint="-")
+
+
+def test_a_tensor_is_accepted_where_an_array_is_also_by_a_test_of_its_own():
+    import keras
+
+    doubles = np.array([2.0, 4.0])  # of 64 bits, which a tensor of 32 bits cannot be subtracted from
+    exact = case("a test of its own", expect=lambda result: None if np.abs(result - doubles).max() < 1e-6 else "off.")
+    check(lambda: keras.ops.convert_to_tensor([2.0, 4.0]), case("array", expect=doubles), exact, hint="-")
+    check(lambda: keras.ops.convert_to_tensor(True), case("truth", expect=True), hint="-")
+    assert "off" in complaint(lambda: keras.ops.convert_to_tensor([2.0, 5.0]), exact)
+
+
+def test_what_a_generator_yields_may_be_unwritten_raise_or_be_short():
+    def unwritten():
+        yield 1
+        raise NotImplementedError
+
+    two = case("two", expect=["a", "b"])
+    assert "not written yet" in complaint(unwritten, two)
+    assert "ZeroDivisionError" in complaint(lambda: (1 / x for x in (1, 0)), two)
+    assert "list of 1, expected a sequence of 2" in complaint(lambda: iter(["a"]), two)
+    read_twice = case("read twice", expect=lambda result: None if list(result) == list(result) else "it is used up.")
+    check(lambda: iter("ab"), read_twice, hint="-")
 
 
 def test_the_message_does_not_give_the_answer_away():

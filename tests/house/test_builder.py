@@ -270,6 +270,10 @@ EXERCISES = """
     # %% tags=["check"]
     check(double, case("two", 2, expect=4), hint="Add.")
 
+    # %% tags=["right"]
+    def double(x):
+        return x + x
+
     # %% tags=["wrong"]
     def double(x):
         return x
@@ -281,7 +285,7 @@ def test_exercises_become_a_students_and_a_solved_notebook(write, tmp_path):
     assert builder.build_all([lesson], tmp_path / "out", "cpu") == 0
     student = nbformat.read(tmp_path / "out" / "exercises" / "90_good.ipynb", as_version=4)
     solved = nbformat.read(tmp_path / "out" / "solutions" / "90_good.ipynb", as_version=4)
-    assert [len(book.cells) for book in (student, solved)] == [4, 4]
+    assert [len(book.cells) for book in (student, solved)] == [4, 4]  # no planted answers, right or wrong
     assert "raise NotImplementedError" in student.cells[2].source
     assert "2 * x" not in student.cells[2].source
     assert "Twice x." in student.cells[2].source

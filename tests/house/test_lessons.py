@@ -2,7 +2,9 @@
 
 import re
 import warnings
-from itertools import pairwise
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain, pairwise
 
 import build_lessons as builder
 import nbformat
@@ -11,7 +13,7 @@ from lesson_tools.counting import counts
 from lesson_tools.glossary import GLOSSARY, events, glossary
 from lesson_tools.places import SOURCES
 from lesson_tools.publishing import refuse_leaks
-from lesson_tools.sources import has_tag, solved_notebook, stub, student_notebook
+from lesson_tools.sources import PLANTED, has_tag, solved_notebook, stub, student_notebook
 from lesson_tools.staleness import stale_reason
 
 LESSONS = builder.lessons(exercises=False)
@@ -142,61 +144,101 @@ def test_smoke_scale_leaves_no_trace_in_a_lesson_but_its_dials(lesson):
     assert not re.findall(r"\b(?:settings|scale)\(", source), "a dial a line: EPOCHS = dial(6, smoke=1)"
 
 
-def groups(cells) -> list[list]:
-    """The code cells of each exercise behind those above the first."""
+# Right answers in other styles than the solution's, and wrong ones, that every check is tried with.
+RIGHT, WRONG = 2, 3
+FEWER = {"14_translation", "15_bert", "16_tokens_and_spans"}  # these are to have as many, too
+
+
+@dataclass
+class Exercise:
+    """One answer and what its check is tried with; `names` holds the first code cell and the cells of the exercise."""
+
+    answer: str
+    names: dict
+    check: str = ""
+    right: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def run(self, source: str) -> None:
+        exec(compile(source, self.names["__name__"], "exec"), self.names)
+
+
+def groups(cells) -> tuple[str, list[list]]:
+    """The code cell above the first exercise, and those of each exercise."""
     first = next(i for i, cell in enumerate(cells) if has_tag(cell, "answer"))
     begins = [
         i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and re.search("^## ", cell.source, re.M)
     ]
     assert begins[0] < first, "every exercise begins with a heading of its own: ## 1. ..."
+    (start,) = [cell.source for cell in cells[: begins[0]] if cell.cell_type == "code"]
     parts = [cells[i:j] for i, j in pairwise([*begins, len(cells)])]
-    parts = [[*cells[: begins[0]], *part] for part in parts if any(has_tag(cell, "answer") for cell in part)]
-    return [[cell for cell in part if cell.cell_type == "code"] for part in parts]
+    parts = [part for part in parts if any(has_tag(cell, "answer") for cell in part)]
+    return start, [[cell for cell in part if cell.cell_type == "code"] for part in parts]
+
+
+def run_alone(name: str, start: str, group: list) -> list[Exercise]:
+    """The exercises of a group after the first code cell and nothing else, without a warning."""
+    found: list[Exercise] = []
+    names: dict = {"__name__": name}
+    with warnings.catch_warnings(action="error"):
+        exec(compile(start, name, "exec"), names)
+        for cell in group:
+            if has_tag(cell, "answer"):
+                found.append(Exercise(cell.source, names))
+            elif has_tag(cell, "check"):
+                found[-1].check = cell.source
+            for tag in PLANTED:
+                if has_tag(cell, tag):
+                    getattr(found[-1], tag).append(cell.source)
+            if not any(has_tag(cell, tag) for tag in PLANTED):
+                exec(compile(cell.source, name, "exec"), names)
+    return found
 
 
 @every_exercise
 def test_solutions_run_and_checks_refuse_stubs_and_planted_wrong_answers(lesson, tmp_path, monkeypatch, capfd):
-    """What the builder does in a kernel, without one: in an empty folder, and without a warning."""
+    """What the builder does in a kernel, without one: in an empty folder, each exercise alone, then from the last."""
     import keras
 
+    import kerasllm.data
     from kerasllm.course import ExerciseError
 
+    monkeypatch.setattr(kerasllm.data, "load", cache(kerasllm.data.load))  # many answers, one reading of the file
     keras.ops.zeros(1)  # a backend looks for devices at its first tensor, and writes to stderr what it finds
     capfd.readouterr()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERASLLM_PROGRESS", "0")
-    cells = lesson.notebook().cells
-    exercises: list[dict] = []
-    for group in groups(cells):
-        # Each exercise with the cells above the first one, and without the others: a reader begins anywhere.
-        names: dict = {"__name__": lesson.name}
-        for cell in group:
-            if has_tag(cell, "answer"):
-                exercises.append({"answer": cell.source, "wrong": [], "names": names})
-            elif has_tag(cell, "check"):
-                exercises[-1]["check"] = cell.source
-            elif has_tag(cell, "wrong"):
-                exercises[-1]["wrong"].append(cell.source)
-                continue
-            with warnings.catch_warnings(action="error"):
-                exec(compile(cell.source, lesson.name, "exec"), names)
+    start, parts = groups(lesson.notebook().cells)
+    exercises = [one for part in parts for one in run_alone(lesson.name, start, part)]
     assert capfd.readouterr().err == ""
     assert 3 <= len(exercises) <= 6  # five, and one experiment
     for exercise in exercises:
-
-        def run(source: str, names: dict = exercise["names"]) -> None:
-            exec(compile(source, lesson.name, "exec"), names)
-
-        run(stub(exercise["answer"]))
+        exercise.run(stub(exercise.answer))
         with pytest.raises(ExerciseError, match="not written yet"):
-            run(exercise["check"])
-        assert exercise["wrong"], "every check must be shown to refuse something"
-        for wrong in exercise["wrong"]:
-            run(wrong)
+            exercise.run(exercise.check)
+        assert exercise.wrong, "every check must be shown to refuse something"
+        for wrong in exercise.wrong:
+            exercise.run(wrong)
             with pytest.raises(ExerciseError, match="case"):
-                run(exercise["check"])
-        run(exercise["answer"])
-        run(exercise["check"])
+                exercise.run(exercise.check)
+        for right in exercise.right:
+            exercise.run(right)
+            exercise.run(exercise.check)
+    names: dict = {"__name__": lesson.name}
+    exec(compile(start, lesson.name, "exec"), names)
+    for cell in chain(*reversed(parts)):  # a reader who begins with the last exercise, and goes on to the first
+        if not any(has_tag(cell, tag) for tag in PLANTED):
+            exec(compile(cell.source, lesson.name, "exec"), names)
+
+
+@pytest.mark.parametrize("lesson", [one for one in EXERCISES if one.name not in FEWER], ids=lambda lesson: lesson.name)
+def test_every_check_is_tried_with_right_answers_of_other_styles_and_wrong_ones(lesson):
+    cells = lesson.notebook().cells
+    answers = [i for i, cell in enumerate(cells) if has_tag(cell, "answer")]
+    for number, (begin, end) in enumerate(pairwise([*answers, len(cells)]), 1):
+        for tag, least in (("right", RIGHT), ("wrong", WRONG)):
+            planted = [cell.source for cell in cells[begin:end] if has_tag(cell, tag)]
+            assert len(set(planted)) >= least, f"answer {number} has {len(planted)} tagged {tag}, not {least}"
 
 
 # Words that every reader knows, which a lesson gives a narrower meaning.

@@ -160,6 +160,52 @@ def test_the_reason_is_named(tmp_path, monkeypatch):
     assert stale_reason(lesson, tmp_path) is None  # it imports nothing of the library
 
 
+EXERCISE = """# %%
+from kerasllm.course import check
+
+# %% tags=["answer"]
+x = 1
+
+# %% tags=["check"]
+check(x)
+
+
+# %% tags=["wrong"]
+x = 2
+
+
+# %% [markdown]
+# Done.
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x = 2", "x = 3"),
+        (
+            '# %% tags=["wrong"]',
+            '# %% tags=["right"]\nfrom kerasllm import layers\n\nx = layers\n\n\n# %% tags=["wrong"]',
+        ),
+        ('# %% tags=["wrong"]\nx = 2\n\n\n', ""),
+    ],
+)
+def test_answers_that_stand_in_no_notebook_do_not_make_it_stale(tmp_path, old, new):
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    one.write_text(EXERCISE, "utf-8")
+    other.write_text(EXERCISE.replace(old, new), "utf-8")
+    assert Lesson(one).sha256() == Lesson(other).sha256()
+    assert code_sha256(Lesson(one).text()) == code_sha256(Lesson(other).text())
+
+
+@pytest.mark.parametrize("part", ["x = 1", "check(x)", "Done", "wrong", "import check"])
+def test_what_stands_in_the_notebook_makes_it_stale(tmp_path, part):
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    one.write_text(EXERCISE, "utf-8")
+    other.write_text(EXERCISE.replace(part, f"{part}s"), "utf-8")
+    assert Lesson(one).sha256() != Lesson(other).sha256()
+
+
 def test_list_says_what_would_be_built_and_builds_nothing(monkeypatch, capsys):
     import build_lessons as builder
 

@@ -140,7 +140,9 @@ FEED = {"start_id": 1, "end_id": 2, "batch_size": 2}
 
 @pytest.mark.parametrize("name", ["sinusoidal", "lstm"])
 def test_a_feed_of_pairs_trains(name):
-    model = {"sinusoidal": lambda: transformer(num_layers=1), "lstm": lstm}[name]()
+    keras.utils.set_random_seed(1)
+    wide = {"embedding_dim": 32, "units": 32}  # 8 and 12 start on a plateau that some seeds do not leave in time
+    model = {"sinusoidal": lambda: transformer(num_layers=1), "lstm": lambda: lstm(**wide)}[name]()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
     model.compile(keras.optimizers.Adam(0.03), loss, jit_compile=False)
     feed = batches.paired([[4, 5, 6], [7]], [[8, 9], [10, 11, 12]], **FEED, shuffle=True, epochs=40)

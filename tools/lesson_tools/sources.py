@@ -15,6 +15,9 @@ from nbformat import NotebookNode
 
 from lesson_tools.places import SOURCES
 
+# The answers of an exercise that its check is tried with; they stand in no notebook.
+PLANTED = ("right", "wrong")
+PLANTED_CELL = re.compile(rf'# %%.*tags=\[.*"({"|".join(PLANTED)})"')
 SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION$", re.M | re.S)
 
 
@@ -41,8 +44,13 @@ class Lesson:
     def label(self) -> str:
         return f"{self.name} (exercises)" if self.is_exercise else self.name
 
+    def text(self) -> str:
+        """The source without the cells that stand in no notebook."""
+        cells = re.split(r"^(?=# %%)", self.source.read_text("utf-8"), flags=re.M)
+        return "".join(cell for cell in cells if not PLANTED_CELL.match(cell))
+
     def sha256(self) -> str:
-        return hashlib.sha256(self.source.read_text("utf-8").encode()).hexdigest()
+        return hashlib.sha256(self.text().encode()).hexdigest()
 
     def notebook(self) -> NotebookNode:
         """The source as a notebook without outputs."""
@@ -92,7 +100,7 @@ def has_tag(cell: NotebookNode, tag: str) -> bool:
 
 
 def student_notebook(source: NotebookNode) -> NotebookNode:
-    """The exercises as a reader gets them: stubs in place of solutions, no planted wrong answers."""
+    """The exercises as a reader gets them: stubs in place of solutions, no planted answers."""
     book = solved_notebook(source)
     begun = False
     for cell in book.cells:
@@ -108,7 +116,7 @@ def student_notebook(source: NotebookNode) -> NotebookNode:
 def solved_notebook(source: NotebookNode) -> NotebookNode:
     """The exercises with their solutions, marked for teachers who use nbgrader."""
     book = nbformat.from_dict(json.loads(json.dumps(source)))
-    book.cells = [cell for cell in book.cells if not has_tag(cell, "wrong")]
+    book.cells = [cell for cell in book.cells if not any(has_tag(cell, tag) for tag in PLANTED)]
     number = 0
     for cell in book.cells:
         if has_tag(cell, "answer"):

@@ -42,7 +42,7 @@ def stale_reason(lesson: Lesson, committed: Path = LESSONS) -> str | None:
         record = nbformat.read(path, as_version=4).metadata.get("kerasllm", {})
         if record.get("source_sha256") != lesson.sha256():
             return "its source changed"
-        if record.get("code_sha256") != code_sha256(lesson.source.read_text("utf-8")):
+        if record.get("code_sha256") != code_sha256(lesson.text()):
             return "the code in kerasllm/ that it imports changed"
     return None
 

@@ -10,6 +10,7 @@ from kerasllm.data.loaders import (
     commands,
     documentation,
     experiments,
+    library,
     pairs,
     pictures,
     questions,
@@ -18,6 +19,7 @@ from kerasllm.data.loaders import (
     texts,
     words,
 )
+from kerasllm.data.loaders.library import library_database
 from kerasllm.data.loaders.registry import LOADERS
 
 pd = needed("pandas", "data")
@@ -28,6 +30,8 @@ __all__ = [
     "commands",
     "documentation",
     "experiments",
+    "library",
+    "library_database",
     "load",
     "pairs",
     "pictures",
@@ -61,7 +65,12 @@ def load(name: str) -> pd.DataFrame:
           passage does not say), start (of the answer in the passage, or -1), answerable (short-passages).
         - tags: words and tags, both separated by spaces (peoples-daily: parts of speech, without label;
           the sets of entities and home-assistant-intents: B-, I- and O).
+        - questions about a database of ours: template, language, question, sql ("" where the tables do not say),
+          answerable, ordered (whether the order of the rows is asked for), skills (library-questions).
         - replies: prompt, reply; prompt, chosen, rejected, turns; summaries: text, summary.
+        - conversations with tools: dialogue_id, language, kinds, messages (tool-dialogues); ``attrs`` holds the tools
+          as JSON schemas, the events of the calendars and the documents.
+        - minimal pairs: language, phenomenon, couple, good, bad (minimal-pairs).
         - bias: stereotype and anti_stereotype, two sentences, with the kind of bias as label.
         - search: title, kind, text, passage (python-documentation); question, titles, wording (its questions).
         - experiments of ours (reading-order, character-models, modern-blocks): a row for each run; there are no splits.

@@ -1,4 +1,4 @@
-"""Questions with answers: yes or no, one of several, a number, words of a passage; and sentences that show a bias."""
+"""Questions with answers: yes or no, one of several, a number, words of a passage; and sentences in pairs."""
 
 from __future__ import annotations
 
@@ -129,3 +129,11 @@ def _crows_pairs(dataset: Dataset) -> pd.DataFrame:
     first = ~(frame["stereotype"] + "\n" + frame["anti_stereotype"]).duplicated()
     frame = frame[first].reset_index(drop=True).assign(split="test")
     return whole(frame, dropped_duplicates=int((~first).sum()))
+
+
+@loads("minimal-pairs")
+def _minimal_pairs(dataset: Dataset) -> pd.DataFrame:
+    rows = json_lines((folder() / f"{dataset.name}.jsonl").read_bytes())
+    frame = pd.DataFrame(rows, columns=["language", "phenomenon", "couple", "good", "bad"]).assign(split="test")
+    frame["language"] = pd.Categorical(frame["language"], ["english", "chinese"])
+    return whole(frame)

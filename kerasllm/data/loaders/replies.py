@@ -1,4 +1,4 @@
-"""What a language model is tuned on: instructions with replies, pairs of replies, articles with summaries."""
+"""What a language model is tuned on: instructions, pairs of replies, conversations with tools, summaries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import zipfile
 
 from kerasllm.common.extras import needed
-from kerasllm.data.catalogue import Dataset
+from kerasllm.data.catalogue import Dataset, folder
 from kerasllm.data.loaders.questions import json_lines
 from kerasllm.data.loaders.registry import loads, members, whole
 from kerasllm.data.splits import clean, fold, linked
@@ -50,6 +50,18 @@ def _preferences(dataset: Dataset) -> pd.DataFrame:
     replies = frame[["chosen", "rejected"]].to_numpy()
     groups = linked([*texts, *_long(*both)] for texts, both in zip(said, replies, strict=True))
     return _by_language(frame, said.map("\n".join) + "\n" + frame["chosen"].map(fold), groups)
+
+
+@loads("tool-dialogues")
+def _tool_dialogues(dataset: Dataset) -> pd.DataFrame:
+    rows = json_lines((folder() / f"{dataset.name}.jsonl").read_bytes())
+    frame = pd.DataFrame(rows, columns=["id", "language", "kinds", "messages", "split"])
+    frame = frame.rename(columns={"id": "dialogue_id"})
+    frame["kinds"] = frame["kinds"].map(tuple)
+    frame["language"] = pd.Categorical(frame["language"], LANGUAGES)
+    frame = whole(frame)
+    frame.attrs |= json.loads((folder() / f"{dataset.name}-tools.json").read_text("utf-8"))
+    return frame
 
 
 def _long(*texts: str) -> list[str]:

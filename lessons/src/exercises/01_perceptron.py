@@ -60,6 +60,26 @@ check(
 )
 
 
+# %% tags=["right"]
+def predict(X, w, b):  # loops
+    answers = []
+    for row in X:
+        score = b
+        for x, weight in zip(row, w, strict=True):
+            score += x * weight
+        answers.append(1 if score > 0 else -1)
+    return answers
+
+
+# %% tags=["right"]
+class Unit:  # an object that can be called, without a choice: True and False as numbers
+    def __call__(self, X, w, b):
+        return 2.0 * (np.einsum("rf,f->r", X, w) > -b) - 1
+
+
+predict = Unit()
+
+
 # %% tags=["wrong"]
 def predict(X, w, b):
     return np.sign(X @ w + b)  # has a third answer, 0
@@ -73,6 +93,11 @@ def predict(X, w, b):
 # %% tags=["wrong"]
 def predict(X, w, b):
     return np.where(X @ w > 0, 1, -1)  # no bias
+
+
+# %% tags=["wrong"]
+def predict(X, w, b):
+    return np.where(X.T @ w + b > 0, 1, -1)  # right where X is symmetric
 
 
 # %% [markdown]
@@ -113,6 +138,24 @@ check(
     nudge="Which rows change something? What happens to a row whose score is exactly 0, and to the bias?",
     hint="It is a mistake when y times the score is not above 0. Then y * x is added to w, and y to b.",
 )
+
+
+# %% tags=["right"]
+def update(w, b, x, y):  # loops, lists
+    score = b
+    for weight, number in zip(w, x, strict=True):
+        score += weight * number
+    if (1 if score > 0 else -1) == y and score != 0:
+        return list(w), b
+    return [weight + y * number for weight, number in zip(w, x, strict=True)], b + y
+
+
+# %% tags=["right"]
+def update(w, b, x, y):  # one formula for both: the mistake as 0 or 1; the bias as the weight of a 1
+    weights, row = np.append(w, b), np.append(x, 1.0)
+    mistake = np.heaviside(-y * np.dot(weights, row), 1)
+    *w, b = weights + mistake * y * row
+    return w, b
 
 
 # %% tags=["wrong"]
@@ -178,6 +221,22 @@ check(
     nudge="What happens to your result when w and b are doubled? Should it?",
     hint="Divide y times the score by the length of w, and take the smallest value.",
 )
+
+
+# %% tags=["right"]
+def margin(w, b, X, y):  # loops
+    length = sum(weight**2 for weight in w) ** 0.5
+    closest = float("inf")
+    for row, label in zip(X, y, strict=True):
+        closest = min(closest, label * (sum(row * w) + b) / length)
+    return closest
+
+
+# %% tags=["right"]
+def margin(w, b, X, y):  # a line of length 1 first, then the smallest of the signed distances
+    unit = w / np.hypot.reduce(w)
+    offset = b / np.sqrt(w.dot(w))
+    return np.sort(np.multiply(y, np.dot(X, unit) + offset))[0]
 
 
 # %% tags=["wrong"]
@@ -253,6 +312,16 @@ check(
 )
 
 
+# %% tags=["right"]
+def xor_units():  # lists; not both, or none: on where the sum is 1 and a half of it is not
+    return [[1, -1], [-1, 1]], [-0.5, -0.5], [1, 1], 1
+
+
+# %% tags=["right"]
+def xor_units():  # weights of other sizes, a tuple, an array of one number
+    return np.array([[-3.0, -3], [5, 5]]), (4.0, -2.0), np.ones(2), np.array([-1.5])
+
+
 # %% tags=["wrong"]
 def xor_units():
     # OR and AND are right, but the output joins them with the wrong sign
@@ -268,6 +337,12 @@ def xor_units():
 # %% tags=["wrong"]
 def xor_units():
     return np.array([2, 2]), -1, np.array([1, 1]), -1  # a single unit
+
+
+# %% tags=["wrong"]
+def xor_units():
+    # a column for each hidden unit: right where W is symmetric
+    return np.array([[2, -2], [2, -2]]), np.array([-1, 3]), np.array([1, 1]), -1
 
 
 # %% [markdown]
@@ -311,6 +386,29 @@ check(
 )
 
 
+# %% tags=["right"]
+def mean_weights(X, y, epochs):  # keeps the weights of every step, then takes the mean
+    history, w = [], np.zeros(len(X[0]))
+    for step in range(epochs * len(X)):
+        x, label = X[step % len(X)], y[step % len(X)]
+        w = w + label * x * (label * np.dot(x, w) <= 0)
+        history.append(w)
+    return np.mean(history, axis=0)
+
+
+# %% tags=["right"]
+def mean_weights(X, y, epochs):  # plain Python: a correction counts in all the steps that are left
+    features, steps, step = len(X[0]), epochs * len(X), 0
+    w, mean = [0.0] * features, [0.0] * features
+    for x, label in list(zip(X.tolist(), y.tolist(), strict=True)) * epochs:
+        if label * sum(a * c for a, c in zip(w, x, strict=True)) <= 0:
+            for j in range(features):
+                w[j] += label * x[j]
+                mean[j] += label * x[j] * (steps - step) / steps
+        step += 1
+    return mean
+
+
 # %% tags=["wrong"]
 def mean_weights(X, y, epochs):
     w, total, count = np.zeros(X.shape[1]), np.zeros(X.shape[1]), 0
@@ -341,6 +439,17 @@ def mean_weights(X, y, epochs):
             if label * (x @ w) <= 0:
                 w = w + label * x
     return w  # the last weights; right for one row
+
+
+# %% tags=["wrong"]
+def mean_weights(X, y, epochs):
+    w, total = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    for _ in range(epochs):
+        for x, label in zip(X, y, strict=True):
+            total += w  # the weights before the row
+            if label * (x @ w) <= 0:
+                w = w + label * x
+    return total / (epochs * len(y))
 
 
 # %% [markdown]
@@ -377,6 +486,26 @@ check(
     nudge="Are rows and labels new in each of the 100 trials? Does every row have 20 numbers and a label of its own?",
     hint="separable(rng.normal(size=(rows, 20)), rng.choice([-1, 1], size=rows)), 100 times, and the mean.",
 )
+
+
+# %% tags=["right"]
+def share_fitted(rows):  # a loop that counts, with a toss of its own
+    rng, count = np.random.default_rng(1), 0
+    for _ in range(100):
+        X = rng.standard_normal((rows, 20))
+        y = np.where(rng.random(rows) < 0.5, 1, -1)
+        count += bool(separable(X, y))
+    return count / 100
+
+
+# %% tags=["right"]
+def share_fitted(rows):  # all draws first; the numbers of Python's own generator for the labels
+    import random
+
+    toss = random.Random(2)
+    tables = np.random.default_rng(2).normal(size=(100, rows, 20))
+    labels = np.array([[toss.choice([-1, 1]) for _ in range(rows)] for _ in tables])
+    return sum(map(separable, tables, labels)) / len(tables)
 
 
 # %% tags=["wrong"]

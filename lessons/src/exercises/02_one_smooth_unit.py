@@ -42,6 +42,27 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def cross_entropy(scores, labels):  # a loop over floats; for a positive score e^-s is the small one
+    from math import exp, log1p
+
+    total = 0.0
+    for s, y in zip(scores, labels, strict=True):
+        total += max(s, 0.0) + log1p(exp(-abs(s))) - y * s
+    return total / len(scores)
+
+
+# %% tags=["right"]
+def cross_entropy(scores, labels):  # Keras has it, from scores
+    targets, outputs = np.reshape(labels, (-1, 1)).astype("float64"), np.reshape(scores, (-1, 1))
+    return keras.ops.mean(keras.losses.binary_crossentropy(targets, outputs, from_logits=True))
+
+
+# %% tags=["right"]
+def cross_entropy(scores, labels):  # softplus of the score on the wrong side
+    return keras.ops.mean(keras.ops.softplus(np.where(labels == 1, -scores, scores)))
+
+
 # %% tags=["wrong"]
 def cross_entropy(scores, labels):
     p = 1 / (1 + np.exp(-scores))
@@ -93,6 +114,26 @@ check(
     nudge="What is the slope of one row by its score? Which shape must the result have: rows or features?",
     hint="(p - y) holds one number a row. Multiply each by its row of X, and take the mean over the rows.",
 )  # fmt: skip
+
+
+# %% tags=["right"]
+def gradient(w, X, y):  # a loop over rows
+    total = np.zeros(len(w))
+    for x, label in zip(X, y, strict=True):
+        total += (1 / (1 + np.exp(-np.dot(x, w))) - label) * x
+    return total / len(X)
+
+
+# %% tags=["right"]
+def gradient(w, X, y):  # library: expit and einsum; a mean over the rows
+    from scipy.special import expit
+
+    return np.einsum("r,rf->f", expit(X @ w) - y, X) / X.shape[0]
+
+
+# %% tags=["right"]
+def gradient(w, X, y):  # the row's slope as a column
+    return np.mean((keras.ops.convert_to_numpy(keras.ops.sigmoid(X @ w)) - y)[:, np.newaxis] * X, axis=0)
 
 
 # %% tags=["wrong"]
@@ -160,6 +201,26 @@ check(
 )
 
 
+# %% tags=["right"]
+def batches(order, size):  # a loop that takes and drops
+    left, found = list(order), []
+    while left:
+        found.append(left[:size])
+        left = left[size:]
+    return found
+
+
+# %% tags=["right"]
+def batches(order, size):  # library: the places of the cuts
+    return np.split(order, range(size, len(order), size))
+
+
+# %% tags=["right"]
+def batches(order, size):  # a generator
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
 # %% tags=["wrong"]
 def batches(order, size):
     return [order[i * size : (i + 1) * size] for i in range(len(order) // size)]  # loses the last one
@@ -212,6 +273,31 @@ check(
 )
 
 
+# %% tags=["right"]
+def limit(w, X):  # loops for the table, then all eigenvalues
+    table = np.zeros((len(w), len(w)))
+    for x in X:
+        p = 1 / (1 + np.exp(-np.dot(x, w)))
+        table += p * (1 - p) * np.outer(x, x)
+    return 2 * len(X) / max(np.linalg.eigvals(table).real)
+
+
+# %% tags=["right"]
+def limit(w, X):  # the largest singular value of the rows, each times the root of its curvature
+    p = 1 / (1 + np.exp(-X @ w))
+    return 2 / (np.linalg.norm(np.sqrt(p * (1 - p) / len(X))[:, None] * X, 2) ** 2)
+
+
+# %% tags=["right"]
+def limit(w, X):  # the power method, with a library's sigmoid
+    p = keras.ops.convert_to_numpy(keras.ops.sigmoid(np.asarray(X @ w, "float64")))
+    table = np.einsum("r,rj,rk->jk", p * (1 - p), X, X) / X.shape[0]
+    v = np.linspace(1, 2, len(w))
+    for _ in range(500):
+        v = table @ v / np.linalg.norm(table @ v)
+    return 2 / (v @ table @ v)
+
+
 # %% tags=["wrong"]
 def limit(w, X):
     return 2 / np.linalg.eigvalsh(X.T @ X / len(X))[-1]  # forgets p (1 - p)
@@ -227,6 +313,12 @@ def limit(w, X):
 def limit(w, X):
     p = 1 / (1 + np.exp(-X @ w))
     return 2 / np.max(np.mean((p * (1 - p))[:, None] * X**2, axis=0))  # only along the axes
+
+
+# %% tags=["wrong"]
+def limit(w, X):
+    p = 1 / (1 + np.exp(-X @ w))
+    return 2 / np.linalg.eigvalsh((X.T * p * (1 - p)) @ X / len(w))[-1]  # right where X is square
 
 
 # %% [markdown]
@@ -273,6 +365,38 @@ check(
     nudge="When does a Dense layer make its weights, and what has set_weights to be given?",
     hint="keras.Input((features,)) first, then Dense(1). set_weights takes [kernel (features, 1), bias (1,)].",
 )
+
+
+# %% tags=["right"]
+def as_model(w):  # the functional interface, weights set one by one
+    inputs = keras.Input((len(w) - 1,))
+    layer = keras.layers.Dense(1)
+    model = keras.Model(inputs, layer(inputs))
+    layer.kernel.assign(np.reshape(w[:-1], (-1, 1)))
+    layer.bias.assign([w[-1]])
+    return model
+
+
+# %% tags=["right"]
+def as_model(w):  # initialisers
+    kernel, bias = (keras.initializers.Constant(part) for part in (w[:-1, None], w[-1:]))
+    dense = keras.layers.Dense(1, kernel_initializer=kernel, bias_initializer=bias)
+    return keras.Sequential([keras.layers.Input(shape=(len(w) - 1,)), dense])
+
+
+# %% tags=["right"]
+def as_model(w):  # a class
+    class Unit(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+            self.dense.build((None, len(w) - 1))
+            self.dense.set_weights([w[:-1].reshape(-1, 1), w[-1:]])
+
+        def call(self, x):
+            return self.dense(x)
+
+    return Unit()
 
 
 # %% tags=["wrong"]
@@ -333,6 +457,29 @@ check(
     nudge="Is it the slope of the mean loss of one batch, at weights of zero? Is the spread taken over batches?",
     hint="x[rows] has the shape (2000, size). Take the mean of (0.5 - y) x over axis 1, then the standard deviation.",
 )
+
+
+# %% tags=["right"]
+def noise(size):  # a loop over batches
+    rng = np.random.default_rng(0)
+    x = 2 * rng.normal(size=10_000)
+    y = rng.random(10_000) < 1 / (1 + np.exp(-x))
+    slopes = []
+    for _ in range(2_000):
+        rows = rng.integers(0, len(x), size)
+        slopes.append(np.dot(0.5 - y[rows], x[rows]) / size)
+    return np.std(slopes)
+
+
+# %% tags=["right"]
+def noise(size):  # library: the slope of every row first, then choice and statistics
+    from statistics import pstdev
+
+    rng = np.random.default_rng(3)
+    x = 2 * rng.normal(size=10_000)
+    y = rng.random(10_000) < 1 / (1 + np.exp(-x))
+    slope_of_row = np.where(y, -0.5, 0.5) * x
+    return pstdev(rng.choice(slope_of_row, (2_000, size)).mean(axis=1).tolist())
 
 
 # %% tags=["wrong"]

@@ -46,7 +46,7 @@ check(
         ),
     ),
     case("large scores", np.array([1000.0, 1000.0]), expect=np.array([0.5, 0.5])),
-    case("large scores that differ", 1000 + np.log([1.0, 3.0]), expect=np.array([0.25, 0.75])),
+    case("large scores that differ", 1000 + np.log([1.0, 3.0]), expect=np.array([0.25, 0.75]), tolerance=1e-4),
     case("a forbidden answer", np.array([0.0, -np.inf, 0.0]), expect=np.array([0.5, 0.0, 0.5])),
     case(
         "rows of very different size",
@@ -56,6 +56,30 @@ check(
     nudge="What is the exponential of 1000? Along which axis must the probabilities add up to 1?",
     hint="Subtract the largest score of each row before the exponential; keepdims=True keeps the axis.",
 )
+
+
+# %% tags=["right"]
+def softmax(scores):  # a loop over rows
+    result = np.empty(np.shape(scores))
+    for place in np.ndindex(scores.shape[:-1]):
+        top = max(scores[place])
+        powers = [np.exp(score - top) for score in scores[place]]
+        result[place] = [power / sum(powers) for power in powers]
+    return result
+
+
+# %% tags=["right"]
+def softmax(scores):  # library
+    from scipy.special import logsumexp
+
+    return np.exp(scores - logsumexp(scores, axis=-1, keepdims=True))
+
+
+# %% tags=["right"]
+def softmax(scores):  # Keras, in 32-bit numbers
+    import keras
+
+    return keras.ops.softmax(np.asarray(scores, "float32"), axis=-1)
 
 
 # %% tags=["wrong"]
@@ -81,6 +105,12 @@ def softmax(scores):  # one maximum for the whole array
 def softmax(scores):  # sums over everything
     exponentials = np.exp(scores - np.max(scores))
     return exponentials / exponentials.sum()
+
+
+# %% tags=["wrong"]
+def softmax(scores):  # the first axis: right where the table is symmetric, or has one axis
+    exponentials = np.exp(scores - np.max(scores, axis=0, keepdims=True))
+    return exponentials / exponentials.sum(axis=0, keepdims=True)
 
 
 # %% [markdown]
@@ -120,6 +150,30 @@ check(
 )
 
 
+# %% tags=["right"]
+def count_numbers(widths, use_bias=True):  # an index
+    total = 0
+    for i in range(1, len(widths)):
+        total = total + widths[i] * widths[i - 1]
+        if use_bias:
+            total = total + widths[i]
+    return total
+
+
+# %% tags=["right"]
+def count_numbers(widths, use_bias=True):  # arrays: a constant input is one more input
+    widths = np.array(widths)
+    return np.dot(widths[:-1] + use_bias, widths[1:])
+
+
+# %% tags=["right"]
+def count_numbers(widths, use_bias=True):  # asks Keras
+    import keras
+
+    layers = [keras.layers.Dense(units, use_bias=use_bias) for units in widths[1:]]
+    return keras.Sequential([keras.Input((widths[0],)), *layers]).count_params()
+
+
 # %% tags=["wrong"]
 def count_numbers(widths, use_bias=True):  # counts a bias for the inputs too
     pairs = sum(a * b for a, b in pairwise(widths))
@@ -129,6 +183,11 @@ def count_numbers(widths, use_bias=True):  # counts a bias for the inputs too
 # %% tags=["wrong"]
 def count_numbers(widths, use_bias=True):  # forgets that biases can be off
     return sum(a * b + b for a, b in pairwise(widths))
+
+
+# %% tags=["wrong"]
+def count_numbers(widths, use_bias=True):  # right where all layers are equally wide: a bias for each input
+    return sum(a * b + (a if use_bias else 0) for a, b in pairwise(widths))
 
 
 # %% [markdown]
@@ -177,6 +236,29 @@ check(
     nudge="f is a product of two functions of x. What does the product rule say, and what is the slope of each?",
     hint="Product rule: (x s)' = s + x s', and the slope of the sigmoid s is s (1 - s).",
 )
+
+
+# %% tags=["right"]
+def silu_slope(x):  # a loop over floats, from the text-book's form of the same slope
+    from math import exp
+
+    return [(1 + exp(-v) + v * exp(-v)) / (1 + exp(-v)) ** 2 for v in x]
+
+
+# %% tags=["right"]
+def silu_slope(x):  # library: expit, and f itself
+    from scipy.special import expit
+
+    silu = x * expit(x)
+    return silu + expit(x) * (1 - silu)
+
+
+# %% tags=["right"]
+def silu_slope(x):  # Keras, in 32-bit numbers
+    from keras import ops
+
+    gate = ops.sigmoid(np.asarray(x, "float32"))
+    return gate * (1 + ops.cast(x, "float32") * (1 - gate))
 
 
 # %% tags=["wrong"]
@@ -255,6 +337,17 @@ check(
 )
 
 
+# %% tags=["right"]
+def xor_weights():  # a unit that sees the first input minus the second, and one that sees the reverse
+    return [[3, -3], [-3, 3]], [-3, -3], [3, 3], 3
+
+
+# %% tags=["right"]
+def xor_weights():  # other sizes and signs, arrays of other kinds
+    first = 3 * np.array([[-1, 1], [-1, 1]], dtype="float32")
+    return first, np.array([3, 3]), np.array([2.0, 2.0]), np.float64(-2)
+
+
 # %% tags=["wrong"]
 def xor_weights():  # the ReLU weights of the lesson
     return np.array([[1, 1], [1, 1]]), np.array([0, -1]), np.array([1, -2]), 0
@@ -274,6 +367,11 @@ def xor_weights():  # right as given, but on a needle's point: a tenth more and 
     high = 2 * np.tanh(2 * size)
     gain = 2 / (high - low)
     return W1, b1, np.array([gain, -gain]), -gain * (high + low) / 2
+
+
+# %% tags=["wrong"]
+def xor_weights():  # a row for each unit, as lesson 01 had it: right where W1 is symmetric
+    return np.array([[-3.0, -3], [3, 3]]), np.array([3.0, 3]), np.array([2.0, 2]), -2.0
 
 
 # %% [markdown]
@@ -346,6 +444,40 @@ check(
     nudge="The gradient starts at the last layer. In which order does it meet the matrices?",
     hint="Two loops: forward to collect h (1 - h), then backwards over both lists with [::-1].",
 )
+
+
+# %% tags=["right"]
+def lost_at(h, matrices, limit=1e-6):  # recursion: forward on the way in, backwards on the way out
+    def back(h, rest):
+        if not rest:
+            return np.ones_like(h), 0, None
+        new = 1 / (1 + np.exp(-(h @ rest[0])))
+        gradient, passed, lost = back(new, rest[1:])
+        gradient = np.einsum("bj,ij->bi", gradient * new * (1 - new), rest[0])
+        passed += 1
+        if lost is None and np.sqrt((gradient**2).mean()) < limit:
+            lost = passed
+        return gradient, passed, lost
+
+    return back(h, list(matrices))[2]
+
+
+# %% tags=["right"]
+def lost_at(h, matrices, limit=1e-6):  # library's sigmoid; a stack that is emptied, and the norm
+    from scipy.special import expit
+
+    stack = []
+    for W in matrices:
+        z = np.dot(h, W)
+        stack.append((W, expit(z) * expit(-z)))
+        h = expit(z)
+    gradient, passed = np.ones(np.shape(h)), 0
+    while stack:
+        W, slope = stack.pop()
+        gradient = np.dot(slope * gradient, np.transpose(W))
+        passed += 1
+        if np.linalg.norm(gradient) / np.sqrt(np.size(gradient)) < limit:
+            return passed
 
 
 # %% tags=["wrong"]
@@ -463,6 +595,33 @@ check(
     nudge="Is there a ReLU after each of the 20 products? Is sigma a standard deviation, not a variance?",
     hint="In a loop: outputs = np.maximum(outputs @ (sigma * rng.normal(size=(64, 64))), 0); then two roots of means.",
 )
+
+
+# %% tags=["right"]
+def growth(sigma, layers=20):  # one input after the other, through the same network
+    rng = np.random.default_rng(1)
+    inputs = rng.standard_normal((256, 64))
+    matrices = [rng.normal(0, sigma, (64, 64)) for _ in range(layers)]
+    before = after = 0.0
+    for x in inputs:
+        before += float(x @ x)
+        for W in matrices:
+            x = W @ x
+            x[x < 0] = 0
+        after += float(x @ x)
+    return (after / before) ** 0.5
+
+
+# %% tags=["right"]
+def growth(sigma, layers=20):  # library: layers of Keras, in 32-bit numbers
+    import keras
+
+    start = keras.initializers.RandomNormal(stddev=sigma, seed=5)
+    x = inputs = keras.random.normal((256, 64), seed=6)
+    for number in range(layers):
+        start = keras.initializers.RandomNormal(stddev=sigma, seed=number)
+        x = keras.layers.Dense(64, "relu", use_bias=False, kernel_initializer=start)(x)
+    return keras.ops.sqrt(keras.ops.mean(x**2) / keras.ops.mean(inputs**2))
 
 
 # %% tags=["wrong"]

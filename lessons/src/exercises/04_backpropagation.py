@@ -63,6 +63,31 @@ check(
 )
 
 
+# %% tags=["right"]
+def dense_backward(X, W, dZ):  # loops: every product of the forward pass sends its part back
+    dX, dW, db = np.zeros(X.shape), np.zeros(W.shape), np.zeros(W.shape[1])
+    for n in range(len(X)):
+        for k in range(W.shape[1]):
+            db[k] += dZ[n, k]
+            for j in range(len(W)):
+                dX[n, j] += dZ[n, k] * W[j, k]
+                dW[j, k] += dZ[n, k] * X[n, j]
+    return [dX, dW, db]
+
+
+# %% tags=["right"]
+def dense_backward(X, W, dZ):  # einsum: the letters that remain are those of the array
+    return np.einsum("nk,jk->nj", dZ, W), np.einsum("nj,nk->jk", X, dZ), np.einsum("nk->k", dZ)
+
+
+# %% tags=["right"]
+def dense_backward(X, W, dZ):  # tensors of Keras
+    from keras import ops
+
+    X, W, dZ = (ops.cast(part, "float32") for part in (X, W, dZ))
+    return dZ @ ops.transpose(W), ops.transpose(X) @ dZ, ops.sum(dZ, axis=0)
+
+
 # %% tags=["wrong"]
 def dense_backward(X, W, dZ):
     return dZ @ W.T, X.T @ dZ, dZ.mean(axis=0)
@@ -132,6 +157,34 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def numeric_gradient(loss, weights, h=1e-5):  # lists: two new arrays for each number
+    flat, found = [float(w) for w in np.ravel(weights)], []
+    for i in range(len(flat)):
+        above, below = (np.reshape([*flat[:i], flat[i] + s, *flat[i + 1 :]], np.shape(weights)) for s in (h, -h))
+        found.append((loss(above) - loss(below)) / h / 2)
+    return np.reshape(found, np.shape(weights))
+
+
+# %% tags=["right"]
+def numeric_gradient(loss, weights, h=1e-5):  # all nudges at once, one row of a unit matrix each
+    nudges = h * np.eye(np.size(weights)).reshape(-1, *np.shape(weights))
+    slopes = [(loss(weights + nudge) - loss(weights - nudge)) / (2 * h) for nudge in nudges]
+    return np.array(slopes).reshape(weights.shape)
+
+
+# %% tags=["right"]
+def numeric_gradient(loss, weights, h=1e-5):  # library: an iterator over the places of a copy
+    copy, gradient = np.copy(weights).astype(np.float64), np.empty(weights.shape)
+    for place, value in np.ndenumerate(weights):
+        copy[place] = value + h
+        gradient[place] = loss(copy)
+        copy[place] = value - h
+        gradient[place] -= loss(copy)
+        copy[place] = value
+    return gradient / (2 * h)
+
+
 # %% tags=["wrong"]
 def numeric_gradient(loss, weights, h=1e-5):
     weights = np.array(weights, dtype=float)
@@ -166,6 +219,13 @@ def numeric_gradient(loss, weights, h=1e-5):
         gradient[place] = (above - loss(weights)) / (2 * h)
         weights[place] = before
     return gradient
+
+
+# %% tags=["wrong"]
+def numeric_gradient(loss, weights, h=1e-5):
+    weights = np.array(weights, dtype=float)
+    slope = (loss(weights + h) - loss(weights - h)) / (2 * h)  # all nudged together; right for one number
+    return np.full(weights.shape, slope)
 
 
 # %% [markdown]
@@ -277,6 +337,31 @@ check(slope_of_x_over_x, case("at 7", 7.0, expect=0.0), hint="Do both parents ge
 check(slope_of_a_mixture, case("at 1", 1.0, expect=-0.1966119), hint="Test each one alone first.")
 
 
+# %% tags=["right"]
+def tanh(a):  # exponentials, and another form of the slope
+    e = np.exp(2 * a.data)
+    return Value((e - 1) / (e + 1), [a], [1 / np.cosh(a.data) ** 2])
+
+
+def divide(a, b):  # a product with the inverse, which is one more operation
+    inverse = Value(b.data**-1, (b,), (-(b.data**-2),))
+    return multiply(a, inverse)
+
+
+# %% tags=["right"]
+def tanh(a):  # floats of Python's library
+    from math import tanh
+
+    return Value(tanh(a.data), (a,), (1 - tanh(a.data) * tanh(a.data),))
+
+
+def divide(a, b):
+    quotient = Value(a.data / b.data)
+    quotient.parents = (a, b)
+    quotient.slopes = (1 / b.data, -quotient.data / b.data)
+    return quotient
+
+
 # %% tags=["wrong"]
 def tanh(a):
     return Value(np.tanh(a.data), (a,), (1 - a.data**2,))  # the input, not the value
@@ -294,6 +379,26 @@ def tanh(a):
 
 def divide(a, b):
     return Value(a.data / b.data, (a, b), (1 / b.data, a.data / b.data**2))  # the sign
+
+
+# %% tags=["wrong"]
+def tanh(a):
+    value = np.tanh(a.data)
+    return Value(value, (a,), (1 - value**2,))
+
+
+def divide(a, b):
+    return Value(a.data / b.data, (a,), (1 / b.data,))  # only the upper one is a parent
+
+
+# %% tags=["wrong"]
+def tanh(a):
+    value = np.tanh(a.data)
+    return Value(value, (a,), (value * (1 - value),))  # the slope of the sigmoid
+
+
+def divide(a, b):
+    return Value(a.data / b.data, (a, b), (1 / b.data, -a.data / b.data**2))
 
 
 # %% [markdown]
@@ -332,6 +437,26 @@ check(
     nudge="The slope of the sigmoid is σ(1 − σ). In which of the two losses does it cancel?",
     hint="First the gradient for z = wx + b; then dw is that times x, and db is that.",
 )  # fmt: skip
+
+
+# %% tags=["right"]
+def sigmoid_gradients(w, b, x, y):  # floats; the slope of each loss by y_hat, then the chain
+    from math import exp
+
+    y_hat = 1 / (1 + exp(-(w * x + b)))
+    found = []
+    for by_output in (y_hat - y, -y / y_hat + (1 - y) / (1 - y_hat)):
+        by_score = by_output * y_hat * (1 - y_hat)
+        found.append([by_score * x, by_score])
+    return found
+
+
+# %% tags=["right"]
+def sigmoid_gradients(w, b, x, y):  # library; one table, rows are losses
+    from scipy.special import expit
+
+    z = w * x + b
+    return np.outer((expit(z) - y) * np.array([expit(z) * expit(-z), 1]), [x, 1])
 
 
 # %% tags=["wrong"]
@@ -412,6 +537,37 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def smoothed_gradient(logits, y, smoothing):  # loops
+    n, classes = len(logits), len(logits[0])
+    gradient = [[0.0] * classes for _ in range(n)]
+    for i in range(n):
+        powers = [np.exp(z - max(logits[i])) for z in logits[i]]
+        for k in range(classes):
+            target = smoothing / classes + (1 - smoothing if k == y[i] else 0)
+            gradient[i][k] = (powers[k] / sum(powers) - target) / n
+    return gradient
+
+
+# %% tags=["right"]
+def smoothed_gradient(logits, y, smoothing):  # library
+    from scipy.special import softmax
+
+    one_hot = np.eye(logits.shape[1])[y]
+    return (
+        softmax(logits, axis=1) - (1 - smoothing) * one_hot - smoothing * one_hot.mean(axis=1, keepdims=True)
+    ) / len(y)
+
+
+# %% tags=["right"]
+def smoothed_gradient(logits, y, smoothing):  # Keras, with its own way of smoothing targets
+    from keras import ops
+
+    classes = ops.shape(logits)[1]
+    targets = ops.one_hot(y, classes, dtype="float64") * (1 - smoothing) + smoothing / classes
+    return (ops.softmax(logits) - targets) / len(y)
+
+
 # %% tags=["wrong"]
 def smoothed_gradient(logits, y, smoothing):
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -436,6 +592,14 @@ def smoothed_gradient(logits, y, smoothing):
     gradient = exponentials / exponentials.sum(axis=1, keepdims=True)
     gradient[np.arange(len(y)), y] -= 1
     return (1 - smoothing) * gradient / len(y)  # a smaller gradient is not a smoother target
+
+
+# %% tags=["wrong"]
+def smoothed_gradient(logits, y, smoothing):
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    gradient = exponentials / exponentials.sum(axis=1, keepdims=True) - smoothing / logits.shape[1]
+    gradient[np.arange(len(y)), y] -= 1 - smoothing
+    return gradient / logits.shape[1]  # the mean over the classes; right where the table is square
 
 
 # %% [markdown]
@@ -477,6 +641,21 @@ check(
     nudge="Is the error divided by the true slope? Do you nudge to both sides, and divide by 2h?",
     hint="x, h = kind(1), kind(h); the slope is (np.exp(x + h) - np.exp(x - h)) / (2 * h).",
 )
+
+
+# %% tags=["right"]
+def slope_error(h, kind=np.float64):  # a loop over the two sides, arrays of one number
+    h, slope = np.array([h], dtype=kind), np.zeros(1, dtype=kind)
+    for sign in (1, -1):
+        slope += sign * np.exp(np.ones(1, dtype=kind) + sign * h)
+    slope /= h + h
+    return np.abs(slope[0] / np.e - 1)
+
+
+# %% tags=["right"]
+def slope_error(h, kind=np.float64):  # library: a difference of two values on a grid
+    values = np.exp(np.array([kind(1) - kind(h), kind(1) + kind(h)]))
+    return float(np.abs(np.diff(values)[0] / kind(2) / kind(h) - np.e) / np.e)
 
 
 # %% tags=["wrong"]

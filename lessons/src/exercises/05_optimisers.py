@@ -36,9 +36,32 @@ check(
     case("one direction", np.array([[4.0]]), expect=0.5),
     case("a valley between the axes", np.array([[2.0, 1.0], [1.0, 2.0]]), expect=2 / 3),
     case("falling the other way", np.array([[5.0, -4.0], [-4.0, 5.0]]), expect=2 / 9),
+    case("three directions", np.array([[2.0, 1, 0], [1, 2, 1], [0, 1, 2]]), expect=2 / (2 + np.sqrt(2))),
     nudge="In which direction is the valley steepest? It need not be one of the axes.",
     hint="Along an eigenvector with the eigenvalue h, a step multiplies by 1 - rate * h. np.linalg.eigvalsh finds h.",
 )
+
+
+# %% tags=["right"]
+def largest_rate(H):  # a loop: power iteration towards the steepest direction
+    v = np.arange(1.0, len(H) + 1)
+    for _ in range(1000):
+        v = H @ v
+        v = v / np.sqrt(v @ v)
+    return 2 / (v @ H @ v)
+
+
+# %% tags=["right"]
+def largest_rate(H):  # the largest singular value, which is the largest eigenvalue here
+    return 2 / np.linalg.norm(H, 2)
+
+
+# %% tags=["right"]
+def largest_rate(H):  # library
+    from scipy.linalg import eigh
+
+    values, _ = eigh(H)
+    return 2.0 / values[-1]
 
 
 # %% tags=["wrong"]
@@ -54,6 +77,11 @@ def largest_rate(H):
 # %% tags=["wrong"]
 def largest_rate(H):
     return 2 / np.linalg.eigvalsh(H).min()  # the flat direction sets no limit
+
+
+# %% tags=["wrong"]
+def largest_rate(H):
+    return 2 / np.abs(H).sum(axis=1).max()  # the largest row: right for two alike directions
 
 
 # %% [markdown]
@@ -109,6 +137,28 @@ check(
     nudge="Which numbers are corrected, and which are kept for the next step?",
     hint="Keep the running means and their corrected versions in different variables.",
 )  # fmt: skip
+
+
+# %% tags=["right"]
+def adam_step(w, g, m, v, t, rate=0.1, beta1=0.9, beta2=0.999, tiny=1e-7):  # a loop over the weights
+    new_w, new_m, new_v = [], [], []
+    for one_w, one_g, one_m, one_v in zip(w, g, m, v, strict=True):
+        one_m += (1 - beta1) * (one_g - one_m)
+        one_v += (1 - beta2) * (one_g * one_g - one_v)
+        new_w.append(one_w - rate * one_m / (1 - beta1**t) / ((one_v / (1 - beta2**t)) ** 0.5 + tiny))
+        new_m.append(one_m)
+        new_v.append(one_v)
+    return new_w, new_m, new_v
+
+
+# %% tags=["right"]
+def adam_step(w, g, m, v, t, rate=0.1, beta1=0.9, beta2=0.999, tiny=1e-7):  # library: weighted means, one table
+    m, v = (
+        np.average([m, g], axis=0, weights=[beta1, 1 - beta1]),
+        np.average([v, g * g], axis=0, weights=[beta2, 1 - beta2]),
+    )
+    step = np.divide(m, 1 - np.power(beta1, t)) / (np.sqrt(v / (1 - np.power(beta2, t))) + tiny)
+    return np.stack([w - rate * step, m, v])
 
 
 # %% tags=["wrong"]
@@ -171,6 +221,25 @@ check(
 )
 
 
+# %% tags=["right"]
+def rate_at(step, peak, warmup, total, floor=0.0):  # floats, one branch for each part
+    from math import cos, pi
+
+    if step >= total:
+        return floor
+    if step >= warmup:
+        share = 0.5 * (1 + cos(pi * (step - warmup) / (total - warmup)))
+        return share * peak + (1 - share) * floor
+    return step / warmup * peak
+
+
+# %% tags=["right"]
+def rate_at(step, peak, warmup, total, floor=0.0):  # library: interpolation, without a branch
+    angle = np.interp(step, [warmup, total], [0, np.pi])
+    decay = floor + (peak - floor) * np.cos(angle / 2) ** 2
+    return decay * np.clip(step / max(warmup, 1) if warmup else 1, 0, 1)
+
+
 # %% tags=["wrong"]
 def rate_at(step, peak, warmup, total, floor=0.0):
     if step < warmup:
@@ -227,6 +296,30 @@ check(
 )
 
 
+# %% tags=["right"]
+def even_out(G):  # a loop: Newton and Schulz, a matrix with singular values at most 1 towards 1
+    X = G / np.linalg.norm(G)
+    for _ in range(60):
+        X = 1.5 * X - 0.5 * X @ X.T @ X
+    return X
+
+
+# %% tags=["right"]
+def even_out(G):  # eigenvectors of one side: G times the inverse root of G'G, for the shorter side
+    tall = len(G) >= len(G[0])
+    M = G if tall else G.T
+    values, vectors = np.linalg.eigh(M.T @ M)
+    M = M @ vectors @ np.diag(values**-0.5) @ vectors.T
+    return M if tall else M.T
+
+
+# %% tags=["right"]
+def even_out(G):  # library
+    from scipy.linalg import polar
+
+    return polar(G)[0]
+
+
 # %% tags=["wrong"]
 def even_out(G):
     left, _, right = np.linalg.svd(G, full_matrices=False)
@@ -279,6 +372,31 @@ check(
     nudge="How long is the vector (3, 0, 4)? What should happen to a gradient of length 0?",
     hint="length = the root of the sum of all squares; multiply by min(1, longest / length), unless it is 0.",
 )  # fmt: skip
+
+
+# %% tags=["right"]
+def clip_together(gradients, longest):  # loops over numbers
+    squares = 0.0
+    for g in gradients:
+        for number in g.flat:
+            squares += number**2
+    if squares <= longest**2:
+        return gradients
+    return [g / squares**0.5 * longest for g in gradients]
+
+
+# %% tags=["right"]
+def clip_together(gradients, longest):  # one long vector
+    length = np.linalg.norm(np.concatenate([np.ravel(g) for g in gradients]))
+    return tuple(g * (longest / max(length, longest)) for g in gradients)
+
+
+# %% tags=["right"]
+def clip_together(gradients, longest):  # library: Keras counts the length in 32-bit numbers
+    import keras
+
+    length = np.hypot.reduce([float(keras.ops.norm(keras.ops.ravel(g))) for g in gradients])
+    return map(lambda g: g * np.minimum(1, longest / length) if length else g, gradients)
 
 
 # %% tags=["wrong"]
@@ -335,12 +453,43 @@ def steps_needed(fade):
 # %% tags=["check"]
 check(
     steps_needed,
+    case("nothing is remembered", 0.0, expect=between(800, 1_000)),
     case("fade 0.5", 0.5, expect=between(200, 260)),
     case("fade 0.9", 0.9, expect=between(85, 110)),
     case("fade 0.99", 0.99, expect=between(850, 1_100)),
     nudge="Does the path stay below 0.01 after your count? Is the newest gradient added in full?",
     hint="total = fade * total + gradient; w = w - rate * total. Count one more than the last step that is too high.",
 )
+
+
+# %% tags=["right"]
+def steps_needed(fade):  # all rates at once
+    rates, H = np.geomspace(1e-4, 1e-2, 15)[:, None], np.array([1.0, 400.0])
+    w, total = np.tile([-4.0, 1.0], (15, 1)), np.zeros((15, 2))
+    high = np.empty((1_200, 15), bool)
+    for t in range(1_200):
+        high[t] = (w**2 @ H / 2 >= 0.01) | np.isnan(w).any(axis=1)
+        total = fade * total + w * H
+        w = np.clip(w - rates * total, -1e9, 1e9)
+    last = 1_200 - np.argmax(high[::-1], axis=0)  # the last step that is too high, plus 1
+    return last.min()
+
+
+# %% tags=["right"]
+def steps_needed(fade):  # plain floats; the path is kept, then read from its end
+    best = 1_200
+    for rate in np.geomspace(1e-4, 1e-2, 15).tolist():
+        x, y, speed_x, speed_y, heights = -4.0, 1.0, 0.0, 0.0, []
+        while len(heights) < 1_200:
+            heights.append((x * x + 400 * y * y) / 2)
+            speed_x, speed_y = fade * speed_x - rate * x, fade * speed_y - rate * 400 * y
+            x, y = x + speed_x, y + speed_y
+            if abs(y) > 1e9:
+                heights[-1:] = [1e9] * (1_201 - len(heights))
+        while heights and heights[-1] < 0.01:
+            heights.pop()
+        best = min(best, len(heights))
+    return best
 
 
 # %% tags=["wrong"]
@@ -367,6 +516,20 @@ def steps_needed(fade):
                 count = t + 1
             mean = fade * mean + (1 - fade) * w * [1, 400]  # a mean: 1 / (1 - fade) times slower
             w = w - rate * mean
+        counts.append(count)
+    return min(counts)
+
+
+# %% tags=["wrong"]
+def steps_needed(fade):
+    counts = []
+    for rate in np.geomspace(1e-4, 1e-2, 15):
+        w, total, count = np.array([-4.0, 1.0]), np.zeros(2), 0
+        for t in range(1_200):
+            if not (w**2 * [1, 400]).sum() / 2 < 0.01:
+                count = t + 1
+            total = fade * total + w  # forgets how steep the two directions are
+            w = w - rate * total
         counts.append(count)
     return min(counts)
 

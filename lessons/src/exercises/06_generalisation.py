@@ -43,6 +43,27 @@ check(
 )
 
 
+# %% tags=["right"]
+def images_needed(rules, error, doubt):  # a loop: one image more until the condition holds
+    n, survivors = 0, rules
+    while survivors > doubt:
+        survivors *= 1 - error
+        n += 1
+    return n
+
+
+# %% tags=["right"]
+def images_needed(rules, error, doubt):  # floats of the library, the logarithm of a small number
+    from math import ceil, log, log1p
+
+    return ceil((log(doubt) - log(rules)) / log1p(-error))
+
+
+# %% tags=["right"]
+def images_needed(rules, error, doubt):  # all n at once, without logarithms; a NumPy number
+    return np.argmax(rules * np.power(1 - error, np.arange(10_000.0)) <= doubt)
+
+
 # %% tags=["wrong"]
 def images_needed(rules, error, doubt):
     return int(np.log(rules / doubt) / -np.log(1 - error))  # rounded down: too few
@@ -96,6 +117,28 @@ check(
 )
 
 
+# %% tags=["right"]
+def l2_step(weights, gradient, rate, strength):  # a loop over places
+    new = np.empty(weights.shape)
+    for place in np.ndindex(weights.shape):
+        new[place] = weights[place] - rate * (gradient[place] + strength * 2 * weights[place])
+    return new
+
+
+# %% tags=["right"]
+def l2_step(weights, gradient, rate, strength):  # weight decay: shrink first, then go downhill
+    return (1 - 2 * rate * strength) * weights - rate * gradient
+
+
+# %% tags=["right"]
+def l2_step(weights, gradient, rate, strength):  # library: an optimiser of Keras, in 32-bit numbers
+    import keras
+
+    w = keras.Variable(weights, dtype="float32")
+    keras.optimizers.SGD(rate).apply([keras.ops.cast(gradient, "float32") + 2 * strength * w], [w])
+    return w
+
+
 # %% tags=["wrong"]
 def l2_step(weights, gradient, rate, strength):
     return weights - rate * (gradient + strength * weights)  # the factor 2 is missing
@@ -109,6 +152,11 @@ def l2_step(weights, gradient, rate, strength):
 # %% tags=["wrong"]
 def l2_step(weights, gradient, rate, strength):
     return weights - rate * (gradient + 2 * strength * np.abs(weights))  # negative weights grow
+
+
+# %% tags=["wrong"]
+def l2_step(weights, gradient, rate, strength):
+    return weights - rate * (gradient + 2 * strength * np.sign(weights))  # L1; right where all weights are 1 or -1
 
 
 # %% [markdown]
@@ -163,6 +211,27 @@ check(
 )
 
 
+# %% tags=["right"]
+def dropout(x, share, rng):  # a loop over places
+    result = np.zeros(x.shape)
+    for place in np.ndindex(x.shape):
+        if rng.uniform() >= share:
+            result[place] = x[place] / (1 - share)
+    return result
+
+
+# %% tags=["right"]
+def dropout(x, share, rng):  # library: coins
+    return x * rng.binomial(1, 1 - share, np.shape(x)) / (1 - share)
+
+
+# %% tags=["right"]
+def dropout(x, share, rng):  # Keras, whose seed comes from rng
+    import keras
+
+    return keras.random.dropout(x, share, seed=int(rng.integers(2**31)))
+
+
 # %% tags=["wrong"]
 def dropout(x, share, rng):
     return np.where(rng.random(x.shape) >= share, x, 0.0)  # not scaled
@@ -177,6 +246,11 @@ def dropout(x, share, rng):
 def dropout(x, share, rng):
     kept = rng.random(len(x)) >= share  # one draw for each row
     return np.where(kept.reshape(-1, *[1] * (x.ndim - 1)), x / (1 - share), 0.0)
+
+
+# %% tags=["wrong"]
+def dropout(x, share, rng):
+    return np.where(rng.random(x.shape) >= share, x / share if share else x, 0.0)  # right for one half
 
 
 # %% [markdown]
@@ -216,6 +290,38 @@ check(
     nudge="Which epoch do you compare with: the one before, or the best so far?",
     hint="Keep the number of the best epoch. Stop when the present epoch minus the best one is at least patience.",
 )
+
+
+# %% tags=["right"]
+def early_stopping(losses, patience):  # counts the epochs without a new best
+    best, lowest, bad = 0, float("inf"), 0
+    for epoch in range(len(losses)):
+        bad += 1
+        if losses[epoch] < lowest:
+            best, lowest, bad = epoch, losses[epoch], 0
+        if bad == patience:
+            return best, epoch
+    return best, len(losses) - 1
+
+
+# %% tags=["right"]
+def early_stopping(losses, patience):  # vectorised: when was the best so far found?
+    losses = np.array(losses)
+    before = np.minimum.accumulate(np.append(np.inf, losses[:-1]))
+    found = np.maximum.accumulate(np.where(losses < before, np.arange(len(losses)), 0))
+    over = np.flatnonzero(np.arange(len(losses)) - found >= patience)
+    last = over[0] if len(over) else len(losses) - 1
+    return np.array([found[last], last])
+
+
+# %% tags=["right"]
+def early_stopping(losses, patience):  # slices of lists
+    for epoch in range(len(losses)):
+        seen = losses[: epoch + 1]
+        best = seen.index(min(seen))
+        if epoch == best + patience:
+            break
+    return [best, epoch]
 
 
 # %% tags=["wrong"]
@@ -285,6 +391,41 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def normalise(x, kind, scale, shift, eps=1e-3):  # loops over columns or rows
+    table = x.T.copy() if kind == "batch" else x.copy()
+    for row in table:
+        mean = sum(row) / len(row)
+        variance = sum((row - mean) ** 2) / len(row)
+        row[:] = (row - mean) / (variance + eps) ** 0.5
+    table = table.T if kind == "batch" else table
+    return [[number * s + b for number, s, b in zip(row, scale, shift, strict=True)] for row in table]
+
+
+# %% tags=["right"]
+def normalise(x, kind, scale, shift, eps=1e-3):  # Keras: moments along an axis
+    from keras import ops
+
+    mean, variance = ops.moments(x, axes=[{"batch": 0, "layer": 1}[kind]], keepdims=True)
+    return scale * (x - mean) * ops.rsqrt(variance + eps) + shift
+
+
+# %% tags=["right"]
+class Normaliser:  # Keras's layers, in 32-bit numbers
+    def __call__(self, x, kind, scale, shift, eps=1e-3):
+        import keras
+
+        layers = keras.layers
+        layer = (layers.BatchNormalization if kind == "batch" else layers.LayerNormalization)(epsilon=eps)
+        layer.build(x.shape)
+        layer.gamma.assign(scale)
+        layer.beta.assign(shift)
+        return layer(x, training=True) if kind == "batch" else layer(x)
+
+
+normalise = Normaliser()
+
+
 # %% tags=["wrong"]
 def normalise(x, kind, scale, shift, eps=1e-3):
     axis = 1 if kind == "batch" else 0  # turned round
@@ -302,6 +443,13 @@ def normalise(x, kind, scale, shift, eps=1e-3):
 # %% tags=["wrong"]
 def normalise(x, kind, scale, shift, eps=1e-3):
     return (x - x.mean()) / np.sqrt(x.var() + eps) * scale + shift  # one mean for the whole table
+
+
+# %% tags=["wrong"]
+def normalise(x, kind, scale, shift, eps=1e-3):
+    axis = 0 if kind == "batch" else 1
+    mean, variance = x.mean(axis=axis, keepdims=True), x.var(axis=axis, keepdims=True)
+    return (x - mean) / np.sqrt(variance + eps) * scale[:, None] + shift[:, None]  # one a row: square tables only
 
 
 # %% [markdown]
@@ -353,6 +501,26 @@ check(
     nudge="Do you learn from the 40 points alone, and measure on the 500 new ones? Is it the mean of all 20 studies?",
     hint="For each seed: weights = np.linalg.pinv(hidden) @ y; then the mean of (new_hidden @ weights - new_y) ** 2.",
 )
+
+
+# %% tags=["right"]
+def test_error(width):  # lists; least squares with the smallest weights, from another function
+    total = 0.0
+    for seed in range(20):
+        hidden, y, new_hidden, new_y = study(seed, width)
+        weights, *_ = np.linalg.lstsq(hidden, y, rcond=None)
+        total += sum((float(h @ weights) - t) ** 2 for h, t in zip(new_hidden, new_y, strict=True)) / len(new_y)
+    return total / 20
+
+
+# %% tags=["right"]
+def test_error(width):  # all studies at once, by their singular values
+    hidden, y, new_hidden, new_y = (
+        np.stack(parts) for parts in zip(*(study(s, width) for s in range(20)), strict=True)
+    )
+    left, values, right = np.linalg.svd(hidden, full_matrices=False)
+    weights = np.einsum("sik,si,sk,skw->sw", left, y, 1 / values, right, optimize=True)
+    return np.square(np.einsum("snw,sw->sn", new_hidden, weights) - new_y).mean()
 
 
 # %% tags=["wrong"]

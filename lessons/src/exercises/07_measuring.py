@@ -42,6 +42,32 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def precision_recall(truth, alarm):  # a loop that counts the three kinds of cases
+    hits = false = missed = 0
+    for sick, rings in zip(truth, alarm, strict=True):
+        if sick and rings:
+            hits += 1
+        elif rings:
+            false += 1
+        elif sick:
+            missed += 1
+    return (hits / (hits + false) if hits + false else 0), (hits / (hits + missed) if hits + missed else 0)
+
+
+# %% tags=["right"]
+def precision_recall(truth, alarm):  # library
+    from sklearn.metrics import precision_score, recall_score
+
+    return precision_score(truth, alarm, zero_division=0), recall_score(truth, alarm, zero_division=0)
+
+
+# %% tags=["right"]
+def precision_recall(truth, alarm):  # one table, 32-bit numbers
+    truth, alarm = truth.astype("float32"), alarm.astype("float32")
+    return (truth @ alarm) / np.maximum([alarm.sum(), truth.sum()], 1)
+
+
 # %% tags=["wrong"]
 def precision_recall(truth, alarm):
     found = np.sum(truth * alarm)
@@ -58,6 +84,12 @@ def precision_recall(truth, alarm):
 def precision_recall(truth, alarm):
     found = np.sum(truth * alarm)
     return found / np.maximum(np.sum(alarm), 1), found / len(truth)  # the share of all patients
+
+
+# %% tags=["wrong"]
+def precision_recall(truth, alarm):
+    share = np.sum(truth * alarm) / max(np.sum(alarm), 1)
+    return share, share  # one for both: right where as many alarms ring as patients are sick
 
 
 # %% [markdown]
@@ -111,6 +143,37 @@ check(
 )
 
 
+# %% tags=["right"]
+def auc(labels, scores):  # library for the ranks
+    from scipy.stats import rankdata
+
+    positive = labels == 1
+    P, N = positive.sum(), (~positive).sum()
+    return (rankdata(scores)[positive].sum() - P * (P + 1) / 2) / (P * N)
+
+
+# %% tags=["right"]
+def auc(labels, scores):  # library for all of it
+    from sklearn.metrics import roc_auc_score
+
+    return roc_auc_score(labels, scores)
+
+
+# %% tags=["right"]
+def auc(labels, scores):  # a loop over groups of equal scores, from the lowest
+    negatives = positives = 0
+    wins = 0.0
+    order = sorted(zip(scores.tolist(), labels.tolist(), strict=True))
+    while order:
+        score, found, lost = order[-1][0], 0, 0
+        while order and order[-1][0] == score:
+            label = order.pop()[1]
+            found, lost = found + label, lost + 1 - label
+        wins += lost * (positives + found / 2)
+        positives, negatives = positives + found, negatives + lost
+    return wins / (positives * negatives)
+
+
 # %% tags=["wrong"]
 def auc(labels, scores):
     # equal scores get different ranks, in the order of the rows
@@ -124,6 +187,22 @@ def auc(labels, scores):
 def auc(labels, scores):
     # the accuracy at threshold 1/2 is another thing
     return np.mean((scores > 0.5) == (labels == 1))
+
+
+# %% tags=["wrong"]
+def auc(labels, scores):
+    wins = scores[labels == 1][:, None] >= scores[labels == 0][None]  # an equal score counts as a win
+    return wins.mean()
+
+
+# %% tags=["wrong"]
+def auc(labels, scores):
+    from scipy.stats import rankdata
+
+    positive = np.sum(labels == 1)
+    return (
+        rankdata(scores)[labels == 1].sum() - positive * (positive + 1) / 2
+    ) / positive**2  # right for equal numbers
 
 
 # %% [markdown]
@@ -158,6 +237,32 @@ check(
     nudge="What does each action cost on average for a patient with p = 0.2? Write the three numbers down.",
     hint="The costs are missed * p, false * (1 - p) and examine. np.argmin over the three rows gives the action.",
 )
+
+
+# %% tags=["right"]
+def cheapest(p, missed, false, examine):  # a loop with branches
+    actions = []
+    for chance in p:
+        nothing, treat = missed * chance, false * (1 - chance)
+        if examine < nothing and examine < treat:
+            actions.append(2)
+        else:
+            actions.append(0 if nothing < treat else 1)
+    return actions
+
+
+# %% tags=["right"]
+def cheapest(p, missed, false, examine):  # choices between whole arrays
+    nothing, treat = missed * p, false * (1 - p)
+    return np.where(examine < np.minimum(nothing, treat), 2, np.where(treat < nothing, 1, 0))
+
+
+# %% tags=["right"]
+def cheapest(p, missed, false, examine):  # a table of costs, times the two chances; 32-bit numbers, tensors
+    from keras import ops
+
+    costs = np.array([[missed, 0], [0, false], [examine, examine]], "float32")
+    return ops.argmin(ops.matmul(costs, np.stack([p, 1 - p]).astype("float32")), axis=0)
 
 
 # %% tags=["wrong"]
@@ -215,6 +320,31 @@ check(
 )
 
 
+# %% tags=["right"]
+def distance(first, second):  # a loop
+    lead = disagreements = 0
+    for one, other in zip(first, second, strict=True):
+        if one != other:
+            disagreements += 1
+            lead += 1 if one else -1
+    return lead / disagreements**0.5 if disagreements else 0
+
+
+# %% tags=["right"]
+def distance(first, second):  # differences of numbers, without a branch
+    step = np.subtract(first, second, dtype=int)
+    return step.sum() / max(np.linalg.norm(step), 1)
+
+
+# %% tags=["right"]
+def distance(first, second):  # library: the table of the two
+    from sklearn.metrics import confusion_matrix
+
+    table = confusion_matrix(first, second, labels=[False, True])
+    a, b = float(table[1, 0]), float(table[0, 1])
+    return np.nan_to_num(np.divide(a - b, np.sqrt(a + b), where=a + b > 0, out=np.zeros(())))
+
+
 # %% tags=["wrong"]
 def distance(first, second):
     n, p, q = len(first), np.mean(first), np.mean(second)  # as if the cases were different ones
@@ -269,10 +399,47 @@ check(
     case("some surer than others", mixed, np.array([1, 1, 1, 0, 1, 1, 0, 0]), expect=3.57, tolerance=0.012),
     case("calibrated logits", honest, outcome, expect=1.0, tolerance=0.08),
     case("the same, five times too large", 5 * honest, outcome, expect=5.0, tolerance=0.08),
-    case("always right: more certainty always pays", np.array([3.0, -3.0]), np.array([1, 0]), expect=0.1),
+    case(
+        "always right: more certainty always pays", np.array([3.0, -3.0]), np.array([1, 0]), expect=0.1, tolerance=0.012
+    ),
     nudge="Is it the loss that you make small, and do you divide by T? With T = 100 every probability is about 1/2.",
     hint="Try many T on a logarithmic grid, np.geomspace(0.1, 100, 2001), and keep the one with the lowest loss.",
 )
+
+
+# %% tags=["right"]
+def temperature(logits, labels):  # library: a search on a line
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_t):
+        z = logits / np.exp(log_t)
+        return np.mean(np.logaddexp(0, z) - labels * z)
+
+    found = minimize_scalar(loss, bounds=np.log([0.1, 100]), method="bounded", options={"xatol": 1e-4})
+    return np.exp(found.x)
+
+
+# %% tags=["right"]
+def temperature(logits, labels):  # a loop that halves: the slope of the loss by 1 / T grows with 1 / T
+    low, high = 0.1, 100.0
+    for _ in range(60):
+        middle = (low * high) ** 0.5
+        errors = 1 / (1 + np.exp(-np.clip(logits / middle, -500, 500))) - labels
+        if np.dot(errors, logits) > 0:  # too sure of itself
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+# %% tags=["right"]
+def temperature(logits, labels):  # all temperatures at once, then a finer grid around the best
+    z, right = np.asarray(logits)[:, None], np.asarray(labels)[:, None]
+    grid = np.geomspace(0.1, 100, 200)
+    for _ in range(2):
+        best = np.argmin(np.mean(np.logaddexp(0, z / grid) - right * z / grid, axis=0))
+        grid = np.geomspace(max(grid[best] / 1.05, 0.1), min(grid[best] * 1.05, 100), 100)
+    return grid[np.argmin(np.mean(np.logaddexp(0, z / grid) - right * z / grid, axis=0))]
 
 
 # %% tags=["wrong"]
@@ -338,6 +505,28 @@ check(
     nudge="Is the width calculated from the share that the study saw? The study does not know a.",
     hint="shares = rng.binomial(n, a, 4000) / n; each has its own half width. Count |share - a| below it.",
 )
+
+
+# %% tags=["right"]
+def coverage(a, n, studies=4000):  # a loop over studies, and over answers
+    import random
+
+    toss, held = random.Random(1), 0
+    for _ in range(studies):
+        share = sum(toss.random() < a for _ in range(n)) / n
+        reach = 1.96 * (share * (1 - share) / n) ** 0.5
+        held += share - reach <= a <= share + reach
+    return held / studies
+
+
+# %% tags=["right"]
+def coverage(a, n, studies=4000):  # without chance: the probability of each count, from the library
+    from scipy.stats import binom
+
+    counts = np.arange(n + 1)
+    shares = counts / n
+    held = np.abs(shares - a) <= 1.96 * np.sqrt(shares * (1 - shares) / n)
+    return binom.pmf(counts, n, a)[held].sum()
 
 
 # %% tags=["wrong"]

@@ -46,6 +46,28 @@ check(
 )
 
 
+# %% tags=["right"]
+def count_words(text):  # a loop over words and a plain dictionary; combining marks are joined by hand
+    counts = {}
+    for word in unicodedata.normalize("NFC", text).split():
+        counts[word] = counts.get(word, 0) + 1
+    return counts
+
+
+# %% tags=["right"]
+def count_words(text):  # library: first the words, then their forms, sorted into groups
+    from itertools import groupby
+
+    words = sorted(unicodedata.normalize("NFC", word) for word in text.split())
+    return {word: len(list(group)) for word, group in groupby(words)}
+
+
+# %% tags=["right"]
+def count_words(text):  # arrays: the different words and how often each occurs
+    joined = np.array([unicodedata.normalize("NFC", unicodedata.normalize("NFD", word)) for word in text.split()])
+    return dict(zip(*np.unique(joined, return_counts=True), strict=True))
+
+
 # %% tags=["wrong"]
 def count_words(text):
     return Counter(text.split())  # counts code points
@@ -145,6 +167,56 @@ check(
     nudge="What does a pair in a word that stands three times count? And what is left of a, a, a?",
     hint="Count the pairs in a Counter; to join, walk with an index that moves by two after a hit.",
 )
+
+
+# %% tags=["right"]
+def step(words):  # indices, plain dictionaries, and a word that is rebuilt as a stack
+    counts = {}
+    for parts in words:
+        for i in range(len(parts) - 1):
+            pair = (parts[i], parts[i + 1])
+            counts[pair] = counts.get(pair, 0) + words[parts]
+    best = None
+    for pair in sorted(counts):
+        if best is None or counts[pair] > counts[best]:
+            best = pair
+    new = {}
+    for parts, count in words.items():
+        stack, free = [], False  # free: the last part may be the left half of the pair
+        for part in parts:
+            if free and (stack[-1], part) == best:
+                stack[-1], free = stack[-1] + part, False
+            else:
+                stack.append(part)
+                free = True
+        new[tuple(stack)] = count
+    return best, new
+
+
+# %% tags=["right"]
+def step(words):  # sums of counters; the first place of the pair, again and again
+    totals = sum((Counter({p: n * c for p, c in Counter(pairwise(w)).items()}) for w, n in words.items()), Counter())
+    top = max(totals.values())
+    best = sorted(pair for pair in totals if totals[pair] == top)[0]
+
+    def join(parts):
+        for i, pair in enumerate(pairwise(parts)):
+            if pair == best:
+                return (*parts[:i], "".join(pair), *join(parts[i + 2 :]))
+        return tuple(parts)
+
+    return [list(best), {join(parts): count for parts, count in words.items()}]
+
+
+# %% tags=["right"]
+def step(words):  # library: regular expressions over parts with a sign between them that no text holds
+    import re
+
+    pairs = Counter(pair for parts, count in words.items() for pair in list(pairwise(parts)) * count)
+    best = min(pairs.items(), key=lambda item: (-item[1], item[0]))[0]
+    found = re.compile("(?<=\0)" + re.escape(best[0]) + "\0" + re.escape(best[1]) + "(?=\0)")
+    lines = {parts: "\0" + "\0".join(parts) + "\0" for parts in words}
+    return best, {tuple(found.sub("".join(best), lines[w]).strip("\0").split("\0")): n for w, n in words.items()}
 
 
 # %% tags=["wrong"]
@@ -259,6 +331,45 @@ check(
 )
 
 
+# %% tags=["right"]
+def cut(word, joins):  # an index that moves by two after a hit
+    parts = [*word]
+    for join in joins:
+        i, new = 0, []
+        while i < len(parts):
+            if tuple(parts[i : i + 2]) == tuple(join):
+                new.append(parts[i] + parts[i + 1])
+                i += 2
+            else:
+                new.append(parts[i])
+                i += 1
+        parts = new
+    return tuple(parts)
+
+
+# %% tags=["right"]
+def cut(word, joins):  # as tokenizers do it: always the pair of the lowest rank, until none is known
+    rank = {pair: i for i, pair in enumerate(joins)}
+    parts = np.array(list(word), dtype=object)
+    while True:
+        known = [(rank[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in rank]
+        if not known:
+            return parts
+        _, i = min(known)
+        parts = np.concatenate([parts[:i], [parts[i] + parts[i + 1]], parts[i + 2 :]])
+
+
+# %% tags=["right"]
+def cut(word, joins):  # library: regular expressions, a fold over the joins, a generator of parts
+    import re
+    from functools import reduce
+
+    def join(line, pair):
+        return re.sub(f"(?<= ){re.escape(pair[0])} {re.escape(pair[1])}(?= )", "".join(pair), line)
+
+    yield from reduce(join, joins, " " + " ".join(word) + " ").split()
+
+
 # %% tags=["wrong"]
 def cut(word, joins):
     known = {left + right for left, right in joins}  # the longest part from the left
@@ -362,6 +473,38 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def receive(rows, pad):  # loops over lists
+    time = max(len(row) for row in rows) - 1
+    inputs, targets, mask = [], [], []
+    for row in rows:
+        missing = time - (len(row) - 1)
+        inputs.append(list(row[:-1]) + [pad] * missing)
+        targets.append(list(row[1:]) + [pad] * missing)
+        mask.append([True] * (time - missing) + [False] * missing)
+    return inputs, targets, mask
+
+
+# %% tags=["right"]
+def receive(rows, pad):  # arrays, as in the lesson: a short row keeps its last id in the inputs
+    lengths = np.array([len(row) for row in rows])[:, None]
+    place = np.arange(lengths.max())
+    table = np.full((len(rows), lengths.max()), pad)
+    table[place < lengths] = np.concatenate(rows)
+    return [table[:, :-1], table[:, 1:], place[1:] < lengths]
+
+
+# %% tags=["right"]
+def receive(rows, pad):  # library: columns of the longest row, filled up
+    from itertools import zip_longest
+
+    def table(parts, fill):
+        return np.array(list(zip_longest(*parts, fillvalue=fill))).T
+
+    known, wanted = [row[:-1] for row in rows], [row[1:] for row in rows]
+    return table(known, pad), table(wanted, pad), table([np.ones(len(row)) for row in wanted], 0)
+
+
 # %% tags=["wrong"]
 def receive(rows, pad):
     time = max(map(len, rows))
@@ -383,6 +526,16 @@ def receive(rows, pad):
     ids = np.array([row + [pad] * (time - len(row)) for row in rows])
     mask = np.arange(1, time)[None] < np.array([len(row) for row in rows])[:, None]
     return ids[:, :-1], ids[:, :-1], mask  # targets that are not shifted
+
+
+# %% tags=["wrong"]
+def receive(rows, pad):
+    ids = (
+        np.array(rows)
+        if len({len(row) for row in rows}) == 1
+        else np.array([row[: min(map(len, rows))] for row in rows])
+    )
+    return ids[:, :-1], ids[:, 1:], np.ones(ids[:, 1:].shape, bool)  # cut to the shortest: right for equal lengths
 
 
 # %% [markdown]
@@ -432,25 +585,54 @@ check(
 print("tokens of a French verse:", *(f"{share:.0%}: {french_price(share):.1f}" for share in (0, 0.01, 0.1, 0.5)))
 
 
-# %% tags=["wrong"]
-def french_price(share):
-    bibles = load("parallel-bible")
-    french = bibles["text"][(bibles["label"] == "french") & (bibles["split"] == "train")].tolist()
-    english = bibles["text"][(bibles["label"] == "english") & (bibles["split"] == "train")].tolist()
-    n = round(3000 * share)
-    bpe = text.train_bpe(french[:n] + english[: 3000 - n], 2000)
-    test = bibles["text"][(bibles["label"] == "english") & (bibles["split"] == "test")]
-    return np.mean([len(ids) for ids in bpe.encode_batch(test)])  # the price of English
+# %% tags=["right"]
+def french_price(share):  # loops: verses are taken one after the other, tokens counted one after the other
+    wanted = {"french": round(3000 * share), "english": 3000 - round(3000 * share)}
+    learned, tokens = [], 0
+    for language, count in wanted.items():
+        for verse in verses(language, "train"):
+            if count > 0:
+                learned.append(verse)
+                count -= 1
+    bpe, test = text.train_bpe(learned, 2000), verses("french", "test")
+    for verse in test:
+        tokens += len(bpe.encode(verse))
+    return tokens / len(test)
+
+
+# %% tags=["right"]
+def french_price(share):  # library: tables of pandas, a generator of lengths
+    from statistics import fmean
+
+    import pandas as pd
+
+    n = int(np.rint(3000 * share))
+    french, english = (pd.Series(verses(language, "train")) for language in ("french", "english"))
+    bpe = text.train_bpe(pd.concat([french.head(n), english.head(3000 - n)]).to_list(), vocabulary_size=2000)
+    return fmean(map(len, bpe.encode_batch(verses("french", "test"))))
 
 
 # %% tags=["wrong"]
 def french_price(share):
-    bibles = load("parallel-bible")
-    french = bibles["text"][(bibles["label"] == "french") & (bibles["split"] == "train")].tolist()
-    english = bibles["text"][(bibles["label"] == "english") & (bibles["split"] == "train")].tolist()
-    bpe = text.train_bpe(french[: round(3000 * (1 - share))] + english[: round(3000 * share)], 2000)  # turned round
-    test = bibles["text"][(bibles["label"] == "french") & (bibles["split"] == "test")]
-    return np.mean([len(ids) for ids in bpe.encode_batch(test)])
+    french = round(3000 * share)
+    bpe = text.train_bpe(verses("french", "train")[:french] + verses("english", "train")[: 3000 - french], 2000)
+    return np.mean([len(ids) for ids in bpe.encode_batch(verses("english", "test"))])  # the price of English
+
+
+# %% tags=["wrong"]
+def french_price(share):
+    english = round(3000 * share)  # turned round
+    bpe = text.train_bpe(verses("french", "train")[: 3000 - english] + verses("english", "train")[:english], 2000)
+    return np.mean([len(ids) for ids in bpe.encode_batch(verses("french", "test"))])
+
+
+# %% tags=["wrong"]
+def french_price(share):
+    learned = verses("french", "train")[: round(3000 * share)] + verses("english", "train")[:3000]
+    bpe, test = text.train_bpe(learned, 2000), verses("french", "test")
+    return np.mean([len(ids) for ids in bpe.encode_batch(test)]) / np.mean(
+        [len(verse.split()) for verse in test]
+    )  # a word
 
 
 # %% [markdown]

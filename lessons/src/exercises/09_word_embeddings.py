@@ -55,6 +55,35 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def ppmi(counts):  # loops
+    rows, columns = [sum(row) for row in counts], [sum(column) for column in zip(*counts, strict=True)]
+    table = []
+    for row, n_w in zip(counts, rows, strict=True):
+        table.append(
+            [max(0, np.log(n * sum(rows) / (n_w * n_c))) if n else 0 for n, n_c in zip(row, columns, strict=True)]
+        )
+    return table
+
+
+# %% tags=["right"]
+def ppmi(counts):  # differences of logarithms, where 0 counts as minus infinity and then is cut off
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log = np.log(counts)
+        rows, columns = np.log(counts.sum(1)), np.log(counts.sum(0))
+        pmi = log - rows[:, None] - columns[None] + np.log(counts.sum())
+    return np.fmax(pmi, 0)
+
+
+# %% tags=["right"]
+def ppmi(counts):  # library: shares, and what chance gives as an outer product
+    from scipy.stats.contingency import expected_freq
+
+    chance = expected_freq(counts)
+    ratio = np.divide(counts, chance, out=np.ones(counts.shape), where=chance > 0)
+    return np.log(np.maximum(ratio, 1))
+
+
 # %% tags=["wrong"]
 def ppmi(counts):
     counts = np.asarray(counts, dtype=float)
@@ -71,6 +100,17 @@ def ppmi(counts):
     sums = counts.sum(axis=1)
     chance = np.outer(sums, counts.sum(axis=0))  # the total is forgotten
     met = counts > 0
+    result = np.zeros(counts.shape)
+    result[met] = np.maximum(np.log(counts[met] / chance[met]), 0)
+    return result
+
+
+# %% tags=["wrong"]
+def ppmi(counts):
+    counts = np.asarray(counts, dtype=float)
+    sums = counts.sum(axis=1)
+    chance = np.outer(sums, sums) / counts.sum()  # row sums twice: right where the table is symmetric
+    met = (counts > 0) & (chance > 0)
     result = np.zeros(counts.shape)
     result[met] = np.maximum(np.log(counts[met] / chance[met]), 0)
     return result
@@ -121,6 +161,37 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def negative_sampling(u, real, noise):  # a loop over the questions, floats
+    from math import exp, log1p
+
+    loss, gradient = 0.0, np.zeros(len(u))
+    for sign, other in [(1, real), *((-1, vector) for vector in noise)]:
+        z = sign * float(np.dot(u, other))
+        small = exp(-abs(z))
+        loss += log1p(small) + max(0.0, -z)
+        gradient -= sign * other * (small if z > 0 else 1.0) / (1 + small)
+    return loss, gradient
+
+
+# %% tags=["right"]
+def negative_sampling(u, real, noise):  # library
+    from scipy.special import expit, log_expit
+
+    loss = -log_expit(u @ real) - log_expit(-(noise @ u)).sum()
+    return [loss, (expit(u @ real) - 1) * real + np.einsum("k,kd->d", expit(noise @ u), noise)]
+
+
+# %% tags=["right"]
+def negative_sampling(u, real, noise):  # Keras, in 32-bit numbers
+    from keras import ops
+
+    u, real, noise = (ops.cast(part, "float32") for part in (u, real, noise))
+    scores = ops.matmul(noise, u)
+    loss = ops.softplus(-ops.dot(real, u)) + ops.sum(ops.softplus(scores))
+    return loss, ops.matmul(ops.sigmoid(scores), noise) - ops.sigmoid(-ops.dot(real, u)) * real
+
+
 # %% tags=["wrong"]
 def negative_sampling(u, real, noise):
     loss = np.logaddexp(0, -real @ u) + np.logaddexp(0, noise @ u).sum()
@@ -135,6 +206,14 @@ def negative_sampling(u, real, noise):
     loss = np.logaddexp(0, -real @ u) + np.logaddexp(0, z).mean()  # a mean, not a sum
     pull = -real / (1 + np.exp(np.clip(real @ u, -500, 500)))
     return loss, pull + (noise / (1 + np.exp(-z))[:, None]).mean(axis=0)
+
+
+# %% tags=["wrong"]
+def negative_sampling(u, real, noise):
+    loss = np.logaddexp(0, -real @ u) + np.logaddexp(0, noise @ u).sum()
+    pull = -u / (1 + np.exp(np.clip(real @ u, -500, 500)))  # the slope by the other vector: u where real belongs
+    push = u * (1 / (1 + np.exp(np.clip(-noise @ u, -500, 500)))).sum()
+    return loss, pull + push
 
 
 # %% [markdown]
@@ -176,6 +255,35 @@ check(
     nudge="Which rank does the largest number of your list get? And which ranks do two equal numbers share?",
     hint="The rank is the number of smaller values plus half of (the number of equal ones + 1).",
 )
+
+
+# %% tags=["right"]
+def spearman(x, y):  # loops, and the formula of the correlation
+    def ranks(values):
+        ordered = sorted(values)
+        return [ordered.index(v) + (ordered.count(v) + 1) / 2 for v in values]
+
+    a, b = ranks(x), ranks(y)
+    middle = (len(a) + 1) / 2
+    both = sum((p - middle) * (q - middle) for p, q in zip(a, b, strict=True))
+    return both / (sum((p - middle) ** 2 for p in a) * sum((q - middle) ** 2 for q in b)) ** 0.5
+
+
+# %% tags=["right"]
+def spearman(x, y):  # unique values: their groups end at the running sum of their counts
+    def ranks(values):
+        _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+        return (np.cumsum(counts) - (counts - 1) / 2)[group]
+
+    a, b = (ranks(values) - ranks(values).mean() for values in (x, y))
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+# %% tags=["right"]
+def spearman(x, y):  # library: pandas ranks
+    import pandas as pd
+
+    return pd.Series(x).rank().corr(pd.Series(y).rank())
 
 
 # %% tags=["wrong"]
@@ -242,6 +350,42 @@ check(
 )
 
 
+# %% tags=["right"]
+def analogy(vectors, a, b, c, exclude=True):  # a loop over words, the cosine written out
+    def unit(vector):
+        return vector / (vector @ vector) ** 0.5
+
+    target = unit(vectors[b]) - unit(vectors[a]) + unit(vectors[c])
+    best, answer = float("-inf"), None
+    for i, vector in enumerate(vectors):
+        cosine = unit(vector) @ unit(target)
+        if cosine > best and not (exclude and i in (a, b, c)):
+            best, answer = cosine, i
+    return answer
+
+
+# %% tags=["right"]
+def analogy(vectors, a, b, c, exclude=True):  # library: rows of length 1, and a sorted list
+    from sklearn.preprocessing import normalize
+
+    E = normalize(vectors)
+    order = np.argsort(-np.einsum("wd,d->w", E, E[[b, c]].sum(axis=0) - E[a]))
+    return next(word for word in order if not exclude or word not in (a, b, c))
+
+
+# %% tags=["right"]
+class Solver:  # a masked array
+    def __call__(self, vectors, a, b, c, exclude=True):
+        E = (vectors.T / np.sqrt(np.square(vectors).sum(axis=1))).T
+        scores = np.ma.array((E[b] + E[c] - E[a]) @ E.T)
+        if exclude:
+            scores[[a, b, c]] = np.ma.masked
+        return scores.argmax()
+
+
+analogy = Solver()
+
+
 # %% tags=["wrong"]
 def analogy(vectors, a, b, c, exclude=True):
     E = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -251,6 +395,15 @@ def analogy(vectors, a, b, c, exclude=True):
 # %% tags=["wrong"]
 def analogy(vectors, a, b, c, exclude=True):
     scores = vectors @ (vectors[b] - vectors[a] + vectors[c])  # long rows win
+    if exclude:
+        scores[[a, b, c]] = -np.inf
+    return int(np.argmax(scores))
+
+
+# %% tags=["wrong"]
+def analogy(vectors, a, b, c, exclude=True):
+    E = vectors / np.linalg.norm(vectors, axis=0, keepdims=True)  # columns of length 1, not rows
+    scores = E @ (E[b] - E[a] + E[c])
     if exclude:
         scores[[a, b, c]] = -np.inf
     return int(np.argmax(scores))
@@ -293,6 +446,22 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def remove(vectors, d):  # a loop over words
+    return [list(x - sum(x * d) / sum(d * d) * d) for x in vectors]
+
+
+# %% tags=["right"]
+def remove(vectors, d):  # a matrix that projects
+    return vectors @ (np.eye(len(d)) - np.outer(d, d) / (d @ d))
+
+
+# %% tags=["right"]
+def remove(vectors, d):  # library: what is left of a least-squares fit along d
+    along, *_ = np.linalg.lstsq(d[:, None], vectors.T, rcond=None)
+    return vectors - along.T * d
+
+
 # %% tags=["wrong"]
 def remove(vectors, d):
     return vectors - np.outer(vectors @ d, d)  # d is not of length 1
@@ -301,6 +470,12 @@ def remove(vectors, d):
 # %% tags=["wrong"]
 def remove(vectors, d):
     return vectors - d / np.linalg.norm(d)  # the same shift for all
+
+
+# %% tags=["wrong"]
+def remove(vectors, d):
+    d = d / np.linalg.norm(d)
+    return np.where(d == 0, vectors, 0)  # right for a direction along an axis
 
 
 # %% [markdown]
@@ -339,8 +514,11 @@ he_she = G[glove.index.get_loc("he")] - G[glove.index.get_loc("she")]
 order = np.argsort(G @ he_she)
 mixed = np.random.default_rng(0).permutation(np.append(order[:500], order[-500:]))
 sides = np.isin(mixed, order[-500:])  # True: the side of "he"
+chance = np.random.default_rng(1)
+noise, coins = chance.normal(size=(1000, 50)), chance.random(1000) < 0.5
 check(
     sides_found,
+    case("vectors and sides by chance", noise, coins, he_she, 0, expect=between(0.42, 0.58)),
     case("nothing removed", G[mixed], sides, he_she, 0, expect=between(0.99, 1.0)),
     case("he − she removed", G[mixed], sides, he_she, 1, expect=between(0.8, 0.9)),
     case("and one more", G[mixed], sides, he_she, 2, expect=between(0.62, 0.76)),
@@ -348,6 +526,29 @@ check(
     nudge="Is every direction brought to length 1 and taken out of all 1,000 vectors? On which words do you test?",
     hint="In a loop: make d of length 1, vectors - np.outer(vectors @ d, d), fit on [:500], d = model.coef_[0].",
 )
+
+
+# %% tags=["right"]
+def sides_found(vectors, side, d, times):  # a loop that keeps the directions, and takes all of them out at once
+    directions = [d]
+    for _ in range(times):
+        basis, _ = np.linalg.qr(np.transpose(directions))
+        left = vectors - (vectors @ basis) @ basis.T
+        model = LogisticRegression(max_iter=1000).fit(left[:500], side[:500])
+        directions.append(model.coef_.ravel())
+    if times == 0:
+        left, model = vectors, LogisticRegression(max_iter=1000).fit(vectors[:500], side[:500])
+    return np.mean(model.predict(left[500:]) == side[500:])
+
+
+# %% tags=["right"]
+def sides_found(vectors, side, d, times):  # recursion
+    if times > 0:
+        vectors = vectors @ (np.eye(len(d)) - np.outer(d, d) / np.dot(d, d))
+    model = LogisticRegression(max_iter=1000).fit(vectors[:500], side[:500])
+    if times > 1:
+        return sides_found(vectors, side, model.coef_[0], times - 1)
+    return float(np.mean((vectors[500:] @ model.coef_[0] + model.intercept_ > 0) == side[500:]))
 
 
 # %% tags=["wrong"]
@@ -364,6 +565,17 @@ def sides_found(vectors, side, d, times):
     for _ in range(times):
         vectors = vectors - np.outer(vectors @ d, d)  # the same direction again and again
     return LogisticRegression(max_iter=1000).fit(vectors[:500], side[:500]).score(vectors[500:], side[500:])
+
+
+# %% tags=["wrong"]
+def sides_found(vectors, side, d, times):
+    for _ in range(times):
+        d = d / np.linalg.norm(d)
+        vectors = vectors - np.outer(vectors @ d, d)
+        d = LogisticRegression(max_iter=1000).fit(vectors[:500], side[:500]).coef_[0]
+    return (
+        LogisticRegression(max_iter=1000).fit(vectors[:500], side[:500]).score(vectors[:500], side[:500])
+    )  # trained on
 
 
 # %% [markdown]

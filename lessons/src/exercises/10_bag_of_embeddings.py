@@ -51,6 +51,34 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def idf(texts):  # loops over a dictionary of counts
+    from math import log
+
+    df = {}
+    for text in texts:
+        seen = []
+        for word in text.split():
+            if word not in seen:
+                seen.append(word)
+                df[word] = df.get(word, 0) + 1
+    for word in df:
+        df[word] = log((len(texts) + 1) / (df[word] + 1)) + 1
+    return df
+
+
+# %% tags=["right"]
+def idf(texts):  # library: scikit-learn, told where words end
+    tfidf = TfidfVectorizer(token_pattern=r"\S+", lowercase=False).fit(texts)
+    return dict(zip(tfidf.get_feature_names_out(), tfidf.idf_, strict=True))
+
+
+# %% tags=["right"]
+def idf(texts):  # arrays: all different words of all texts in one list, then their counts
+    words, df = np.unique(np.concatenate([np.unique(text.split()) for text in texts]), return_counts=True)
+    return {word: 1 + value for word, value in zip(words, np.log1p(len(texts)) - np.log1p(df), strict=True)}
+
+
 # %% tags=["wrong"]
 def idf(texts):
     words = " ".join(texts).split()  # counts occurrences, not texts
@@ -109,6 +137,40 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def masked_mean(vectors, ids):  # loops over texts and tokens
+    batch, time, dim = vectors.shape
+    result = np.zeros((batch, dim))
+    for i in range(batch):
+        real = [vectors[i, t] for t in range(time) if ids[i, t] != 0]
+        if real:
+            result[i] = sum(real) / len(real)
+    return result
+
+
+# %% tags=["right"]
+def masked_mean(vectors, ids):  # the padding set to zero in a copy, weights and einsum
+    weights = (ids > 0) / np.maximum(np.count_nonzero(ids, axis=1), 1)[:, None]
+    clean = vectors.copy()
+    clean[ids == 0] = 0
+    return np.einsum("btd,bt->bd", clean, weights)
+
+
+# %% tags=["right"]
+def masked_mean(vectors, ids):  # library: Keras, in 32-bit numbers
+    from keras import ops
+
+    real = ops.cast(ops.not_equal(ids, 0), "float32")
+    total = ops.einsum("btd,bt->bd", ops.nan_to_num(ops.cast(vectors, "float32")), real)
+    return ops.divide_no_nan(total, ops.sum(real, axis=1, keepdims=True))
+
+
+# %% tags=["right"]
+def masked_mean(vectors, ids):  # masked arrays
+    mask = np.broadcast_to((ids == 0)[..., None], vectors.shape)
+    return np.ma.array(vectors, mask=mask).mean(axis=1).filled(0)
+
+
 # %% tags=["wrong"]
 def masked_mean(vectors, ids):
     real = (ids != 0)[:, :, None]
@@ -126,6 +188,13 @@ def masked_mean(vectors, ids):
     lengths = (ids != 0).sum(axis=1)
     means = [v[:n].mean(axis=0) if n else 0 * v[0] for v, n in zip(vectors, lengths, strict=True)]
     return np.array(means)  # takes the first places
+
+
+# %% tags=["wrong"]
+def masked_mean(vectors, ids):
+    real = (ids != 0)[:, :, None]
+    total = np.where(real, vectors, 0.0).sum(axis=1)
+    return total / max(real.sum() / len(ids), 1)  # one mean length for all: right for texts that are alike
 
 
 # %% [markdown]
@@ -166,6 +235,30 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def contributions(ids, table, W, b):  # a loop over tokens
+    count = sum(1 for i in ids if i)
+    found = []
+    for i in ids:
+        z = table[i] @ W if i else np.zeros(2)
+        found.append((z[1] - z[0]) / count)
+    return found, b[1] - b[0]
+
+
+# %% tags=["right"]
+def contributions(ids, table, W, b):  # differences along an axis; the scores of the whole vocabulary first
+    scores = (table @ np.diff(W)).ravel()
+    scores[0] = 0
+    return [scores[ids] / np.count_nonzero(ids), np.diff(b)[0]]
+
+
+# %% tags=["right"]
+def contributions(ids, table, W, b):  # what changes when a word is taken out of the sum, divided by N
+    n = np.sum(ids > 0)
+    parts = np.einsum("td,dk,k->t", table[ids] * (ids > 0)[:, None], W, [-1, 1])
+    return parts / n, float(b @ [-1, 1])
+
+
 # %% tags=["wrong"]
 def contributions(ids, table, W, b):
     real = ids != 0
@@ -181,6 +274,12 @@ def contributions(ids, table, W, b):
 # %% tags=["wrong"]
 def contributions(ids, table, W, b):
     return table[ids] @ (W[:, 1] - W[:, 0]) / len(ids), b[1] - b[0]  # padding counts
+
+
+# %% tags=["wrong"]
+def contributions(ids, table, W, b):
+    real = ids != 0
+    return table[ids] @ (W[1] - W[0]) * real / max(real.sum(), 1), b[1] - b[0]  # rows of W: right where it is symmetric
 
 
 # %% [markdown]
@@ -222,6 +321,32 @@ check(
     nudge="Take the case “five texts” and mark on paper which texts each classifier has right.",
     hint="Turn decisions into 'right or not' first; then count the two kinds of disagreement.",
 )  # fmt: skip
+
+
+# %% tags=["right"]
+def compare(first, second, labels):  # a loop
+    b = c = 0
+    for one, other, label in zip(first, second, labels, strict=True):
+        b += one == label and other != label
+        c += other == label and one != label
+    n = len(labels)
+    return [b, c, (b + c - (b - c) ** 2 / n) ** 0.5 / n]
+
+
+# %% tags=["right"]
+def compare(first, second, labels):  # the spread of the differences, text by text
+    lead = np.equal(first, labels).astype(int) - np.equal(second, labels)
+    return np.sum(lead > 0), np.sum(lead < 0), lead.std() / np.sqrt(lead.size)
+
+
+# %% tags=["right"]
+def compare(first, second, labels):  # library
+    from scipy.stats import sem
+    from sklearn.metrics import confusion_matrix
+
+    right = [np.asarray(decisions) == np.asarray(labels) for decisions in (first, second)]
+    table = confusion_matrix(*right, labels=[False, True])
+    return table[1, 0], table[0, 1], sem(right[0] * 1.0 - right[1] * 1.0, ddof=0)
 
 
 # %% tags=["wrong"]
@@ -286,6 +411,36 @@ check(
 print(*(f"{words:,} words: {accuracy_with(words):.3f}" for words in (100, 1_000, 10_000)), sep="   ")
 
 
+# %% tags=["right"]
+def accuracy_with(words):  # a pipeline
+    from sklearn.pipeline import make_pipeline
+
+    snippets = load("movie-snippets")
+    train, test = (snippets[snippets["split"] == part] for part in ("train", "test"))
+    model = make_pipeline(TfidfVectorizer(max_features=words), LogisticRegression(C=3, max_iter=1000))
+    return model.fit(train["text"], train["label"]).score(test["text"], test["label"])
+
+
+# %% tags=["right"]
+def accuracy_with(words):  # the vocabulary counted in a loop, right answers too
+    from collections import Counter
+
+    snippets = load("movie-snippets")
+    parts = {part: rows for part, rows in snippets.groupby("split")}
+    split, counts = TfidfVectorizer().build_analyzer(), Counter()
+    for text in parts["train"]["text"]:
+        counts.update(split(text))
+    tfidf = TfidfVectorizer(vocabulary=[word for word, _ in counts.most_common(words)])
+    model = LogisticRegression(C=3, max_iter=1000).fit(
+        tfidf.fit_transform(parts["train"]["text"]), parts["train"]["label"]
+    )
+    answers = model.predict(tfidf.transform(parts["test"]["text"]))
+    right = 0
+    for answer, label in zip(answers, parts["test"]["label"], strict=True):
+        right += answer == label
+    return right / len(answers)
+
+
 # %% tags=["wrong"]
 def accuracy_with(words):
     snippets = load("movie-snippets")
@@ -303,6 +458,15 @@ def accuracy_with(words):
     model = LogisticRegression(C=3, max_iter=1000).fit(tfidf.fit_transform(train["text"]), train["label"])
     other = TfidfVectorizer(max_features=words).fit_transform(test["text"])  # other columns
     return model.score(other, test["label"])
+
+
+# %% tags=["wrong"]
+def accuracy_with(words):
+    snippets = load("movie-snippets")
+    train, test = snippets[snippets["split"] == "train"].head(words), snippets[snippets["split"] == "test"]
+    tfidf = TfidfVectorizer()  # so many snippets, and all of their words
+    model = LogisticRegression(C=3, max_iter=1000).fit(tfidf.fit_transform(train["text"]), train["label"])
+    return model.score(tfidf.transform(test["text"]), test["label"])
 
 
 # %% [markdown]

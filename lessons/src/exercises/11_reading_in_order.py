@@ -44,6 +44,36 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def rnn_step(x, h, W, U, b):  # loops over texts and units
+    new = np.zeros((len(x), len(b)))
+    for text in range(len(x)):
+        for unit in range(len(b)):
+            score = b[unit]
+            for i in range(x.shape[1]):
+                score += x[text, i] * W[i, unit]
+            for j in range(h.shape[1]):
+                score += h[text, j] * U[j, unit]
+            new[text, unit] = np.tanh(score)
+    return new
+
+
+# %% tags=["right"]
+def rnn_step(x, h, W, U, b):  # one matrix for word, state and bias
+    return np.tanh(np.hstack([x, h, np.ones((len(x), 1))]) @ np.vstack([W, U, b]))
+
+
+# %% tags=["right"]
+def rnn_step(x, h, W, U, b):  # library: the cell of Keras, in 32-bit numbers
+    import keras
+
+    cell = keras.layers.SimpleRNNCell(len(b))
+    cell.build(x.shape)
+    cell.set_weights([W, U, b])
+    output, _ = cell(x.astype("float32"), [h.astype("float32")])
+    return output
+
+
 # %% tags=["wrong"]
 def rnn_step(x, h, W, U, b):
     return np.tanh(x @ W + h @ U.T + b)  # U the wrong way round
@@ -57,6 +87,11 @@ def rnn_step(x, h, W, U, b):
 # %% tags=["wrong"]
 def rnn_step(x, h, W, U, b):
     return np.tanh(x @ W + h @ U)  # without the bias
+
+
+# %% tags=["wrong"]
+def rnn_step(x, h, W, U, b):
+    return np.tanh(x @ W + b + np.sum(U * h, axis=1))  # a product number by number: right where U is diagonal
 
 
 # %% [markdown]
@@ -100,6 +135,39 @@ check(
     nudge="Which of the four parts has tanh in place of a sigmoid? Is the state made from the old cell or the new one?",
     hint="np.split(z, 4, axis=-1) gives i, f, g, o. First c = f * c + i * tanh(g), then h = o * tanh(c).",
 )  # fmt: skip
+
+
+# %% tags=["right"]
+def lstm_step(x, h, c, W, U, b):  # a loop over units, floats
+    from math import exp, tanh
+
+    z, units = (x @ W + h @ U + b).tolist(), c.shape[1]
+    new_h, new_c = np.empty(c.shape), np.empty(c.shape)
+    for text, row in enumerate(z):
+        for n in range(units):
+            i, f, o = (1 / (1 + exp(-row[n + part * units])) for part in (0, 1, 3))
+            new_c[text, n] = f * c[text, n] + i * tanh(row[n + 2 * units])
+            new_h[text, n] = o * tanh(new_c[text, n])
+    return [new_h, new_c]
+
+
+# %% tags=["right"]
+def lstm_step(x, h, c, W, U, b):  # arrays: the four parts as an axis, the sigmoid as a tanh
+    z = np.moveaxis((np.c_[x, h] @ np.r_[W, U] + b).reshape(len(x), 4, -1), 1, 0)
+    i, f, _, o = 0.5 + 0.5 * np.tanh(z / 2)
+    c = c * f + np.tanh(z[2]) * i
+    return np.array([o * np.tanh(c), c])
+
+
+# %% tags=["right"]
+def lstm_step(x, h, c, W, U, b):  # library: the cell of Keras, in 32-bit numbers
+    import keras
+
+    cell = keras.layers.LSTMCell(c.shape[1])
+    cell.build(x.shape)
+    cell.set_weights([W, U, b])
+    _, (h, c) = cell(x.astype("float32"), [h.astype("float32"), c.astype("float32")])
+    return h, c
 
 
 # %% tags=["wrong"]
@@ -165,6 +233,30 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def convolution(x, kernel):  # loops
+    result = np.zeros((len(x), kernel.shape[2]))
+    for place in range(len(x)):
+        for k in (-1, 0, 1):
+            if 0 <= place + k < len(x):
+                result[place] += x[place + k] @ kernel[k + 1]
+    return result
+
+
+# %% tags=["right"]
+def convolution(x, kernel):  # windows and einsum
+    wide = np.concatenate([0 * x[:1], x, 0 * x[:1]])
+    windows = np.lib.stride_tricks.sliding_window_view(wide, 3, axis=0)  # (time, dim, 3)
+    return np.einsum("tdk,kdf->tf", windows, kernel)
+
+
+# %% tags=["right"]
+def convolution(x, kernel):  # library: Keras, in 32-bit numbers
+    from keras import ops
+
+    return ops.conv(x[None].astype("float32"), kernel.astype("float32"), padding="same")[0]
+
+
 # %% tags=["wrong"]
 def convolution(x, kernel):
     wide = np.pad(x, [(1, 1), (0, 0)])
@@ -223,6 +315,30 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def last_state(states, ids):  # a loop over texts
+    found = []
+    for text, row in zip(states, ids, strict=True):
+        state = None
+        for vector, i in zip(text, row, strict=True):
+            if i != 0:
+                state = vector
+        found.append(state)
+    return found
+
+
+# %% tags=["right"]
+def last_state(states, ids):  # the last place of a word, found from the end
+    last = ids.shape[1] - 1 - np.argmax((ids != 0)[:, ::-1], axis=1)
+    return np.take_along_axis(states, last[:, None, None], axis=1)[:, 0]
+
+
+# %% tags=["right"]
+def last_state(states, ids):  # weights of 0 and 1: a word whose neighbour on the right is padding
+    real = np.pad(np.not_equal(ids, 0), [(0, 0), (0, 1)]).astype(float)
+    return np.einsum("btu,bt->bu", states, real[:, :-1] - real[:, 1:])
+
+
 # %% tags=["wrong"]
 def last_state(states, ids):
     return states[:, -1]  # the state after the padding
@@ -238,6 +354,12 @@ def last_state(states, ids):
 def last_state(states, ids):
     last = (ids != 0).sum(axis=1)  # one place too far
     return states[np.arange(len(states)), np.minimum(last, states.shape[1] - 1)]
+
+
+# %% tags=["wrong"]
+def last_state(states, ids):
+    last = (ids != 0).sum(axis=0) - 1  # counts along the other axis: the shapes fit where the batch is square
+    return states[np.arange(len(states)), last[: len(states)]]
 
 
 # %% [markdown]
@@ -273,6 +395,32 @@ for bias in (0, 1, 2, 4, 4.6, 6):
     print(f"bias {bias:3.1f}: half-life {half_life(bias):6.1f} steps")
 
 
+# %% tags=["right"]
+def half_life(bias):  # a loop: steps until less than half is left, then the part of the last step
+    from math import exp, log
+
+    kept, left, steps = 1 / (1 + exp(-bias)), 1.0, 0
+    while left * kept > 0.5:
+        left *= kept
+        steps += 1
+    return steps + log(0.5 / left) / log(kept)
+
+
+# %% tags=["right"]
+def half_life(bias):  # library: the logarithm of a sigmoid, to the base of one half
+    from scipy.special import log_expit
+
+    return -1 / np.divide(log_expit(bias), np.log(2))
+
+
+# %% tags=["right"]
+def half_life(bias):  # library: the solution is searched
+    from scipy.optimize import brentq
+
+    kept = 1 / (1 + np.exp(-bias))
+    return brentq(lambda steps: kept**steps - 0.5, 0, 1e4, xtol=1e-10)
+
+
 # %% tags=["wrong"]
 def half_life(bias):
     return np.log(2) / np.log1p(np.exp(bias))  # the sign of the bias
@@ -281,6 +429,11 @@ def half_life(bias):
 # %% tags=["wrong"]
 def half_life(bias):
     return 0.5 / (1 - 1 / (1 + np.exp(-bias)))  # as if the cell lost the same amount in each step
+
+
+# %% tags=["wrong"]
+def half_life(bias):
+    return -np.log(0.5) / (1 - 1 / (1 + np.exp(-bias)))  # log(f) is about f - 1, but only near 1
 
 
 # %% [markdown]
@@ -328,6 +481,28 @@ check(
 )
 for scale in (0.5, 1, 2):
     print(f"scale {scale}: {what_is_left(scale):.1e} is left after 50 steps, {scale}^50 is {scale**50:.1e}")
+
+
+# %% tags=["right"]
+def what_is_left(scale, steps=50):  # a loop over directions: the state's change, followed through every step
+    rng = np.random.default_rng(0)
+    U = scale * np.linalg.qr(rng.normal(size=(32, 32)))[0]
+    h, changes = np.zeros(32), [np.eye(32)[i] for i in range(32)]
+    for _ in range(steps):
+        h = np.tanh(rng.normal(0, 0.2, 32) + U.T @ h)
+        changes = [(change @ U) * (1 - h * h) for change in changes]
+    return np.linalg.norm(changes) / 32**0.5
+
+
+# %% tags=["right"]
+def what_is_left(scale, steps=50):  # all words and states first, then one product of matrices; the slope as 1 / cosh²
+    rng = np.random.default_rng(0)
+    U = scale * np.linalg.qr(rng.normal(size=(32, 32)))[0]
+    scores, words = [np.zeros(32)], rng.normal(0, 0.2, (steps, 32))
+    for word in words:
+        scores.append(word + np.tanh(scores[-1]) @ U)
+    J = np.linalg.multi_dot([np.eye(32), np.eye(32), *(U @ np.diag(np.cosh(score) ** -2.0) for score in scores[1:])])
+    return float(np.sqrt(np.trace(J.T @ J) / 32))
 
 
 # %% tags=["wrong"]

@@ -43,6 +43,31 @@ check(
 )
 
 
+# %% tags=["right"]
+def bits_and_perplexity(p):  # a loop over floats
+    from math import log
+
+    cost = 0.0
+    for chance in p:
+        cost += log(1 / chance, 2)
+    return cost / len(p), 2 ** (cost / len(p))
+
+
+# %% tags=["right"]
+def bits_and_perplexity(p):  # library: the perplexity is one over the geometric mean
+    from scipy.stats import gmean
+
+    return np.log2(1 / gmean(p)), 1 / gmean(p)
+
+
+# %% tags=["right"]
+def bits_and_perplexity(p):  # Keras, in 32-bit numbers, an array of two
+    from keras import ops
+
+    nats = -ops.mean(ops.log(ops.cast(p, "float32")))
+    return ops.stack([nats / float(np.log(2)), ops.exp(nats)])
+
+
 # %% tags=["wrong"]
 def bits_and_perplexity(p):
     bits = -np.log2(np.mean(p))  # the logarithm of the mean
@@ -53,6 +78,12 @@ def bits_and_perplexity(p):
 def bits_and_perplexity(p):
     nats = -np.log(p).mean()
     return nats, np.exp(nats)  # nats, not bits
+
+
+# %% tags=["wrong"]
+def bits_and_perplexity(p):
+    bits = -np.log2(p).sum()  # the cost of the text, not of a character
+    return bits, 2**bits
 
 
 # %% [markdown]
@@ -91,6 +122,28 @@ check(
 )
 
 
+# %% tags=["right"]
+def add_k(counts, k):  # a loop
+    total = 0
+    for count in counts:
+        total += count + k
+    return [(count + k) / total for count in counts]
+
+
+# %% tags=["right"]
+def add_k(counts, k):  # library: normalised to a sum of 1
+    from sklearn.preprocessing import normalize
+
+    return normalize((counts + k)[None], norm="l1")[0]
+
+
+# %% tags=["right"]
+def add_k(counts, k):  # a mean of what was counted and of equal shares
+    trust = counts.sum() / (counts.sum() + k * counts.size)
+    seen = np.divide(counts, counts.sum(), out=np.zeros(counts.size), where=counts.sum() > 0)
+    return trust * seen + (1 - trust) / counts.size
+
+
 # %% tags=["wrong"]
 def add_k(counts, k):
     return (counts + k) / (counts.sum() + len(counts))  # forgets k below
@@ -99,6 +152,12 @@ def add_k(counts, k):
 # %% tags=["wrong"]
 def add_k(counts, k):
     return (counts + k) / (counts.sum() + k * np.count_nonzero(counts))
+
+
+# %% tags=["wrong"]
+def add_k(counts, k):
+    added = np.where(counts == 0, k, counts)  # only those never seen get something
+    return added / added.sum()
 
 
 # %% [markdown]
@@ -136,6 +195,31 @@ check(
 )
 
 
+# %% tags=["right"]
+def continuation_counts(text):  # a loop over places, lists
+    before = {}
+    for place in range(len(text)):
+        lefts = before.setdefault(text[place], [])
+        if place > 0 and text[place - 1] not in lefts:
+            lefts.append(text[place - 1])
+    return {character: len(before[character]) for character in before}
+
+
+# %% tags=["right"]
+def continuation_counts(text):  # the different pairs, counted by their second character
+    counts = Counter(pair[1] for pair in set(pairwise(text)))
+    counts.update(dict.fromkeys(text, 0))
+    return counts
+
+
+# %% tags=["right"]
+def continuation_counts(text):  # arrays: a table of who stands before whom
+    characters, ids = np.unique(list(text), return_inverse=True)
+    met = np.zeros((len(characters), len(characters)), int)
+    met[ids[:-1], ids[1:]] = 1
+    return dict(zip(characters, met.sum(axis=0), strict=True))
+
+
 # %% tags=["wrong"]
 def continuation_counts(text):
     return dict(Counter(text))  # how often, not after how many
@@ -147,6 +231,20 @@ def continuation_counts(text):
     for character, right in pairwise(text):
         after[character].add(right)  # the neighbours on the other side
     return {character: len(rights) for character, rights in after.items()}
+
+
+# %% tags=["wrong"]
+def continuation_counts(text):
+    before = {character: set() for character in text}
+    for left, character in pairwise(text):
+        if left != character:  # a character after itself does not count
+            before[character].add(left)
+    return {character: len(lefts) for character, lefts in before.items()}
+
+
+# %% tags=["wrong"]
+def continuation_counts(text):
+    return dict(Counter(pair[1] for pair in set(pairwise(text))))  # the first character is missing
 
 
 # %% [markdown]
@@ -181,6 +279,26 @@ check(
 print(f"A: {1.2 / np.log(2):.3f} bits per character, B: {bits_per_character(4.2, 260, 1000):.3f}")
 
 
+# %% tags=["right"]
+def bits_per_character(loss, tokens, characters):  # a loop: the cost of the whole text, token by token
+    from math import log
+
+    nats = 0.0
+    for _ in range(tokens):
+        nats += loss
+    return nats / log(2) / characters
+
+
+# %% tags=["right"]
+def bits_per_character(loss, tokens, characters):  # through the perplexity
+    return tokens * np.log2(np.exp(loss)) / characters
+
+
+# %% tags=["right"]
+def bits_per_character(loss, tokens, characters):  # library: one division after the other
+    return np.divide.reduce([loss * tokens, np.log(2), characters])
+
+
 # %% tags=["wrong"]
 def bits_per_character(loss, tokens, characters):
     return loss / np.log(2) * characters / tokens
@@ -189,6 +307,11 @@ def bits_per_character(loss, tokens, characters):
 # %% tags=["wrong"]
 def bits_per_character(loss, tokens, characters):
     return np.log2(loss) * tokens / characters
+
+
+# %% tags=["wrong"]
+def bits_per_character(loss, tokens, characters):
+    return loss * tokens / characters  # nats, not bits
 
 
 # %% [markdown]
@@ -225,6 +348,29 @@ check(
     nudge="Print your array for np.arange(12), 2, 3. Does row 1 of step 1 go on where row 1 of step 0 ended?",
     hint="First (streams, length), then cut the length into (streams, steps, size), then change the first two axes.",
 )  # fmt: skip
+
+
+# %% tags=["right"]
+def streams_of(ids, streams, size):  # loops over slices
+    length = len(ids) // streams
+    windows = []
+    for start in range(0, length - size + 1, size):
+        windows.append([list(ids[row * length + start :][:size]) for row in range(streams)])
+    return windows
+
+
+# %% tags=["right"]
+def streams_of(ids, streams, size):  # arrays: the place of every id by a sum of three numbers
+    length = len(ids) // streams
+    step, row, place = np.ogrid[: length // size, :streams, :size]
+    return ids[step * size + row * length + place]
+
+
+# %% tags=["right"]
+def streams_of(ids, streams, size):  # library: one array a stream, cut and stacked
+    length = ids.size // streams
+    rows = np.split(ids[: streams * length], streams)
+    return np.stack([np.split(row[: length // size * size], length // size) for row in rows], axis=1)
 
 
 # %% tags=["wrong"]
@@ -295,6 +441,34 @@ for name, text in {"forwards": james, "backwards": james[::-1]}.items():
     print(f"James {name:9s}: frozen {frozen:.3f}, learning {learning:.3f}, gain {frozen - learning:.3f} bits")
 
 
+# %% tags=["right"]
+def bits_of_reader(learned, text, learns, V=63):  # dictionaries of dictionaries, a loop over places
+    after, costs = {}, []
+    for left, right in pairwise(learned):
+        after.setdefault(left, {}).setdefault(right, 0)
+        after[left][right] += 1
+    for place in range(1, len(text)):
+        seen = after.setdefault(text[place - 1], {})
+        costs.append(np.log2(sum(seen.values()) + V) - np.log2(seen.get(text[place], 0) + 1))
+        if learns:
+            seen[text[place]] = seen.get(text[place], 0) + 1
+    return np.mean(costs)
+
+
+# %% tags=["right"]
+def bits_of_reader(learned, text, learns, V=63):  # a table; what was read before each place is a running count
+    import pandas as pd
+
+    known = {c: i for i, c in enumerate(sorted(set(learned + text)))}
+    old, new = (np.array([known[c] for c in part], int) for part in (learned, text))
+    table = np.zeros((len(known), len(known)))
+    np.add.at(table, (old[:-1], old[1:]), 1)
+    pairs = pd.DataFrame({"left": new[:-1], "right": new[1:]})
+    above = table[pairs["left"], pairs["right"]] + learns * pairs.groupby(["left", "right"]).cumcount() + 1
+    below = table.sum(axis=1)[pairs["left"]] + learns * pairs.groupby("left").cumcount() + V
+    return np.log2(below / above).mean()
+
+
 # %% tags=["wrong"]
 def bits_of_reader(learned, text, learns, V=63):
     if learns:
@@ -310,6 +484,18 @@ def bits_of_reader(learned, text, learns, V=63):
     for pair in pairwise(text):
         cost -= np.log2((pairs[pair] + 1) / (firsts[pair[0]] + V))
         pairs[pair] += learns  # counts the pair, and forgets its first character
+    return cost / (len(text) - 1)
+
+
+# %% tags=["wrong"]
+def bits_of_reader(learned, text, learns, V=63):
+    pairs, firsts = Counter(pairwise(learned)), Counter(learned[:-1])
+    cost = 0.0
+    for pair in pairwise(text):
+        cost -= np.log2((pairs[pair] + 1) / (firsts[pair[0]] + V))
+        if learns:
+            pairs[pair] += 1
+            firsts[pair[1]] += 1  # counts the second character
     return cost / (len(text) - 1)
 
 

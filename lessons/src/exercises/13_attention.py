@@ -48,6 +48,37 @@ check(
 )
 
 
+# %% tags=["right"]
+def decoder_mask(real):  # loops
+    batch, time = real.shape
+    mask = np.zeros((batch, time, time), bool)
+    for text in range(batch):
+        for i in range(time):
+            for j in range(i + 1):
+                mask[text, i, j] = real[text, j]
+    return mask
+
+
+# %% tags=["right"]
+def decoder_mask(real):  # comparison of places, a product
+    place = np.arange(real.shape[1])
+    return (place[None, :] <= place[:, None]) * real[:, None]
+
+
+# %% tags=["right"]
+def decoder_mask(real):  # library: Keras, tensors of True and False
+    from keras import ops
+
+    time = ops.shape(real)[1]
+    causal = ops.tril(ops.ones((time, time), "bool"))
+    return ops.logical_and(causal, ops.expand_dims(real, 1))
+
+
+# %% tags=["right"]
+def decoder_mask(real):  # nested lists of 0 and 1
+    return [[[int(seen) if j <= i else 0 for j, seen in enumerate(row)] for i in range(len(row))] for row in real]
+
+
 # %% tags=["wrong"]
 def decoder_mask(real):
     time = real.shape[1]
@@ -58,6 +89,13 @@ def decoder_mask(real):
 def decoder_mask(real):
     time = real.shape[1]
     return np.triu(np.ones((time, time), bool))[None] & real[:, None, :]  # sees the future
+
+
+# %% tags=["wrong"]
+def decoder_mask(real):
+    time = real.shape[1]
+    square = real[:, :, None] & real[:, None, :]  # hides the rows of padding too: right where there is none
+    return np.tril(np.ones((time, time), bool)) & square
 
 
 # %% [markdown]
@@ -97,6 +135,40 @@ check(
     nudge="In which order do you forbid, take the maximum and divide? What is the sum of an empty row?",
     hint="Forbid first, then subtract the largest allowed score; divide by 1 where the sum is 0.",
 )  # fmt: skip
+
+
+# %% tags=["right"]
+def masked_softmax(scores, allowed):  # loops over rows, only the allowed scores are looked at
+    result = np.zeros(scores.shape)
+    for place in np.ndindex(scores.shape[:-1]):
+        kept = np.flatnonzero(allowed[place])
+        if len(kept):
+            powers = np.exp(scores[place][kept] - max(scores[place][kept]))
+            result[place][kept] = powers / sum(powers)
+    return result
+
+
+# %% tags=["right"]
+def masked_softmax(scores, allowed):  # library
+    from scipy.special import softmax
+
+    low = np.finfo(float).min
+    return np.where(allowed, softmax(np.where(allowed, scores, low), axis=-1), 0.0)
+
+
+# %% tags=["right"]
+def masked_softmax(scores, allowed):  # masked arrays
+    masked = np.ma.array(scores, mask=~allowed)
+    e = np.ma.exp(masked - masked.max(axis=-1, keepdims=True))
+    return (e / e.sum(axis=-1, keepdims=True)).filled(0)
+
+
+# %% tags=["right"]
+def masked_softmax(scores, allowed):  # Keras, in 32-bit numbers
+    from keras import ops
+
+    scores = ops.where(allowed, ops.cast(ops.nan_to_num(scores), "float32"), -1e9)
+    return ops.softmax(scores, axis=-1) * ops.cast(allowed, "float32")
 
 
 # %% tags=["wrong"]
@@ -156,6 +228,25 @@ check(
 )
 
 
+# %% tags=["right"]
+def heads_apart(x, heads):  # loops over slices
+    d = x.shape[2] // heads
+    return [[text[:, head * d : (head + 1) * d] for head in range(heads)] for text in x]
+
+
+# %% tags=["right"]
+def heads_apart(x, heads):  # library: split and stack
+    return np.stack(np.split(x, heads, axis=-1), axis=1)
+
+
+# %% tags=["right"]
+def heads_apart(x, heads):  # Keras
+    from keras import ops
+
+    batch, time, dim = ops.shape(x)
+    return ops.swapaxes(ops.reshape(x, (batch, time, heads, dim // heads)), 1, 2)
+
+
 # %% tags=["wrong"]
 def heads_apart(x, heads):
     batch, time, dim = x.shape
@@ -166,6 +257,13 @@ def heads_apart(x, heads):
 def heads_apart(x, heads):
     batch, time, dim = x.shape
     return x.reshape(batch, time, dim // heads, heads).transpose(0, 3, 1, 2)  # every h-th number
+
+
+# %% tags=["wrong"]
+def heads_apart(x, heads):
+    batch, time, dim = x.shape
+    parts = x.reshape(batch, time, heads, dim // heads)
+    return parts.transpose(0, 2, 3, 1).reshape(batch, heads, time, -1)  # right where each head's table is symmetric
 
 
 # %% [markdown]
@@ -205,6 +303,29 @@ for shift in (0, 1, 100):
     print(f"moved by {shift:3d}: score {turn(q, 5 + shift, 0.3) @ turn(k, 3 + shift, 0.3):.6f}")
 
 
+# %% tags=["right"]
+def turn(pair, position, speed):  # a loop: one small turn for each position, floats
+    from math import cos, sin
+
+    x, y = pair
+    for _ in range(position):
+        x, y = x * cos(speed) - y * sin(speed), x * sin(speed) + y * cos(speed)
+    return np.array((x, y))
+
+
+# %% tags=["right"]
+def turn(pair, position, speed):  # a complex number
+    turned = complex(*pair) * np.exp(1j * position * speed)
+    return np.array([turned.real, turned.imag])
+
+
+# %% tags=["right"]
+def turn(pair, position, speed):  # library: a matrix
+    from scipy.linalg import expm
+
+    return expm(position * speed * np.array([[0, -1], [1, 0]])) @ pair
+
+
 # %% tags=["wrong"]
 def turn(pair, position, speed):
     cos, sin = np.cos(position * speed), np.sin(position * speed)
@@ -215,6 +336,12 @@ def turn(pair, position, speed):
 def turn(pair, position, speed):
     angle = position * speed
     return pair + np.array([np.sin(angle), np.cos(angle)])  # adds, as sinusoidal positions do
+
+
+# %% tags=["wrong"]
+def turn(pair, position, speed):
+    cos, sin = np.cos(speed), np.sin(speed)  # forgets the position
+    return np.array([pair[0] * cos - pair[1] * sin, pair[1] * cos + pair[0] * sin])
 
 
 # %% [markdown]
@@ -261,6 +388,30 @@ check(
 )
 
 
+# %% tags=["right"]
+def position_table(length, d):  # loops, floats
+    from math import cos, sin
+
+    table = []
+    for p in range(length):
+        angles = [p / 10_000 ** (2 * i / d) for i in range(d // 2)]
+        table.append([sin(angle) for angle in angles] + [cos(angle) for angle in angles])
+    return table
+
+
+# %% tags=["right"]
+def position_table(length, d):  # the speeds as a geometric row, a cosine as a sine that is ahead
+    speeds = np.geomspace(1, 10_000 ** (2 / d - 1), d // 2)
+    ahead = np.repeat([0, np.pi / 2], d // 2)
+    return np.sin(np.outer(range(length), np.tile(speeds, 2)) + ahead)
+
+
+# %% tags=["right"]
+def position_table(length, d):  # complex numbers of length 1
+    turns = np.exp(1j * np.arange(length)[:, None] * np.exp(-np.log(10_000) * np.arange(0, d, 2) / d))
+    return np.hstack([turns.imag, turns.real])
+
+
 # %% tags=["wrong"]
 def position_table(length, d):
     speeds = 10_000.0 ** (-np.arange(d // 2) / d)  # half the exponent
@@ -273,6 +424,13 @@ def position_table(length, d):
     speeds = 10_000.0 ** (-2 * np.arange(d // 2) / d)
     angles = np.arange(1, length + 1)[:, None] * speeds  # starts at position 1
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
+# %% tags=["wrong"]
+def position_table(length, d):
+    speeds = 10_000.0 ** (-2 * np.arange(d // 2) / d)
+    angles = np.arange(length)[:, None] * speeds
+    return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(length, d)  # in turns: right for two numbers
 
 
 # %% [markdown]
@@ -317,6 +475,29 @@ check(
 )
 
 
+# %% tags=["right"]
+def weight_found(d, words=1000):  # all scores of a page in a loop over words, one at a time
+    rng, total = np.random.default_rng(1), 0.0
+    for _ in range(100):
+        keys = rng.standard_normal((words, d))
+        query = keys[0]
+        scores = np.array([query.dot(key) for key in keys]) / d**0.5
+        total += 1 / np.exp(scores - scores[0]).sum()
+    return total / 100
+
+
+# %% tags=["right"]
+def weight_found(d, words=1000):  # library: Keras, in 32-bit numbers, ten pages at once
+    from keras import ops, random
+
+    found = []
+    for seed in range(10):
+        keys = random.normal((10, words, d), seed=seed)
+        scores = ops.einsum("pwd,pd->pw", keys, keys[:, 0]) / d**0.5
+        found.append(ops.mean(ops.softmax(scores)[:, 0]))
+    return ops.mean(ops.stack(found))
+
+
 # %% tags=["wrong"]
 def weight_found(d, words=1000):
     rng = np.random.default_rng(0)
@@ -331,6 +512,18 @@ def weight_found(d, words=1000):
     keys = rng.normal(size=(words, d))
     e = np.exp(keys @ rng.normal(size=d) / np.sqrt(d))  # a query that equals no key
     return e[0] / e.sum()
+
+
+# %% tags=["wrong"]
+def weight_found(d, words=1000):
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(100):
+        keys = rng.normal(size=(words, d))
+        scores = keys @ keys[0]  # not divided: the weights are all or nothing
+        e = np.exp(scores - scores.max())
+        found.append(e[0] / e.sum())
+    return np.mean(found)
 
 
 # %% [markdown]

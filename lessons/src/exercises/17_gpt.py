@@ -63,6 +63,38 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def block(x, attend, dense):  # loops over tokens
+    for part in (attend, dense):
+        read = np.empty(x.shape)
+        for t, token in enumerate(x):
+            mean = sum(token) / len(token)
+            variance = sum((token - mean) ** 2) / len(token)
+            read[t] = (token - mean) / (variance + 1e-5) ** 0.5
+        x = x + part(read)
+    return x
+
+
+# %% tags=["right"]
+def block(x, attend, dense):  # library: Keras normalises, in 32-bit numbers
+    import keras
+
+    norm = keras.layers.LayerNormalization(epsilon=1e-5)
+    x = np.add(x, attend(keras.ops.convert_to_numpy(norm(x))))
+    return np.add(x, dense(keras.ops.convert_to_numpy(norm(x))))
+
+
+# %% tags=["right"]
+def block(x, attend, dense):  # library: a fold; the normalised copy by einsum
+    from functools import reduce
+
+    def read(x):
+        centred = x - np.einsum("td->t", x)[:, None] / x.shape[1]
+        return centred / np.sqrt(np.einsum("td,td->t", centred, centred) / x.shape[1] + 1e-5)[:, None]
+
+    return reduce(lambda stream, part: stream + part(read(stream)), (attend, dense), x)
+
+
 # %% tags=["wrong"]
 def block(x, attend, dense):
     def norm(x):
@@ -84,6 +116,15 @@ def block(x, attend, dense):
 def block(x, attend, dense):
     def norm(x):
         return (x - x.mean(0, keepdims=True)) / np.sqrt(x.var(0, keepdims=True) + 1e-5)  # over the places
+
+    x = x + attend(norm(x))
+    return x + dense(norm(x))
+
+
+# %% tags=["wrong"]
+def block(x, attend, dense):
+    def norm(x):
+        return (x - x.mean()) / np.sqrt(x.var() + 1e-5)  # one mean for all tokens: right for a single one
 
     x = x + attend(norm(x))
     return x + dense(norm(x))
@@ -153,6 +194,38 @@ check(
 )
 
 
+# %% tags=["right"]
+def sees_the_future(model, ids, vocabulary_size):  # all changed texts in one batch
+    time = ids.shape[1]
+    changed = np.repeat(ids, time, axis=0)
+    changed[np.arange(time), np.arange(time)] = (ids[0] + 1) % vocabulary_size
+    moved = np.any(np.abs(model(changed) - model(ids)) > 1e-9, axis=-1)  # (changed place, place)
+    return np.tril(moved, -1).any()
+
+
+# %% tags=["right"]
+def sees_the_future(model, ids, vocabulary_size):  # other ends: a text with a new rest must begin as before
+    rng, known = np.random.default_rng(0), model(ids)
+    for place in range(1, ids.shape[1]):
+        for _ in range(5):
+            rest = rng.integers(vocabulary_size, size=(1, ids.shape[1] - place))
+            other = model(np.concatenate([ids[:, :place], rest], axis=1))
+            if not np.allclose(other[:, :place], known[:, :place]):
+                return True
+    return False
+
+
+# %% tags=["right"]
+def sees_the_future(model, ids, vocabulary_size):  # library: any() over a generator, all other tokens tried
+    from itertools import product
+
+    def moves(place, token):
+        changed = np.where(np.arange(ids.shape[1]) == place, token, ids)
+        return not np.array_equal(model(changed)[0, :place].round(6), model(ids)[0, :place].round(6))
+
+    return any(moves(*one) for one in product(range(1, ids.shape[1]), range(vocabulary_size)))
+
+
 # %% tags=["wrong"]
 def sees_the_future(model, ids, vocabulary_size):
     changed = ids.copy()
@@ -216,6 +289,31 @@ share = (50_257 + 1_024) * 768 / parameters(50_257, 1_024, 12, 768)
 print(f"the tables of GPT-2 hold {share:.0%} of its parameters")
 
 
+# %% tags=["right"]
+def parameters(V, context, blocks, d):  # a loop over shapes
+    from math import prod
+
+    block = [(d, d), (d,)] * 4 + [(d, 4 * d), (4 * d,), (4 * d, d), (d,)] + [(d,)] * 4
+    total = 0
+    for shape in [(V, d), (context, d), *block * blocks, (d,), (d,)]:
+        total += prod(shape)
+    return total
+
+
+# %% tags=["right"]
+def parameters(V, context, blocks, d):  # a formula, as a polynomial in d
+    return np.polyval([12 * blocks, 13 * blocks + V + context + 2, 0], d)
+
+
+# %% tags=["right"]
+def parameters(V, context, blocks, d):  # library: arrays that take no room, counted
+    def weights(*shape):
+        return np.broadcast_to(np.float32(0), shape).size
+
+    inside = sum(weights(rows, columns) + weights(columns) for rows, columns in [(d, d)] * 4 + [(d, 4 * d), (4 * d, d)])
+    return weights(V + context, d) + blocks * (inside + weights(2, 2, d)) + weights(2, d)
+
+
 # %% tags=["wrong"]
 def parameters(V, context, blocks, d):
     return V * d + context * d + blocks * 12 * d * d  # no biases, no normalisation
@@ -225,6 +323,12 @@ def parameters(V, context, blocks, d):
 def parameters(V, context, blocks, d):
     block = 4 * (d * d + d) + 8 * d * d + 5 * d + 4 * d
     return 2 * V * d + context * d + blocks * block + 2 * d  # the head is tied
+
+
+# %% tags=["wrong"]
+def parameters(V, context, blocks, d):
+    block = 3 * (d * d + d) + 8 * d * d + 5 * d + 4 * d  # query, key and value, but no projection of the output
+    return V * d + context * d + blocks * block + 2 * d
 
 
 # %% [markdown]
@@ -260,6 +364,33 @@ days = days_of_training(7e9, 2e12, 1024, 312e12, 0.4)
 print(f"7 thousand million weights, 2 million million tokens, 1,024 A100: {days:.0f} days")
 
 
+# %% tags=["right"]
+class Days:  # steps that can be read one by one
+    def __call__(self, N, D, devices, peak, utilisation):
+        operations = 0.0
+        for per_weight_and_token in (2, 4):  # forward, backward
+            operations += per_weight_and_token * N * D
+        per_second = devices * peak * utilisation
+        return operations / per_second / 60 / 60 / 24
+
+
+days_of_training = Days()
+
+
+# %% tags=["right"]
+def days_of_training(N, D, devices, peak, utilisation):  # logarithms, which no large number can overflow
+    up, down = np.log10([6, N, D]), np.log10([devices, peak, utilisation, 24 * 3600])
+    return np.power(10, up.sum() - down.sum())
+
+
+# %% tags=["right"]
+def days_of_training(N, D, devices, peak, utilisation):  # library: exact fractions
+    from fractions import Fraction
+
+    N, D, devices, peak, utilisation = map(Fraction, (N, D, devices, peak, utilisation))
+    return float(6 * N * D / (devices * peak * utilisation * 86_400))
+
+
 # %% tags=["wrong"]
 def days_of_training(N, D, devices, peak, utilisation):
     return 2 * N * D / (devices * peak * utilisation) / 86_400  # the forward pass alone
@@ -268,6 +399,11 @@ def days_of_training(N, D, devices, peak, utilisation):
 # %% tags=["wrong"]
 def days_of_training(N, D, devices, peak, utilisation):
     return 6 * N * D * utilisation / (devices * peak) / 86_400
+
+
+# %% tags=["wrong"]
+def days_of_training(N, D, devices, peak, utilisation):
+    return 6 * N * D / (devices * peak * utilisation) / 3_600  # hours
 
 
 # %% [markdown]
@@ -318,6 +454,30 @@ for depth in (4, 16, 64):
     )
 
 
+# %% tags=["right"]
+def gradient_left(depth, plus):  # all networks at once
+    rng = np.random.default_rng(1)
+    gradient = rng.normal(size=(50, 64))
+    start = np.linalg.norm(gradient, axis=1)
+    for _ in range(depth):
+        W = rng.normal(0, 1 / 16, (50, 64, 64))
+        gradient = np.einsum("nij,ni->nj", W, gradient) + (gradient if plus else 0)
+    return np.median(np.linalg.norm(gradient, axis=1) / start)
+
+
+# %% tags=["right"]
+def gradient_left(depth, plus):  # sorted lists; the slope of each part as a matrix of the library
+    from statistics import median
+
+    rng, lengths = np.random.default_rng(2), []
+    for _ in range(50):
+        gradient = first = rng.standard_normal(64)
+        for slope in plus * np.eye(64) + rng.standard_normal((depth, 64, 64)) / 16:
+            gradient = gradient @ slope
+        lengths.append(float(np.sqrt(gradient @ gradient / (first @ first))))
+    return median(lengths)
+
+
 # %% tags=["wrong"]
 def gradient_left(depth, plus):
     rng, found = np.random.default_rng(0), []
@@ -337,6 +497,18 @@ def gradient_left(depth, plus):
     gradient = rng.normal(size=64)
     found = np.linalg.matrix_power(slope.T, depth) @ gradient
     return np.linalg.norm(found) / np.linalg.norm(gradient)
+
+
+# %% tags=["wrong"]
+def gradient_left(depth, plus):
+    rng, found = np.random.default_rng(0), []
+    for _ in range(50):
+        gradient = rng.normal(size=64)
+        for _ in range(depth):
+            slope = rng.normal(0, 0.5 / 8, (64, 64)) + (np.eye(64) if plus else 0)
+            gradient = slope.T @ gradient
+        found.append(np.linalg.norm(gradient))  # a length, not a ratio
+    return np.median(found)
 
 
 # %% [markdown]

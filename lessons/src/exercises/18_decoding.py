@@ -46,6 +46,34 @@ check(
 )
 
 
+# %% tags=["right"]
+def loop_length(ids):  # a loop that compares token by token, from the end
+    n = 1
+    while 2 * n <= len(ids):
+        same = 0
+        while same < n and ids[len(ids) - 1 - same] == ids[len(ids) - 1 - same - n]:
+            same += 1
+        if same == n:
+            return n
+        n += 1
+    return 0
+
+
+# %% tags=["right"]
+def loop_length(ids):  # arrays
+    ids = np.array(ids)
+    return next((n for n in range(1, ids.size // 2 + 1) if (ids[-n:] == ids[-2 * n : -n]).all()), 0)
+
+
+# %% tags=["right"]
+def loop_length(ids):  # library: a regular expression, one sign a token
+    import re
+
+    line = "".join(map(chr, ids))[::-1]
+    lengths = [n for n in range(1, len(line) // 2 + 1) if re.match(rf"(.{{{n}}})\1", line, re.S)]
+    return min(lengths, default=0)
+
+
 # %% tags=["wrong"]
 def loop_length(ids):
     for n in range(len(ids) // 2, 0, -1):  # the largest, not the smallest
@@ -132,6 +160,37 @@ check(
 )
 
 
+# %% tags=["right"]
+def eta_cut(p, epsilon):  # a loop over floats
+    from math import exp, log
+
+    entropy = 0.0
+    for chance in p:
+        if chance > 0:
+            entropy -= chance * log(chance)
+    border = min(epsilon, epsilon**0.5 * exp(-entropy))
+    kept = [chance if chance >= border else 0 for chance in p]
+    return [chance / sum(kept) for chance in kept]
+
+
+# %% tags=["right"]
+def eta_cut(p, epsilon):  # library
+    from scipy.stats import entropy
+
+    kept = p * (p >= np.minimum(epsilon, np.sqrt(epsilon) / np.exp(entropy(p))))
+    return kept / np.linalg.norm(kept, 1)
+
+
+# %% tags=["right"]
+def eta_cut(p, epsilon):  # logarithms, and a copy that is changed in place
+    log = np.log(p, out=np.zeros_like(p), where=p > 0)
+    kept = p.copy()
+    kept[log < min(np.log(epsilon), np.log(epsilon) / 2 + p @ log)] = 0
+    kept[p == 0] = 0
+    kept /= kept.sum()
+    return kept
+
+
 # %% tags=["wrong"]
 def eta_cut(p, epsilon):
     kept = np.where(p >= epsilon, p, 0)  # ignores how sure the model is
@@ -200,6 +259,34 @@ check(
 )
 
 
+# %% tags=["right"]
+def punished(logits, text, presence, frequency):  # loops
+    new = list(logits)
+    for token in text:
+        new[token] -= frequency
+    for token in set(text):
+        new[token] -= presence
+    return new
+
+
+# %% tags=["right"]
+def punished(logits, text, presence, frequency):  # places that are added up, repeated ones too
+    new = np.array(logits)
+    np.subtract.at(new, np.array(text, int), frequency)
+    new[list(set(text))] -= presence
+    return new
+
+
+# %% tags=["right"]
+def punished(logits, text, presence, frequency):  # library: Keras, a row of 0 and 1 for each token of the text
+    from keras import ops
+
+    if not text:
+        return logits
+    counts = ops.sum(ops.one_hot(np.array(text), len(logits)), axis=0)
+    return logits.astype("float32") - frequency * counts - presence * ops.minimum(counts, 1)
+
+
 # %% tags=["wrong"]
 def punished(logits, text, presence, frequency):
     counts = np.bincount(np.array(text, dtype=int), minlength=len(logits))
@@ -254,6 +341,34 @@ check(
 )
 
 
+# %% tags=["right"]
+def beam_step(scores, logp):  # loops and a sorted list
+    found = []
+    for parent, score in enumerate(scores):
+        for token, value in enumerate(logp[parent]):
+            found.append((score + value, parent, token))
+    found.sort(reverse=True)
+    totals, parents, tokens = zip(*found[: len(scores)], strict=True)
+    return list(totals), list(parents), list(tokens)
+
+
+# %% tags=["right"]
+def beam_step(scores, logp):  # library: the largest of all, and where they stood
+    totals = np.add(logp.T, scores).T
+    places = np.argpartition(totals, -len(scores), axis=None)[-len(scores) :]
+    places = places[np.argsort(totals.flat[places])[::-1]]
+    return totals.flat[places], *np.unravel_index(places, totals.shape)
+
+
+# %% tags=["right"]
+def beam_step(scores, logp):  # library: Keras, in 32-bit numbers
+    from keras import ops
+
+    totals = ops.cast(scores[:, None] + logp, "float32")
+    best, places = ops.top_k(ops.reshape(totals, (-1,)), len(scores))
+    return best, places // logp.shape[1], places % logp.shape[1]
+
+
 # %% tags=["wrong"]
 def beam_step(scores, logp):
     tokens = logp.argmax(axis=1)  # each text keeps one continuation
@@ -267,6 +382,13 @@ def beam_step(scores, logp):
     best = np.argsort(-logp, axis=None)[: len(scores)]  # forgets the scores so far
     parents, tokens = best // logp.shape[1], best % logp.shape[1]
     return scores[parents] + logp[parents, tokens], parents, tokens
+
+
+# %% tags=["wrong"]
+def beam_step(scores, logp):
+    totals = scores[:, None] + logp
+    best = np.argsort(-totals, axis=None)[: len(scores)]
+    return totals.ravel()[best], best // len(scores), best % len(scores)  # right where logp is square
 
 
 # %% [markdown]
@@ -321,6 +443,25 @@ for p, q in [(p3, q3), (q3, p3), (np.array([0.5, 0.5, 0.0]), np.array([0.1, 0.1,
         case("the distribution is p", p, q, expect=p, tolerance=0.01),
         hint="Write keep_or_replace first.",
     )
+
+
+# %% tags=["right"]
+def keep_or_replace(token, p, q, u, v):  # a loop over tokens
+    if u * q[token] < p[token]:
+        return token
+    missing = [max(wanted - given, 0) for wanted, given in zip(p, q, strict=True)]
+    running = 0.0
+    for other, amount in enumerate(missing):
+        running += amount
+        if running > v * sum(missing):
+            return other
+
+
+# %% tags=["right"]
+def keep_or_replace(token, p, q, u, v):  # library: the place of v in the running sum
+    running = np.cumsum(np.clip(p - q, 0, None))
+    other = np.searchsorted(running / running[-1], v, side="right")
+    return np.where(u < p[token] / q[token], token, other)
 
 
 # %% tags=["wrong"]
@@ -385,6 +526,36 @@ check(
 )
 
 
+# %% tags=["right"]
+def best_number_of_guesses(alpha, cost):  # on paper: the mean of a call is a sum of powers
+    best, number, mean = 0.0, 0, 1.0
+    for k in range(1, 21):
+        mean += alpha**k
+        if mean / (1 + k * cost) > best:
+            best, number = mean / (1 + k * cost), k
+    return number
+
+
+# %% tags=["right"]
+def best_number_of_guesses(alpha, cost):  # simulated call by call, with Python's generator
+    import random
+
+    toss, calls = random.Random(1), 3_000
+    runs = []
+    for _ in range(calls):
+        run = 0
+        while run < 20 and toss.random() < alpha:
+            run += 1
+        runs.append(run)
+    return max(range(1, 21), key=lambda k: sum(min(run, k) + 1 for run in runs) / (calls * (1 + k * cost)))
+
+
+# %% tags=["right"]
+def best_number_of_guesses(alpha, cost):  # the formula, all k at once
+    k = np.arange(1.0, 21)
+    return k[np.argmax((1 - alpha ** (k + 1)) / (1 - alpha) / (1 + k * cost))]
+
+
 # %% tags=["wrong"]
 def best_number_of_guesses(alpha, cost):
     speed = [(1 + k * alpha) / (1 + k * cost) for k in range(1, 21)]  # each guess for itself: nothing is lost
@@ -394,6 +565,15 @@ def best_number_of_guesses(alpha, cost):
 # %% tags=["wrong"]
 def best_number_of_guesses(alpha, cost):
     speed = [(1 - alpha ** (k + 1)) / (1 - alpha) for k in range(1, 21)]  # guesses are free
+    return int(np.argmax(speed)) + 1
+
+
+# %% tags=["wrong"]
+def best_number_of_guesses(alpha, cost):
+    rng, speed = np.random.default_rng(0), []
+    for k in range(1, 21):
+        kept = (rng.random((20_000, k)) < alpha).sum(axis=1)  # guesses behind a refusal count too
+        speed.append((kept + 1).mean() / (1 + k * cost))
     return int(np.argmax(speed)) + 1
 
 

@@ -44,6 +44,31 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def rms_norm(x, scale, epsilon=1e-6):  # a loop over tokens
+    result = np.empty(x.shape)
+    for place in np.ndindex(x.shape[:-1]):
+        size = (sum(number**2 for number in x[place]) / len(scale) + epsilon) ** 0.5
+        result[place] = [number / size * s for number, s in zip(x[place], scale, strict=True)]
+    return result
+
+
+# %% tags=["right"]
+def rms_norm(x, scale, epsilon=1e-6):  # einsum
+    squares = np.einsum("...d,...d->...", x, x)[..., None] / x.shape[-1]
+    return np.einsum("...d,d->...d", x * (squares + epsilon) ** -0.5, scale)
+
+
+# %% tags=["right"]
+def rms_norm(x, scale, epsilon=1e-6):  # library: the layer of Keras, in 32-bit numbers
+    import keras
+
+    layer = keras.layers.RMSNormalization(epsilon=epsilon)
+    layer.build(x.shape)
+    layer.scale.assign(scale)
+    return layer(x)
+
+
 # %% tags=["wrong"]
 def rms_norm(x, scale, epsilon=1e-6):
     x = x - x.mean(axis=-1, keepdims=True)  # layer normalisation
@@ -95,6 +120,25 @@ check(
 )
 
 
+# %% tags=["right"]
+def keys_of_all(keys, heads):  # a loop
+    shared = heads // len(keys)
+    return [keys[head // shared] for head in range(heads)]
+
+
+# %% tags=["right"]
+def keys_of_all(keys, heads):  # a new axis that is stretched, then joined
+    kv_heads, time, d = keys.shape
+    return np.broadcast_to(keys[:, None], (kv_heads, heads // kv_heads, time, d)).reshape(heads, time, d)
+
+
+# %% tags=["right"]
+def keys_of_all(keys, heads):  # library: Keras takes rows by their numbers
+    from keras import ops
+
+    return ops.take(keys, ops.arange(heads) * len(keys) // heads, axis=0)
+
+
 # %% tags=["wrong"]
 def keys_of_all(keys, heads):
     return np.tile(keys, (heads // len(keys), 1, 1))  # 0 1 0 1
@@ -103,6 +147,11 @@ def keys_of_all(keys, heads):
 # %% tags=["wrong"]
 def keys_of_all(keys, heads):
     return np.repeat(keys, heads // len(keys), axis=1)  # repeats the places
+
+
+# %% tags=["wrong"]
+def keys_of_all(keys, heads):
+    return np.concatenate([keys] + [keys[-1:]] * (heads - len(keys)))  # the last one for the rest: right for one
 
 
 # %% [markdown]
@@ -143,6 +192,28 @@ ratio = cache_numbers([None] * 4, 3_200, 2, 16) / cache_numbers([32, None, 32, N
 print(f"after 3,200 tokens the cache is {ratio:.2f} times smaller")
 
 
+# %% tags=["right"]
+def cache_numbers(windows, time, kv_heads, d):  # loops, token by token
+    numbers = 0
+    for window in windows:
+        for age in range(time):
+            if window is None or age < window:
+                numbers += kv_heads * (d + d)
+    return numbers
+
+
+# %% tags=["right"]
+def cache_numbers(windows, time, kv_heads, d):  # arrays: None is an infinite window
+    held = np.minimum(np.array(windows, float), time)
+    return 2 * kv_heads * d * np.nansum(np.where(np.isnan(held), time, held))
+
+
+# %% tags=["right"]
+def cache_numbers(windows, time, kv_heads, d):  # the shapes of real caches
+    caches = [np.empty((2, kv_heads, len(range(time)[-(window or time) :]), d), "float16") for window in windows]
+    return sum(cache.size for cache in caches)
+
+
 # %% tags=["wrong"]
 def cache_numbers(windows, time, kv_heads, d):
     return 2 * kv_heads * d * sum(window or time for window in windows)  # a window longer than the text
@@ -151,6 +222,12 @@ def cache_numbers(windows, time, kv_heads, d):
 # %% tags=["wrong"]
 def cache_numbers(windows, time, kv_heads, d):
     return kv_heads * d * sum(time if window is None else min(window, time) for window in windows)  # keys alone
+
+
+# %% tags=["wrong"]
+def cache_numbers(windows, time, kv_heads, d):
+    held = [time if window is None else min(window, time) for window in windows]
+    return 2 * d * sum(held)  # one head: right where all share one
 
 
 # %% [markdown]
@@ -188,6 +265,33 @@ check(
     nudge="What do the shares of the chosen sum to? Which experts are chosen when all scores are negative?",
     hint="np.argsort(-scores)[:used] are the chosen; divide their probabilities by the sum over them alone.",
 )
+
+
+# %% tags=["right"]
+def shares(scores, used):  # a loop: the best, then the best of the rest
+    left, result = list(scores), [0.0] * len(scores)
+    top = max(scores)
+    for _ in range(used):
+        best = left.index(max(left))
+        result[best] = float(np.exp(scores[best] - top))
+        left[best] = float("-inf")
+    return [share / sum(result) for share in result]
+
+
+# %% tags=["right"]
+def shares(scores, used):  # the others get minus infinity, then one softmax; library
+    from scipy.special import softmax
+
+    border = np.sort(scores)[-used]
+    return softmax(np.where(scores >= border, scores, -np.inf))
+
+
+# %% tags=["right"]
+def shares(scores, used):  # library: Keras, in 32-bit numbers
+    from keras import ops
+
+    best, places = ops.top_k(scores.astype("float32"), used)
+    return ops.matmul(ops.softmax(best), ops.one_hot(places, len(scores)))
 
 
 # %% tags=["wrong"]
@@ -259,6 +363,42 @@ for size in (1.0, 2.0, 4.0):
     print(f"size {size:.0f}: {largest_weight(size, False):.2f}, with QK-norm {largest_weight(size, True):.2f}")
 
 
+# %% tags=["right"]
+def largest_weight(size, qk_norm):  # all queries at once
+    rng = np.random.default_rng(1)
+    query, keys = size * rng.normal(size=(200, 64)), size * rng.normal(size=(200, 50, 64))
+    if qk_norm:
+        query, keys = (part / np.sqrt(np.mean(part**2, axis=-1, keepdims=True)) for part in (query, keys))
+    scores = np.einsum("nkd,nd->nk", keys, query) / 8
+    return np.mean(1 / np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1))
+
+
+# %% tags=["right"]
+def largest_weight(size, qk_norm):  # library: layers of Keras, in 32-bit numbers
+    from keras import ops, random
+
+    query, keys = size * random.normal((200, 1, 64), seed=1), size * random.normal((200, 50, 64), seed=2)
+    if qk_norm:
+        query, keys = ops.rms_normalization(query), ops.rms_normalization(keys)
+    weights = ops.softmax(ops.matmul(query, ops.swapaxes(keys, 1, 2)) / ops.sqrt(64.0))
+    return ops.mean(ops.max(weights, axis=-1))
+
+
+# %% tags=["right"]
+def largest_weight(size, qk_norm):  # loops over queries and keys
+    rng, total = np.random.default_rng(2), 0.0
+    for _ in range(200):
+        query, scores = size * rng.normal(size=64), []
+        for _ in range(50):
+            key = size * rng.normal(size=64)
+            score = query @ key / 64**0.5
+            if qk_norm:
+                score *= 64 / (query @ query * (key @ key)) ** 0.5
+            scores.append(score)
+        total += 1 / sum(np.exp(np.array(scores) - max(scores)))
+    return total / 200
+
+
 # %% tags=["wrong"]
 def largest_weight(size, qk_norm):
     rng, found = np.random.default_rng(0), []
@@ -279,6 +419,20 @@ def largest_weight(size, qk_norm):
         if qk_norm:
             query, keys = query / np.linalg.norm(query), keys / np.linalg.norm(keys, axis=1, keepdims=True)
         e = np.exp(keys @ query / 8)  # lengths of 1: all scores are tiny
+        found.append((e / e.sum()).max())
+    return np.mean(found)
+
+
+# %% tags=["wrong"]
+def largest_weight(size, qk_norm):
+    rng, found = np.random.default_rng(0), []
+    for _ in range(200):
+        query, keys = size * rng.normal(size=64), size * rng.normal(size=(50, 64))
+        if qk_norm:
+            query = query / np.sqrt(np.mean(query**2))
+            keys = keys / np.sqrt(np.mean(keys**2, axis=1, keepdims=True))
+        scores = keys @ query  # the scores are not divided
+        e = np.exp(scores - scores.max())
         found.append((e / e.sum()).max())
     return np.mean(found)
 
