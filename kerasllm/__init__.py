@@ -12,9 +12,9 @@ before it:
     generation   samplers and the loop that writes; beam search from one text to another
     evaluation   how good it is: bits per character, probabilities of answers, BLEU and chrF, entities, spans, ranks
     tasks        network + tokenizer + labels: strings in, answers out; search by words and by meaning
-    training     recipes, schedules, resuming, runs in a folder, adapters
+    training     recipes, schedules, resuming, runs in a folder, adapters, tuning by replies, pairs and rewards
     weights      files of weights; models that others trained, by name, from a folder or a file, and written for them
-    cli          the commands: kerasllm data, train, evaluate, generate, chat, translate
+    cli          the commands: kerasllm data, train, tune, evaluate, generate, chat, translate
 
 Below them all lies ``common`` (checks of arguments, files written whole); beside them ``course``, which only
 lessons use. A room is loaded when it is named, ``kerasllm.layers`` or ``from kerasllm import layers``; importing

@@ -7,6 +7,7 @@
 | `paired` | texts and what is written from them | inputs of source and target, labels, weights |
 | `masked` | texts | ids with some hidden, the original ids, weights of the hidden ones |
 | `prompted` | prompts and replies | inputs, targets, weights of the replies |
+| `preferred` | prompts with a better and a worse reply | inputs of both texts, targets, weights of the replies |
 | `conversations` | conversations and masks | inputs, targets, weights of what the assistant says |
 | `packed` | documents, several in a window | inputs, targets, weights |
 | `spans` | questions, each with a passage | ids, types and places, where the answer begins and ends |
@@ -58,6 +59,7 @@ from kerasllm.batches.pack import packed
 from kerasllm.batches.pad import padded, tagged
 from kerasllm.batches.pair import paired
 from kerasllm.batches.pipeline import steps_per_epoch
+from kerasllm.batches.prefer import preferred
 from kerasllm.batches.prompt import prompted
 from kerasllm.batches.span import span_inputs, spans
 from kerasllm.batches.token_file import read_tokens, write_tokens
@@ -70,6 +72,7 @@ __all__ = [
     "packed",
     "padded",
     "paired",
+    "preferred",
     "prompted",
     "read_tokens",
     "span_inputs",

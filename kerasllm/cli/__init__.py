@@ -2,6 +2,7 @@
 
     kerasllm data                                  # the data sets there are
     kerasllm train king-james --out runs/bible     # train a GPT on one, or on any text file
+    kerasllm tune smollm2-135m-instruct talks.jsonl --out runs/tuned
     kerasllm evaluate runs/bible other.txt         # bits per character of a text
     kerasllm generate runs/bible --prompt "In the beginning"
     kerasllm chat SmolLM2-135M-Instruct.gguf       # a conversation, each line a turn

@@ -14,7 +14,7 @@ def load_model(name_or_path: str, numbers: str = "auto"):
     """A language model and its tokenizer.
 
     Args:
-        name_or_path: the folder of a run, as train writes it; a folder from Hugging Face, with config.json,
+        name_or_path: the folder of a run, as train or tune writes it; a folder from Hugging Face, with config.json,
             safetensors and tokenizer.json; a file of llama.cpp, ``*.gguf``; or the name of a trained model, see
             `kerasllm.weights.pretrained`. A path that exists is a path, whatever its name.
         numbers: those of a `kerasllm.models.FastGPT`; "auto" takes those of the file where they are of 4 or 8 bits and
@@ -27,6 +27,8 @@ def load_model(name_or_path: str, numbers: str = "auto"):
         UserError: if there is nothing of the kind, or it cannot be read.
     """
     path = Path(name_or_path)
+    if (path / "tune.json").is_file():
+        return _tuned(path, numbers)
     if path.is_dir() and not (path / "config.json").is_file():
         return _packed(*load_run(path), numbers)
     if path.is_dir():
@@ -48,6 +50,22 @@ def load_model(name_or_path: str, numbers: str = "auto"):
         with told(data.DataError):
             auto = "int4" if name_or_path == "smollm2-135m-instruct" else None
             return weights.pretrained(name_or_path, _wanted(numbers, auto))
+
+
+def _tuned(folder: Path, numbers: str):
+    """The model that was tuned in a folder, with its adapter in its weights."""
+    if not (folder / "adapter.safetensors").is_file():
+        raise UserError(f"there is no adapter.safetensors in {folder}: tune writes it at the first evaluation")
+    load_keras()
+    from kerasllm import training
+    from kerasllm.training.tune_run import read_tuned
+
+    with told(training.RunError):
+        base = read_tuned(folder)["base"]
+    model, tokenizer = load_model(base, "full")
+    with told(ValueError, OSError):
+        training.merge_adapter(training.load_adapter(model, folder / "adapter.safetensors"))
+    return _packed(model, tokenizer, numbers)
 
 
 def _wanted(numbers: str, auto: str | None) -> str | None:

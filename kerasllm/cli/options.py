@@ -10,7 +10,7 @@ from pathlib import Path
 import kerasllm
 from kerasllm.cli.errors import program
 
-COMMANDS = "data | train | evaluate | generate | chat | translate"
+COMMANDS = "data | train | tune | evaluate | generate | chat | translate"
 
 NAMED = ("king-james-gpt", "smollm2-135m-instruct")  # the first comes with the package, the other is fetched once
 NUMBERS = {
@@ -19,7 +19,9 @@ NUMBERS = {
     "help": "what the weights are held as; on a CPU fewer bits write faster. auto is what the file has, full the model "
     "as it is trained (auto)",
 }
-MODEL = f"the folder that train --out wrote, a folder from Hugging Face, a *.gguf file, or {', '.join(NAMED)}"
+MODEL = (
+    f"the folder that train --out or tune --out wrote, a folder from Hugging Face, a *.gguf file, or {', '.join(NAMED)}"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,11 +34,11 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     """The parser of all commands."""
     whole = Parser(
-        prog=program(), description="Data, training, evaluation, generation, chat and translation of kerasllm."
+        prog=program(), description="Data, training, tuning, evaluation, generation, chat and translation of kerasllm."
     )
     whole.add_argument("--version", action="version", version=f"kerasllm {kerasllm.__version__}")
     commands = whole.add_subparsers(required=True, metavar=COMMANDS)
-    for add in (_data, _train, _evaluate, _generate, _chat, _translate):
+    for add in (_data, _train, _tune, _evaluate, _generate, _chat, _translate):
         add(commands)
     return whole
 
@@ -85,6 +87,32 @@ def _train(commands) -> None:
     option("--dtype", choices=("float32", "float16", "bfloat16"), help="numbers of model.safetensors (float32)")
     train.set_defaults(
         command=_command("train_command", "train_model"), stopped=_command("train_command", "how_to_go_on")
+    )
+
+
+def _tune(commands) -> None:
+    tune = commands.add_parser(
+        "tune",
+        help="teach a model conversations, through an adapter (LoRA)",
+        description='Each line of the file is {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", '
+        '"content": "..."}]}, or {"prompt": "...", "reply": "..."}. A tenth of them is held out. The folder gets '
+        "adapter.safetensors (the best so far), log.csv, tune.json and state.npz (from which --resume goes on).",
+    )
+    tune.add_argument("model", nargs="?", metavar="MODEL", help=MODEL)
+    tune.add_argument("data", nargs="?", metavar="FILE", help="a file of JSON lines (UTF-8)")
+    tune.add_argument("--out", required=True, metavar="DIR", type=Path, help="the folder of this run")
+    tune.add_argument("--resume", action="store_true", help="go on with the run of this folder")
+    option = tune.add_argument
+    option("--steps", metavar="N", type=whole_number, help="updates of the adapter (100)")
+    option("--batch", metavar="N", type=whole_number, help="windows in a batch (4)")
+    option("--context", metavar="N", type=whole_number, help="tokens in a window (256)")
+    option("--rank", metavar="N", type=whole_number, help="that of the adapter's matrices (8)")
+    option("--learning-rate", metavar="RATE", type=positive, help="the highest one (0.001)")
+    option("--evaluate-every", metavar="N", type=whole_number, help="updates between evaluations and states (25)")
+    option("--learn", choices=("replies", "everything"), help="what of a conversation is learned (replies)")
+    option("--seed", metavar="N", type=natural, help="the same seed gives the same run (0)")
+    tune.set_defaults(
+        command=_command("tune_command", "tune_model"), stopped=_command("tune_command", "how_to_tune_on")
     )
 
 

@@ -25,6 +25,8 @@ IDS, OTHERS = rows(22, 0), rows(22, 1)
 TAGS = [[number % 5 - 1 for number in row] for row in IDS]
 TALKS = rows(22, 2, least=2)
 LEARNED = [[place % 3 > 0 for place in range(len(row))] for row in TALKS]
+WORSE = [[4, *row] for row in OTHERS]
+REFERENCE = np.arange(44).reshape(22, 2) / -10
 LABELS = np.arange(22) % 3
 ASKED = [[1, 2, *row, 2] for row in IDS]
 FOUND = [(2, 1 + len(row)) if len(row) % 3 else (0, 0) for row in IDS]
@@ -34,10 +36,11 @@ TOKENS = (np.arange(22 * 9 + 3) ** 2 % 8 + 4).astype("uint16")
 def cases() -> dict:
     """For each feed its function, its class and the arguments that it needs."""
     from kerasllm import batches
-    from kerasllm.batches import converse, mask, pack, pad, pair, prompt, span
+    from kerasllm.batches import converse, mask, pack, pad, pair, prefer, prompt, span
 
     hiding = {"mask_id": 3, "vocabulary_size": SIZE, "special_ids": (1, 2)}
     talks = {"ids": TALKS, "learned": LEARNED}
+    pairs = {"prompts": IDS, "chosen": OTHERS, "rejected": WORSE, "reference": REFERENCE}
     return {
         "padded": (batches.padded, pad.Padded, {"ids": IDS, "labels": LABELS}),
         "padded on the left": (batches.padded, pad.Padded, {"ids": IDS, "labels": LABELS, "side": "left"}),
@@ -47,6 +50,7 @@ def cases() -> dict:
         "prompted": (batches.prompted, prompt.Prompted, {"prompts": IDS, "replies": OTHERS, "max_length": 12}),
         "conversations": (batches.conversations, converse.Conversations, talks),
         "conversations, packed": (batches.conversations, converse.Conversations, {**talks, "context": 12}),
+        "preferred": (batches.preferred, prefer.Preferred, pairs),
         "packed": (batches.packed, pack.Packed, {"documents": IDS + OTHERS, "context": 12}),
         "spans": (batches.spans, span.Spans, {"ids": ASKED, "passages": [2] * 22, "answers": FOUND}),
     }
@@ -99,7 +103,9 @@ def small_model(named: tuple[tuple[str, str], ...], labels: int | None):
     from keras import layers
 
     keras.utils.set_random_seed(3)
-    inputs = [keras.Input((None,), name=name, dtype=dtype) for name, dtype in named]
+    two = any(name == "reference" for name, _ in named)  # texts that are compared
+    shapes = {"reference": (2,), "ids": (2, None)} if two else {}
+    inputs = [keras.Input(shapes.get(name, (None,)), name=name, dtype=dtype) for name, dtype in named]
     texts = [layers.Embedding(24, 4)(one) for one in inputs if one.dtype == "int32"]
     if inputs[0].name == "source_ids":  # its length is another one
         source = layers.GlobalAveragePooling1D()(texts[0])

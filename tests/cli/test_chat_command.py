@@ -1,7 +1,6 @@
 """``kerasllm chat``, and the models that it and ``generate`` take."""
 
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -11,11 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import keras
-import numpy as np
 import pytest
 from command_line import fails, kerasllm
 
-from kerasllm import generation, models, text, weights
+from kerasllm import generation, models, weights
 from kerasllm.cli import options
 from kerasllm.cli import trained as trained_run
 from kerasllm.cli.errors import UserError
@@ -23,33 +21,7 @@ from kerasllm.cli.models import load_model
 from kerasllm.data import FetchError
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 GREEDY = ("--temperature", 0, "--max-new-tokens", 7)
-
-
-@pytest.fixture(scope="module")
-def talker(tmp_path_factory):
-    """A folder with a small model of random weights and a tokenizer with a chat template."""
-    folder = tmp_path_factory.mktemp("talker")
-    letters = "abcdefghijklmnopqrstuvwxyz ABC.:/!\n"
-    tokenizer = text.train_characters([letters], byte_fallback=False, extra=["<|im_start|>", "<|im_end|>"])
-    content = json.loads(tokenizer.to_json())
-    content["model"]["kerasllm"] = {"chat_template": TEMPLATE}
-    tokenizer = text.Tokenizer.from_json(json.dumps(content))
-    tokenizer.save(folder)
-    keras.utils.set_random_seed(2)
-    settings = models.gpt_settings(
-        tokenizer.vocabulary_size, context_length=120, num_layers=1, num_heads=2, embedding_dim=8, positions="rotary"
-    )
-    model = models.GPT(settings)
-    model(np.zeros((1, 2), "int32"))
-    for variable in model.variables:
-        variable.assign(variable * 4)
-    weights.save_safetensors(model, folder / "model.safetensors")
-    return folder
 
 
 @pytest.fixture
