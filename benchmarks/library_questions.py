@@ -27,7 +27,7 @@ import sqlite3
 import numpy as np
 import pandas as pd
 
-from kerasllm.data import library_database, load
+from kerasllm.data.loaders import library_database, load
 from kerasllm.data.catalogue import folder
 from kerasllm.tasks import BM25
 

