@@ -32,3 +32,17 @@ def _modern_blocks(dataset: Dataset) -> pd.DataFrame:
     # The test books were not read by runs that chose a rate.
     frame = pd.read_csv(folder() / f"{dataset.name}.csv")
     return whole(frame.fillna({"test": 0.0}).astype({"chosen": bool}))
+
+
+@loads("translation-models")
+def _translation_models(dataset: Dataset) -> pd.DataFrame:
+    # The test part was not read by runs that chose a rate.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv")
+    return whole(frame.fillna(0.0).astype({"chosen": bool}))
+
+
+@loads("bert-pretraining")
+def _bert_pretraining(dataset: Dataset) -> pd.DataFrame:
+    # Hidden words belong to the small BERT alone; a logistic regression has no rate.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv")
+    return whole(frame.fillna(0.0).astype({"hidden_steps": int, "passes": int}))
