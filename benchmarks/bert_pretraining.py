@@ -1,6 +1,5 @@
 """What pretraining gives to a BERT with 240 labels: the table that lesson 15 draws, with three seeds of everything.
 
-    python benchmarks/bert_pretraining.py rates     # learning rates, on validation texts
     python benchmarks/bert_pretraining.py small     # a small BERT of ours: hidden words first, or labels alone
     python benchmarks/bert_pretraining.py minilm    # MiniLM and the same encoder with random weights
     python benchmarks/bert_pretraining.py all
@@ -34,8 +33,9 @@ COLUMNS = ("experiment", "model", "weights", "trained", "hidden_steps", "seed", 
 KEY = COLUMNS[:7]
 SIZES = {"train": 240, "validation": 120, "test": 1_000}
 LENGTH, BATCH, SEEDS, GRID_SEED = 20, 32, (0, 1, 2), 100
-FROZEN, PASSES, RATES = 4, 3, (1e-4, 3e-4, 1e-3, 3e-3)  # MiniLM
-WORDS, DIM, ASKED, SMALL_PASSES, HIDDEN_STEPS = 2_000, 64, 4, 60, (0, 300, 3_000)  # the small BERT
+FROZEN, PASSES = 4, 3  # MiniLM
+WORDS, DIM, ASKED, SMALL_PASSES, PATIENCE, HIDDEN_STEPS = 2_000, 64, 4, 60, 20, (0, 300, 1_500)  # the small BERT
+RATES = {"pretrained": (1e-4, 3e-4, 1e-3), "random": (3e-4, 1e-3, 3e-3)}
 SMALL_RATES, HIDDEN_RATES = (3e-4, 1e-3, 3e-3), (1e-3, 2e-3, 4e-3)
 
 
@@ -113,11 +113,11 @@ def encoder_of(kind, seed):
     return pretrained.with_() if kind == "pretrained" else BERT(pretrained.settings)
 
 
-@lru_cache(2)
-def lower_features(kind, seed):
+@lru_cache(1)
+def lower_features(kind, seed, names):
     """What the frozen blocks say of all texts, with the places of real tokens: {part: (features, real)}."""
-    lower = encoder_of(kind, seed).with_(num_layers=FROZEN)
-    return {name: (lower.predict(one, batch_size=64, verbose=0), one != 0) for name, one in minilm()[1].items()}
+    lower, parts = encoder_of(kind, seed).with_(num_layers=FROZEN), minilm()[1]
+    return {name: (lower.predict(parts[name], 64, verbose=0), parts[name] != 0) for name in names}
 
 
 class Upper(keras.Model):
@@ -137,28 +137,31 @@ class Upper(keras.Model):
         return self.answer(self.drop(self.vectors(*inputs), training=training))
 
 
-def fine_tuned(kind, trained, seed, rate, with_test=True):
-    """The upper two blocks learn, or all six and the embeddings: three passes at a falling rate."""
-    X = minilm()[1] if trained == "all" else lower_features(kind, 0 if kind == "pretrained" else seed)
-    model = started(compiled(classifier, trained), classifier(trained, kind, seed))
-    falling = Falling(rate, PASSES * -(-SIZES["train"] // BATCH))
-    model.fit(X["train"], snippets()[1]["train"], BATCH, PASSES, verbose=0, callbacks=[falling])
-    return {"passes": PASSES, **judged(model, X, with_test)}
+def features_of(kind, seed, with_test):
+    """Nothing in MiniLM itself depends on a seed."""
+    names = ("train", "validation", "test") if with_test or kind == "pretrained" else ("train", "validation")
+    return lower_features(kind, 0 if kind == "pretrained" else seed, names)
 
 
-def classifier(trained, kind="pretrained", seed=0):
+def upper_two(kind="pretrained", seed=0):
     encoder = encoder_of(kind, seed)
-    if trained == "all":
-        return BERTClassifier(encoder.with_(dropout=0.1), 2, "mean")
     model = Upper(encoder.blocks[FROZEN:])
     model((np.zeros((1, LENGTH, encoder.settings.embedding_dim)), np.ones((1, LENGTH), bool)))  # makes its weights
     return model
 
 
+def fine_tuned(kind, seed, rate, with_test=True):
+    """The upper two blocks learn: three passes at a falling rate, and the last step counts."""
+    X, model = features_of(kind, seed, with_test), started(compiled(upper_two), upper_two(kind, seed))
+    falling = Falling(rate, PASSES * -(-SIZES["train"] // BATCH))
+    model.fit(X["train"], snippets()[1]["train"], BATCH, PASSES, verbose=0, callbacks=[falling])
+    return {"passes": PASSES, **judged(model, X, with_test)}
+
+
 def frozen(kind, seed):
     """A logistic regression on the vectors of texts; the encoder learns nothing."""
-    model, labels, X = Upper(encoder_of(kind, seed).blocks[FROZEN:]), snippets()[1], {}
-    for name, (x, real) in lower_features(kind, 0 if kind == "pretrained" else seed).items():
+    model, labels, X = upper_two(kind, seed), snippets()[1], {}
+    for name, (x, real) in features_of(kind, seed, True).items():
         pieces = [model.vectors(x[i : i + 100], real[i : i + 100]) for i in range(0, len(x), 100)]
         X[name] = ops.convert_to_numpy(ops.normalize(ops.concatenate(pieces)))
     tried = [LogisticRegression(C=C, max_iter=2_000).fit(X["train"], labels["train"]) for C in (1, 10, 100)]
@@ -251,7 +254,7 @@ def small_classifier(bert):
 
 
 class Best(keras.callbacks.Callback):
-    """Remembers the weights of the pass with the lowest validation loss."""
+    """Remembers the weights of the pass with the lowest validation loss; stops when 20 passes bring no lower one."""
 
     def __init__(self):
         super().__init__()
@@ -260,10 +263,12 @@ class Best(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs):
         if logs["val_loss"] < self.best["val_loss"]:
             self.best = {**logs, "passes": epoch + 1, "weights": self.model.get_weights()}
+        elif epoch + 1 >= self.best["passes"] + PATIENCE:
+            self.model.stop_training = True
 
 
 def small(seed, rate, steps, hidden_rate, passes, with_test=True):
-    """A classifier on a small BERT, the best of its passes over the labels; nothing stops it early."""
+    """A classifier on a small BERT, the best of its passes over the labels."""
     ids, labels = words()[1], snippets()[1]
     bert, hidden_loss = small_encoder(seed, steps, hidden_rate)
     keras.utils.set_random_seed(seed)
@@ -325,43 +330,37 @@ def start(steps):
     return {"model": "small BERT", "weights": "hidden words" if steps else "random", "hidden_steps": steps}
 
 
-def rates():
-    """Grids that read no test text, with seeds that nothing else uses."""
+def table_of_small():
+    """First the grids of rates, which read no test text, with a seed that nothing else uses."""
     for rate in HIDDEN_RATES:
         one = {"experiment": "hidden rates", **start(HIDDEN_STEPS[1]), "trained": "hidden words"}
         once({**one, "seed": GRID_SEED, "rate": rate}, hidden_alone, GRID_SEED, HIDDEN_STEPS[1], rate)
     for steps in HIDDEN_STEPS:
+        one = {**start(steps), "trained": "all"}
         for rate in SMALL_RATES:
-            one = {"experiment": "rates", **start(steps), "trained": "all", "seed": GRID_SEED, "rate": rate}
-            once(one, small, GRID_SEED, rate, steps, hidden_rate(), SMALL_PASSES, False)
-    for kind in ("pretrained", "random"):
-        for trained in ("upper two", "all"):
-            for rate in RATES[: 3 if trained == "all" else 4]:
-                settings = {"model": "MiniLM", "weights": kind, "trained": trained, "seed": GRID_SEED, "rate": rate}
-                once({"experiment": "rates", **settings}, fine_tuned, kind, trained, GRID_SEED, rate, False)
-
-
-def table_of_small():
-    for seed in SEEDS:
-        for steps in HIDDEN_STEPS:
-            one = {**start(steps), "trained": "all"}
-            rate = chosen(experiment="rates", **one)
+            settings = {"experiment": "rates", **one, "seed": GRID_SEED, "rate": rate}
+            once(settings, small, GRID_SEED, rate, steps, hidden_rate(), label_passes(steps), False)
+        rate = chosen(experiment="rates", **one)
+        for seed in SEEDS:
             settings = {"experiment": "snippets", **one, "seed": seed, "rate": rate}
             once(settings, small, seed, rate, steps, hidden_rate(), label_passes(steps))
 
 
 def table_of_minilm():
-    for seed in SEEDS:
-        for kind in ("pretrained", "random"):
-            one = {"experiment": "snippets", "model": "MiniLM", "weights": kind, "seed": seed}
-            if kind == "random" or seed == SEEDS[0]:  # nothing in MiniLM itself depends on a seed
-                once({**one, "trained": "head"}, frozen, kind, seed)
-            for trained in ("upper two", "all"):
-                rate = chosen(experiment="rates", model="MiniLM", weights=kind, trained=trained)
-                once({**one, "trained": trained, "rate": rate}, fine_tuned, kind, trained, seed, rate)
+    """Grids again, then the upper two blocks, and a head alone."""
+    for kind, grid in RATES.items():
+        one = {"model": "MiniLM", "weights": kind, "trained": "upper two"}
+        for rate in grid:
+            settings = {"experiment": "rates", **one, "seed": GRID_SEED, "rate": rate}
+            once(settings, fine_tuned, kind, GRID_SEED, rate, False)
+        rate = chosen(experiment="rates", **one)
+        for seed in SEEDS:
+            once({"experiment": "snippets", **one, "seed": seed, "rate": rate}, fine_tuned, kind, seed, rate)
+            if kind == "random" or seed == SEEDS[0]:
+                once({"experiment": "snippets", **one, "trained": "head", "seed": seed}, frozen, kind, seed)
 
 
-PARTS = {"rates": rates, "small": table_of_small, "minilm": table_of_minilm}
+PARTS = {"small": table_of_small, "minilm": table_of_minilm}
 
 
 def main():
