@@ -592,8 +592,9 @@ for i in np.linspace(0, len(sources) - 1, 10).astype(int):
 # one fell far behind a table of phrases, and it passed the table only after some millions of words.
 #
 # What may we not conclude? Both networks were trained for about half a minute. Three seeds say how far chance goes in
-# that time, and nothing about what comes later. An LSTM learns slowly at first here, so a longer training may change the
-# order; whoever has an hour can ask `benchmarks/translation.py --passes 20`. Nor were sizes chosen for either of them.
+# that time, and nothing about what comes later. An LSTM learns slowly at first here, so a longer training may change
+# the order; whoever has an hour can ask `benchmarks/translation.py --passes 20`. Nor were sizes chosen for either of
+# them.
 #
 # ## What can go wrong
 #
