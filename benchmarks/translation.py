@@ -127,9 +127,9 @@ class Bench:
                 return best
             tried[ahead[0]] = self.validation(kind, passes, RATE_SEED, ahead[0], 0)
 
-    def all(self, passes, seeds):
+    def all(self, models, passes, seeds):
         for many in passes:
-            rates = {kind: self.best_rate(kind, many) for kind in ("transformer", "LSTM")}
+            rates = {kind: self.best_rate(kind, many) for kind in models}
             for seed in seeds:
                 for kind, rate in rates.items():
                     self.validation(kind, many, seed, rate, 1)
@@ -138,7 +138,8 @@ class Bench:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default=RESULTS)
+    parser.add_argument("--models", nargs="+", default=["transformer", "LSTM"])
     parser.add_argument("--passes", nargs="+", type=int, default=list(PASSES))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     given = parser.parse_args()
-    Bench(given.out).all(given.passes, given.seeds)
+    Bench(given.out).all(given.models, given.passes, given.seeds)
