@@ -524,13 +524,15 @@ shown = {"copying": value["copying"], "another sentence": value["another sentenc
 shown |= {f"{name}, {way}": by_way[way][name] for name in ("LSTM", "transformer") for way in by_way}
 figure = bars(
     shown,
-    title="TITLE_RUNS",
+    title="The nearest training pair translates better than the models",
     x_label="chrF on the test part",
     colors={name: "control" if "LSTM" in name else "subject" if "trans" in name else "given" for name in shown},
     digits=1,
     reference=(value["nearest pair"], "nearest training pair"),
 )
-show(figure, "ALT_RUNS")  # fmt: skip
+show(figure, "Bars of chrF on the test part, a dot for each seed. Copying is at zero, another sentence's translation"
+     " is low, the LSTM is higher and the transformer higher still, with a beam more than greedily. A dashed line, the"
+     " nearest training pair, stands far to the right of all bars.")  # fmt: skip
 
 # %%
 ours, beam = "transformer, greedy", "transformer, beam of 4"
