@@ -431,11 +431,11 @@ for name, network in networks.items():
 # continuations. A **beam search** keeps the best few beginnings instead of one, continues each of them by every
 # token, and keeps the best of all these (Sutskever et al. 2014). We keep four, a beam of four. Beginnings are
 # compared by the sum of their log-probabilities, and here a new problem comes up. Each further token adds a negative
-# number, so shorter texts are favoured. On paper, a text of two tokens with probability 0.5 each has $2 \ln 0.5 =
-# -1.39$. One of six tokens with 0.75 each has $6 \ln 0.75 = -1.73$ and loses, although each of its tokens is more
-# certain. The **length penalty** therefore divides the sum by $((5 + n) / 6)^\alpha$ for $n$ tokens (Wu et al. 2016).
-# With $\alpha = 0.6$ the short text has $-1.39 / 1.10 = -1.27$, the long one $-1.73 / 1.44 = -1.20$, and the long one
-# wins.
+# number, so shorter texts are favoured. On paper, a text of two tokens with probability 0.5 each has
+# $2 \ln 0.5 = -1.39$. One of six tokens with 0.75 each has $6 \ln 0.75 = -1.73$ and loses, although each of its tokens
+# is more certain. The **length penalty** therefore divides the sum by $((5 + n) / 6)^\alpha$ for $n$ tokens (Wu et al.
+# 2016). With $\alpha = 0.6$ the short text has $-1.39 / 1.10 = -1.27$, the long one $-1.73 / 1.44 = -1.20$, and the
+# long one wins.
 #
 # The loop below is greedy decoding in the open. It calls the whole model for every token, so everything is computed
 # again each time. The library keeps the keys and values of what was read and written, and computes the new token alone.
@@ -593,10 +593,10 @@ for i in np.linspace(0, len(sources) - 1, 10).astype(int):
 # in the same sentences does better. Koehn and Knowles (2017) measured the same for real systems: with few data a neural
 # one fell far behind a table of phrases, and it passed the table only after some millions of words.
 #
-# What may we not conclude? Both networks were trained for about half a minute. Three seeds say how far chance goes in
-# that time, and nothing about what comes later. An LSTM learns slowly at first here, so a longer training may change
-# the order; whoever has an hour can ask `benchmarks/translation.py --passes 20`. Nor were sizes chosen for either of
-# them.
+# The beam is no gift for everybody: in the table it helps the transformer in all three runs, and the LSTM in one of
+# three. What may we not conclude? Both networks were trained for about half a minute. Three seeds say how far chance
+# goes in that time, and nothing about what comes later. A longer training may change the order of the two; whoever has
+# an hour can ask `benchmarks/translation.py --passes 20`. Nor were sizes chosen for either of them.
 #
 # ## What can go wrong
 #
