@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from keras import ops
 from keras.callbacks import EarlyStopping
+from keras.losses import SparseCategoricalCrossentropy
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
@@ -221,7 +222,7 @@ sizes = {"embedding_dim": 64, "num_layers": 2, "num_heads": 4, "context_length":
 small = BERT(BERTSettings(tokenizer.vocabulary_size, **sizes, pad_id=tokenizer.pad_id, head=True))
 guesser = Guesser(small)
 rate = keras.optimizers.schedules.PolynomialDecay(2e-3, STEPS, 0.0)
-loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
+loss = SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
 guesser.compile(keras.optimizers.Adam(rate), loss, jit_compile=False)
 
 check_x, check_y, check_counts = game(parts["validation"]["text"], seed=1_000)
@@ -261,7 +262,7 @@ for line in ("the best <mask> of the year", "it 's not a bad <mask> ."):
 # on hidden words, the other may spend on passes over the labels. Both answer with the weights of the pass that has
 # the lowest validation loss, and stop when twenty passes bring no lower one. Each has a learning rate of its own,
 # chosen out of three on validation texts. One pair of runs says little, so `benchmarks/bert_pretraining.py` made three.
-# Its table comes with the course, and the cell repeats one pair.
+# Its table comes with the course, and the cell repeats the first pair.
 
 # %%
 runs = load("bert-pretraining").query("experiment == 'snippets'")  # a row for each run that chose no learning rate
@@ -272,14 +273,14 @@ def tuned(bert, rate):
     """Accuracy on the test texts, in points, of a classifier on this BERT."""
     keras.utils.set_random_seed(0)
     model = BERTClassifier(bert.with_(head=False, dropout=0.1), 2, "mean")
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(rate), loss, jit_compile=False)
+    model.compile(keras.optimizers.Adam(rate), SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     stop, watch = EarlyStopping(patience=20, restore_best_weights=True), (read["validation"], labels["validation"])
     model.fit(read["train"], labels["train"], 32, PASSES, validation_data=watch, callbacks=[stop], verbose=0)
     return 100 * np.mean(model.predict(read["test"], 100, verbose=0).argmax(axis=1) == labels["test"])
 
 
 rates, in_table = of_small["rate"].first(), {steps: list(100 * one) for steps, one in of_small["test_accuracy"]}
+keras.utils.set_random_seed(0)
 here = {0: tuned(BERT(small.settings), rates[0]), 300: tuned(small, rates[300])}
 for steps, points in here.items():
     print(f"{steps:3d} steps of hidden words: {points:.1f} here; in the table", *np.round(in_table[steps], 1))
@@ -396,8 +397,7 @@ def learned(bert, rate, seed=0):
     frozen = linear(vectors)
     keras.utils.set_random_seed(seed)
     falling = keras.optimizers.schedules.PolynomialDecay(rate, 3 * math.ceil(len(labels["train"]) / 32), 0.0)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    upper.compile(keras.optimizers.Adam(falling), loss, jit_compile=False)
+    upper.compile(keras.optimizers.Adam(falling), SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     upper.fit(below["train"], labels["train"], 32, 3, verbose=0)
     return frozen, 100 * np.mean(upper.predict(below["test"], 100, verbose=0).argmax(axis=1) == labels["test"])
 
