@@ -538,6 +538,7 @@ figure = bars(
     digits=1,
     reference=(value["nearest pair"], "nearest training pair"),
 )
+figure.axes[0].set_xlim(0, 13)
 show(figure, "Bars of chrF on the test part, a dot for each seed. Copying is at zero, another sentence's translation"
      " is low, the LSTM is higher and the transformer higher still, with a beam more than greedily. A dashed line, the"
      " nearest training pair, stands far to the right of all bars.")  # fmt: skip
