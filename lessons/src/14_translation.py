@@ -310,9 +310,9 @@ for name in LANGUAGES:
           f"such as {written(name, older[0])} -> {answers_older[name][0]}")  # fmt: skip
 
 # %% [markdown]
-# The model has learned the rules of five languages from examples alone. It has also learned something that we did not
-# mean: that a year begins with 19 or 20. Nothing in the training pairs says that other years exist, so it writes what
-# was always right.
+# The model has learned most of the rules of five languages from examples alone. It has also learned something that we
+# did not mean: that a year begins with 19 or 20. Nothing in the training pairs says that other years exist, so it
+# writes what was always right.
 #
 # Where does it look while it writes? The model can return the weights of its cross-attention. In the two figures each
 # row is a character that was written, each column one that was read, and the weights are the mean over the heads. Put
@@ -439,11 +439,11 @@ for name, network in networks.items():
 # continuations. A **beam search** keeps the best few beginnings instead of one, continues each of them by every
 # token, and keeps the best of all these (Sutskever et al. 2014). We keep four, a beam of four. Beginnings are
 # compared by the sum of their log-probabilities, and here a new problem comes up. Each further token adds a negative
-# number, so shorter texts are favoured. On paper, a text of two tokens with probability 0.5 each has
-# $2 \ln 0.5 = -1.39$. One of six tokens with 0.75 each has $6 \ln 0.75 = -1.73$ and loses, although each of its tokens
-# is more certain. The **length penalty** therefore divides the sum by $((5 + n) / 6)^\alpha$ for $n$ tokens (Wu et al.
-# 2016). With $\alpha = 0.6$ the short text has $-1.39 / 1.10 = -1.27$, the long one $-1.73 / 1.44 = -1.20$, and the
-# long one wins.
+# number, so shorter texts are favoured. On paper, a text of two tokens with probability 0.5 each has $2 \ln 0.5 =
+# -1.39$. One of six tokens with 0.75 each has $6 \ln 0.75 = -1.73$ and loses, although each of its tokens is more
+# certain. The **length penalty** therefore divides the sum by $((5 + n) / 6)^\alpha$ for $n$ tokens (Wu et al. 2016).
+# With $\alpha = 0.6$ the short text has $-1.39 / 1.10 = -1.27$, the long one $-1.73 / 1.44 = -1.20$, and the long one
+# wins.
 #
 # The loop below is greedy decoding in the open. It calls the whole model for every token, so everything is computed
 # again each time. The library keeps the keys and values of what was read and written, and computes the new token alone.
