@@ -1,30 +1,25 @@
-"""What pretraining gives to a BERT with few labels: lesson 15 with twice the labels and three seeds of everything.
+"""What pretraining gives to a BERT with 240 labels: the table that lesson 15 draws, with three seeds of everything.
 
-    python benchmarks/bert_pretraining.py rates     # learning rates, on validation texts
-    python benchmarks/bert_pretraining.py minilm    # TF-IDF, MiniLM and the same encoder with random weights, 3 seeds
-    python benchmarks/bert_pretraining.py own       # a small BERT of ours with and without hidden words, 3 seeds
+    python benchmarks/bert_pretraining.py small     # a small BERT of ours: hidden words first, or labels alone
+    python benchmarks/bert_pretraining.py minilm    # MiniLM and the same encoder with random weights
     python benchmarks/bert_pretraining.py all
 
-Every run is a row of build/bert-pretraining.csv, written when it ends. A run that is there is not repeated. All
-read the same 480 training snippets with their labels (movie-snippets), 240 for choices and 600 for the test, cut to 24
-tokens. The small BERT also reads all 7,387 training snippets without labels.
-
-`--cache FOLDER` keeps what frozen blocks say, so that a script that was stopped does not compute it again. Seconds are
-processor time.
+Every run is a row of datasets/bert-pretraining.csv, written when it ends. A run that is there is not repeated. All
+read the same 240 training snippets with their labels (movie-snippets), 120 for choices and 1,000 for the test, cut to
+20 tokens. The small BERT also reads all 7,387 training snippets without labels. Seconds are processor time.
 """
 
 import argparse
 import csv
 import os
 import time
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 from keras import ops
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from kerasllm import text, weights
@@ -32,55 +27,70 @@ from kerasllm.data import load
 from kerasllm.layers import MaskedMean
 from kerasllm.models import BERT, BERTClassifier, BERTSettings
 
-RESULTS = Path(__file__).resolve().parents[1] / "build" / "bert-pretraining.csv"
-COLUMNS = ("experiment", "model", "weights", "trained", "labels", "hidden_steps", "seed", "rate", "passes",
-           "validation_accuracy", "test_accuracy", "hidden_loss", "seconds")  # fmt: skip
-KEY = COLUMNS[:8]
-SIZES = {"train": 480, "validation": 240, "test": 600}
-LABELS = SIZES["train"]
-LENGTH, FROZEN, BATCH, PASSES = 24, 4, 32, 3
-RATES = (1e-4, 3e-4, 1e-3)
-SEEDS, GRID_SEED = (0, 1, 2), 100
-WORDS, DIM, HIDDEN_STEPS, HIDDEN_RATE, ASKED = 4_000, 64, 400, 2e-3, 4
-OWN_PASSES, PATIENCE, OWN_RATES = 8, 4, (3e-4, 1e-3)
-CACHE = None
+RESULTS = Path(__file__).resolve().parents[1] / "datasets" / "bert-pretraining.csv"
+COLUMNS = ("experiment", "model", "weights", "trained", "hidden_steps", "seed", "rate", "passes", "hidden_loss",
+           "validation_loss", "validation_accuracy", "test_accuracy", "seconds")  # fmt: skip
+KEY = COLUMNS[:7]
+SIZES = {"train": 240, "validation": 120, "test": 1_000}
+LENGTH, BATCH, SEEDS, GRID_SEED = 20, 32, (0, 1, 2), 100
+FROZEN, PASSES = 4, 3  # MiniLM
+WORDS, DIM, ASKED, SMALL_PASSES, PATIENCE, HIDDEN_STEPS = 2_000, 64, 4, 60, 20, (0, 300)  # the small BERT
+RATES = {"pretrained": (1e-4, 3e-4, 1e-3), "random": (3e-4, 1e-3, 3e-3)}
+OTHER_RATE = 3e-4  # the second best of MiniLM
+SMALL_RATES, HIDDEN_RATES = (3e-4, 1e-3, 3e-3), (1e-3, 2e-3, 4e-3)
 
 
 @cache
 def snippets():
     """The three parts with labels, and all training texts."""
-    frame = load("movie-snippets")
-    whole = {name: rows for name, rows in frame.groupby("split", observed=True)}
+    whole = {name: rows for name, rows in load("movie-snippets").groupby("split", observed=True)}
     parts = {name: rows.sample(SIZES[name], random_state=0) for name, rows in whole.items()}
     labels = {name: (rows["label"] == "positive").to_numpy(int) for name, rows in parts.items()}
     return parts, labels, whole["train"]
 
 
-def accuracy(logits, labels):
-    return float(np.mean(logits.argmax(axis=1) == labels))
+def loss(**options):
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, **options)
 
 
-def loss():
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+def judged(model, X, with_test):
+    """Loss on the validation texts; accuracy there and, if asked for, on the test texts."""
+    labels, found = snippets()[1], {}
+    for name in ("validation", "test") if with_test else ("validation",):
+        logits = model.predict(X[name], 100, verbose=0)
+        found[f"{name}_accuracy"] = float(np.mean(logits.argmax(axis=1) == labels[name]))
+        if name == "validation":
+            found["validation_loss"] = float(loss()(labels[name], logits))
+    return found
 
 
-# ----- counting ------------------------------------------------------------------------------------------------
+@cache
+def compiled(make, *arguments, **losses):
+    """A model that is compiled once and started many times."""
+    model = make(*arguments)
+    model.compile(keras.optimizers.Adam(), loss(**losses), jit_compile=False)
+    return model
 
 
-def tfidf(labels_used):
-    """Words and pairs of words, counted; C is chosen on validation texts."""
-    parts, labels, whole = snippets()
-    train = parts["train"] if labels_used == LABELS else whole
-    y = (train["label"] == "positive").to_numpy(int)
-    counter = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit(train["text"])
-    X = {name: counter.transform(rows["text"]) for name, rows in {**parts, "train": train}.items()}
-    return {"passes": 0, **linear(X, {**labels, "train": y})}
+def started(model, fresh):
+    """The compiled model with the weights and the seeds of a fresh one, and an optimizer that remembers nothing."""
+    for old, new in zip(model.variables, fresh.variables, strict=True):
+        old.assign(new)
+    for number in model.optimizer.variables:
+        number.assign(ops.zeros_like(number))
+    return model
 
 
-def linear(X, labels):
-    tried = [LogisticRegression(C=C, max_iter=2_000).fit(X["train"], labels["train"]) for C in (0.1, 1, 10, 100)]
-    best = max(tried, key=lambda one: one.score(X["validation"], labels["validation"]))
-    return {f"{name}_accuracy": best.score(X[name], labels[name]) for name in ("validation", "test")}
+class Falling(keras.callbacks.Callback):
+    """The learning rate falls to 0 in a straight line."""
+
+    def __init__(self, rate, steps):
+        super().__init__()
+        self.rate, self.steps, self.done = rate, steps, 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = self.rate * (1 - self.done / self.steps)
+        self.done += 1
 
 
 # ----- MiniLM, and the same encoder with random weights --------------------------------------------------------
@@ -104,26 +114,20 @@ def encoder_of(kind, seed):
     return pretrained.with_() if kind == "pretrained" else BERT(pretrained.settings)
 
 
-def lower_features(encoder, kind, seed):
-    """What the frozen blocks say of all texts: {part: float32 (texts, LENGTH, dim)}."""
-    ids = minilm()[1]
-    place = CACHE and Path(CACHE) / f"{kind}-{0 if kind == 'pretrained' else seed}.npz"
-    if place and place.exists():
-        return dict(np.load(place))
-    lower = encoder.with_(num_layers=FROZEN)
-    found = {name: lower.predict(one, batch_size=64, verbose=0) for name, one in ids.items()}
-    if place:
-        np.savez(place, **found)
-    return found
+@lru_cache(1)
+def lower_features(kind, seed, names):
+    """What the frozen blocks say of all texts, with the places of real tokens: {part: (features, real)}."""
+    lower, parts = encoder_of(kind, seed).with_(num_layers=FROZEN), minilm()[1]
+    return {name: (lower.predict(parts[name], 64, verbose=0), parts[name] != 0) for name in names}
 
 
 class Upper(keras.Model):
     """The blocks that learn, the mean over the real tokens, and two logits."""
 
-    def __init__(self, blocks, rate_of_drop=0.1):
+    def __init__(self, blocks):
         super().__init__()
         self.blocks, self.mean = blocks, MaskedMean()
-        self.drop, self.answer = keras.layers.Dropout(rate_of_drop), keras.layers.Dense(2)
+        self.drop, self.answer = keras.layers.Dropout(0.1), keras.layers.Dense(2)
 
     def vectors(self, x, real):
         for block in self.blocks:
@@ -134,42 +138,36 @@ class Upper(keras.Model):
         return self.answer(self.drop(self.vectors(*inputs), training=training))
 
 
-def upper_two(kind, seed, rate, with_test=True):
-    """The lower four blocks are frozen, the upper two learn."""
-    _, labels, _ = snippets()
+def features_of(kind, seed, with_test):
+    """Nothing in MiniLM itself depends on a seed."""
+    names = ("train", "validation", "test") if with_test or kind == "pretrained" else ("train", "validation")
+    return lower_features(kind, 0 if kind == "pretrained" else seed, names)
+
+
+def upper_two(kind="pretrained", seed=0):
     encoder = encoder_of(kind, seed)
-    features, ids = lower_features(encoder, kind, seed), minilm()[1]
     model = Upper(encoder.blocks[FROZEN:])
-    return trained(model, {name: (features[name], ids[name] != 0) for name in ids}, labels, rate, with_test)
+    model((np.zeros((1, LENGTH, encoder.settings.embedding_dim)), np.ones((1, LENGTH), bool)))  # makes its weights
+    return model
 
 
-def trained(model, X, labels, rate, with_test=True):
-    """Three passes at a falling rate; the weights of the last step answer."""
-    steps = PASSES * len(labels["train"]) // BATCH
-    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.PolynomialDecay(rate, steps, 0.0)), loss())
-    model.fit(X["train"], labels["train"], BATCH, PASSES, verbose=0)
-    judged = ("validation", "test") if with_test else ("validation",)
-    found = {f"{one}_accuracy": accuracy(model.predict(X[one], 100, verbose=0), labels[one]) for one in judged}
-    return {"passes": PASSES, **found}
-
-
-def all_six(kind, seed, rate):
-    """Nothing is frozen."""
-    _, labels, _ = snippets()
-    network = BERTClassifier(encoder_of(kind, seed), 2, "mean")
-    return trained(network, minilm()[1], labels, rate)
+def fine_tuned(kind, seed, rate, with_test=True):
+    """The upper two blocks learn: three passes at a falling rate, and the last step counts."""
+    X, model = features_of(kind, seed, with_test), started(compiled(upper_two), upper_two(kind, seed))
+    falling = Falling(rate, PASSES * -(-SIZES["train"] // BATCH))
+    model.fit(X["train"], snippets()[1]["train"], BATCH, PASSES, verbose=0, callbacks=[falling])
+    return {"passes": PASSES, **judged(model, X, with_test)}
 
 
 def frozen(kind, seed):
-    """A linear head on the vectors of texts; the encoder learns nothing."""
-    _, labels, _ = snippets()
-    encoder = encoder_of(kind, seed)
-    features, ids = lower_features(encoder, kind, seed), minilm()[1]
-    model, vectors = Upper(encoder.blocks[FROZEN:]), {}
-    for name, x in features.items():
-        pieces = [model.vectors(x[i : i + 100], ids[name][i : i + 100] != 0) for i in range(0, len(x), 100)]
-        vectors[name] = ops.convert_to_numpy(ops.normalize(ops.concatenate(pieces)))
-    return {"passes": 0, **linear(vectors, labels)}
+    """A logistic regression on the vectors of texts; the encoder learns nothing."""
+    model, labels, X = upper_two(kind, seed), snippets()[1], {}
+    for name, (x, real) in features_of(kind, seed, True).items():
+        pieces = [model.vectors(x[i : i + 100], real[i : i + 100]) for i in range(0, len(x), 100)]
+        X[name] = ops.convert_to_numpy(ops.normalize(ops.concatenate(pieces)))
+    tried = [LogisticRegression(C=C, max_iter=2_000).fit(X["train"], labels["train"]) for C in (1, 10, 100)]
+    best = max(tried, key=lambda one: one.score(X["validation"], labels["validation"]))
+    return {"passes": 0, **{f"{name}_accuracy": best.score(X[name], labels[name]) for name in ("validation", "test")}}
 
 
 # ----- a small BERT of ours ------------------------------------------------------------------------------------
@@ -180,12 +178,10 @@ def words():
     """A tokenizer of words from the training texts, all of these as ids, and the ids of the three parts."""
     parts, _, whole = snippets()
     tokenizer = text.train_words(whole["text"], vocabulary_size=WORDS, lower=True, mask=True)
-    rows = {"unlabelled": whole, **parts}
-    ids = {
-        name: keras.utils.pad_sequences([one[:LENGTH] for one in tokenizer.encode_batch(some["text"])], LENGTH,
-                                        padding="post", value=tokenizer.pad_id)
-        for name, some in rows.items()
-    }  # fmt: skip
+    ids = {}
+    for name, rows in {"unlabelled": whole, **parts}.items():
+        cut = [one[:LENGTH] for one in tokenizer.encode_batch(rows["text"])]
+        ids[name] = keras.utils.pad_sequences(cut, LENGTH, padding="post", value=tokenizer.pad_id)
     return tokenizer, ids
 
 
@@ -217,30 +213,49 @@ class Guesser(keras.Model):
         return self.bert.head(ops.take_along_axis(features, places[:, :, None], axis=1))  # (batch, asked, words)
 
 
-def own_encoder(seed, steps):
+def small_bert():
+    tokenizer, _ = words()
+    return BERT(BERTSettings(tokenizer.vocabulary_size, DIM, 2, 4, context_length=LENGTH, type_vocabulary_size=0,
+                             pad_id=tokenizer.pad_id, head=True))  # fmt: skip
+
+
+@lru_cache(4)
+def small_encoder(seed, steps, rate):
     """A small BERT after some steps of hidden words, and its loss at the hidden words of validation texts."""
     tokenizer, ids = words()
     keras.utils.set_random_seed(seed)
-    bert = BERT(BERTSettings(tokenizer.vocabulary_size, DIM, 2, 4, context_length=LENGTH, type_vocabulary_size=0,
-                             pad_id=tokenizer.pad_id, head=True))  # fmt: skip
+    bert = small_bert()
     if not steps:
         return bert, ""
     rng, rows = np.random.default_rng(seed), []
     while sum(map(len, rows)) < steps * BATCH:
         rows.append(rng.permutation(ids["unlabelled"]))
-    seen = np.concatenate(rows)[: steps * BATCH]
-    x, places, answers, count = hidden(seen, tokenizer, rng)
-    model = Guesser(bert)
-    rate = keras.optimizers.schedules.PolynomialDecay(HIDDEN_RATE, steps, 0.0)
-    error = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
-    model.compile(keras.optimizers.Adam(rate), error)
-    model.fit((x, places), answers, BATCH, sample_weight=count, shuffle=False, verbose=0)
+    x, places, answers, count = hidden(np.concatenate(rows)[: steps * BATCH], tokenizer, rng)
+    model = started(compiled(guesser, reduction="mean_with_sample_weight"), Guesser(bert))
+    model.fit((x, places), answers, BATCH, sample_weight=count, shuffle=False, verbose=0,
+              callbacks=[Falling(rate, steps)])  # fmt: skip
     x, places, answers, count = hidden(ids["validation"], tokenizer, np.random.default_rng(1000))
-    return bert, model.evaluate((x, places), answers, sample_weight=count, verbose=0)
+    return model.bert.with_(), model.evaluate((x, places), answers, BATCH, sample_weight=count, verbose=0)
+
+
+def guesser():
+    return Guesser(small_bert())
+
+
+def hidden_alone(seed, steps, rate):
+    return {"passes": 0, "hidden_loss": small_encoder(seed, steps, rate)[1]}
+
+
+def first_classifier():
+    return small_classifier(small_bert())
+
+
+def small_classifier(bert):
+    return BERTClassifier(bert.with_(head=False, dropout=0.1), 2, "mean")
 
 
 class Best(keras.callbacks.Callback):
-    """Remembers the weights of the pass with the lowest validation loss; stops when four bring no lower one."""
+    """Remembers the weights of the pass with the lowest validation loss; stops when 20 passes bring no lower one."""
 
     def __init__(self):
         super().__init__()
@@ -253,24 +268,17 @@ class Best(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-_encoders = {}
-
-
-def own(seed, rate, steps, passes, with_test=True):
-    """A classifier on a small BERT: hidden words first, or more passes over the labels."""
-    _, labels, _ = snippets()
-    ids = words()[1]
-    if (seed, steps) not in _encoders:
-        _encoders[seed, steps] = own_encoder(seed, steps)
-    bert, hidden_loss = _encoders[seed, steps]
-    model, watch = BERTClassifier(bert.with_(head=False, dropout=0.1), 2, "mean"), Best()
-    model.compile(keras.optimizers.Adam(rate), loss())
+def small(seed, rate, steps, hidden_rate, passes, with_test=True):
+    """A classifier on a small BERT, the best of its passes over the labels."""
+    ids, labels = words()[1], snippets()[1]
+    bert, hidden_loss = small_encoder(seed, steps, hidden_rate)
+    keras.utils.set_random_seed(seed)
+    model, watch = started(compiled(first_classifier), small_classifier(bert)), Best()
+    model.optimizer.learning_rate = rate
     model.fit(ids["train"], labels["train"], BATCH, passes, verbose=0, callbacks=[watch],
               validation_data=(ids["validation"], labels["validation"]))  # fmt: skip
     model.set_weights(watch.best["weights"])
-    judged = ("validation", "test") if with_test else ("validation",)
-    found = {f"{one}_accuracy": accuracy(model.predict(ids[one], 100, verbose=0), labels[one]) for one in judged}
-    return {"passes": watch.best["passes"], "hidden_loss": hidden_loss, **found}
+    return {"passes": watch.best["passes"], "hidden_loss": hidden_loss, **judged(model, ids, with_test)}
 
 
 # ----- the table -----------------------------------------------------------------------------------------------
@@ -290,78 +298,80 @@ def once(settings, make, *arguments):
         return
     begun = time.process_time()
     row = {name: f"{one:.4f}" if isinstance(one, float) else one for name, one in make(*arguments).items()}
+    row = {**settings, **row, "seconds": f"{time.process_time() - begun:.1f}"}
     new = not RESULTS.exists()
-    RESULTS.parent.mkdir(exist_ok=True)
     with open(RESULTS, "a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if new:
             writer.writeheader()
-        writer.writerow({**settings, **row, "seconds": f"{time.process_time() - begun:.1f}"})
-    print({**settings, **row, "seconds": f"{time.process_time() - begun:.1f}"}, flush=True)
+        writer.writerow(row)
+    print(row, flush=True)
 
 
-def chosen(model, kind):
-    """The rate that the validation texts chose."""
-    grid = [row for row in rows() if row["experiment"] == "rates" and (row["model"], row["weights"]) == (model, kind)]
-    return float(max(grid, key=lambda row: float(row["validation_accuracy"]))["rate"])
+def chosen(loss_name="validation_loss", **wanted):
+    """The rate with the lowest loss on the validation texts, the mean over the seeds of the grid."""
+    losses = {}
+    for row in rows():
+        if all(row[name] == str(value) for name, value in wanted.items()):
+            losses.setdefault(float(row["rate"]), []).append(float(row[loss_name]))
+    return min(losses, key=lambda rate: np.mean(losses[rate]))
 
 
-def rates():
-    for kind in ("pretrained", "random"):
-        for rate in RATES:
-            one = {"model": "MiniLM", "weights": kind, "trained": "upper two", "labels": LABELS, "seed": GRID_SEED}
-            once({"experiment": "rates", **one, "rate": rate}, upper_two, kind, GRID_SEED, rate, False)
-    for rate in OWN_RATES:  # of the control alone, which can only help it
-        one = {"experiment": "rates", "model": "own", "weights": "random", "trained": "all", "labels": LABELS}
-        passes = starts()[1][2]
-        once({**one, "hidden_steps": 0, "seed": GRID_SEED, "rate": rate}, own, GRID_SEED, rate, 0, passes, False)
+def hidden_rate():
+    """Chosen with the shorter of the two trainings on hidden words."""
+    return chosen("hidden_loss", experiment="hidden rates")
 
 
-def starts():
-    """Hidden words and then labels; or as many steps in all on the labels alone."""
-    a_pass = SIZES["train"] // BATCH
-    return ("hidden words", HIDDEN_STEPS, OWN_PASSES), ("random", 0, OWN_PASSES + HIDDEN_STEPS // a_pass)
+def label_passes(steps):
+    """Labels alone may take as many steps as most hidden words and labels together."""
+    return SMALL_PASSES if steps else SMALL_PASSES + max(HIDDEN_STEPS) // -(-SIZES["train"] // BATCH)
+
+
+def start(steps):
+    return {"model": "small BERT", "weights": "hidden words" if steps else "random", "hidden_steps": steps}
+
+
+def table_of_small():
+    """First the grids of rates, which read no test text, with a seed that nothing else uses."""
+    for rate in HIDDEN_RATES:
+        one = {"experiment": "hidden rates", **start(HIDDEN_STEPS[1]), "trained": "hidden words"}
+        once({**one, "seed": GRID_SEED, "rate": rate}, hidden_alone, GRID_SEED, HIDDEN_STEPS[1], rate)
+    for steps in HIDDEN_STEPS:
+        one = {**start(steps), "trained": "all"}
+        for rate in SMALL_RATES:
+            settings = {"experiment": "rates", **one, "seed": GRID_SEED, "rate": rate}
+            once(settings, small, GRID_SEED, rate, steps, hidden_rate(), label_passes(steps), False)
+        rate = chosen(experiment="rates", **one)
+        for seed in SEEDS:
+            settings = {"experiment": "snippets", **one, "seed": seed, "rate": rate}
+            once(settings, small, seed, rate, steps, hidden_rate(), label_passes(steps))
 
 
 def table_of_minilm():
-    for count in (LABELS, 7387):
-        once({"experiment": "snippets", "model": "TF-IDF", "labels": count}, tfidf, count)
-    once({"experiment": "snippets", "model": "MiniLM", "weights": "pretrained", "trained": "head", "labels": LABELS},
-         frozen, "pretrained", 0)  # fmt: skip
-    for seed in SEEDS:
-        one = {"experiment": "snippets", "model": "MiniLM", "labels": LABELS, "seed": seed}
-        once({**one, "weights": "random", "trained": "head"}, frozen, "random", seed)
-        for kind in ("pretrained", "random"):
-            rate = chosen("MiniLM", kind)
-            once({**one, "weights": kind, "trained": "upper two", "rate": rate}, upper_two, kind, seed, rate)
+    """Grids again, then the upper two blocks, and a head alone."""
+    for kind, grid in RATES.items():
+        one = {"model": "MiniLM", "weights": kind, "trained": "upper two"}
+        for rate in grid:
+            settings = {"experiment": "rates", **one, "seed": GRID_SEED, "rate": rate}
+            once(settings, fine_tuned, kind, GRID_SEED, rate, False)
+        rate = chosen(experiment="rates", **one)
+        for seed in SEEDS:
+            once({"experiment": "snippets", **one, "seed": seed, "rate": rate}, fine_tuned, kind, seed, rate)
+            if kind == "random" or seed == SEEDS[0]:
+                once({"experiment": "snippets", **one, "trained": "head", "seed": seed}, frozen, kind, seed)
+    for seed in SEEDS:  # what the choice among two rates that are nearly equal on the validation texts has cost
+        one = {"model": "MiniLM", "weights": "pretrained", "trained": "upper two", "rate": OTHER_RATE}
+        once({"experiment": "other rates", **one, "seed": seed}, fine_tuned, "pretrained", seed, OTHER_RATE)
 
 
-def table_of_six():
-    for seed in SEEDS:
-        rate = chosen("MiniLM", "random")
-        one = {"experiment": "snippets", "model": "MiniLM", "weights": "random", "trained": "all", "labels": LABELS}
-        once({**one, "seed": seed, "rate": rate}, all_six, "random", seed, rate)
-
-
-def table_of_own():
-    for seed in SEEDS:
-        for kind, steps, passes in starts():
-            rate = chosen("own", "random")
-            one = {"experiment": "snippets", "model": "own", "weights": kind, "trained": "all", "labels": LABELS}
-            once({**one, "hidden_steps": steps, "seed": seed, "rate": rate}, own, seed, rate, steps, passes)
-
-
-PARTS = {"rates": rates, "minilm": table_of_minilm, "own": table_of_own, "six": table_of_six}
+PARTS = {"small": table_of_small, "minilm": table_of_minilm}
 
 
 def main():
-    global CACHE
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=[*PARTS, "all"])
-    parser.add_argument("--cache", help="a folder for what frozen blocks say")
-    arguments = parser.parse_args()
-    CACHE = arguments.cache
-    for name in PARTS if "all" in arguments.parts else arguments.parts:
+    parts = parser.parse_args().parts
+    for name in PARTS if "all" in parts else parts:
         PARTS[name]()
 
 

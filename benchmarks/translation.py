@@ -1,12 +1,13 @@
-"""A transformer and an LSTM with attention that translate English to Chinese, from few passes over the set to many.
+"""A transformer and an LSTM with attention that translate English to Chinese.
 
-    python benchmarks/translation.py --out build/translation.csv
+    python benchmarks/translation.py                 # six passes over the pairs, as in lesson 14
+    python benchmarks/translation.py --passes 20     # more of them; the lines go into the same table
 
 Lesson 14's models, equal in size: the same pairs, tokens, batches and passes for both. Learning rates are chosen on the
 validation pairs with a seed that is not used again, for either model and each number of passes, by doubling or halving
 until both neighbours are worse. The test part is read once by each run of the table, greedily and with a beam of four,
-and never by a run that chooses a rate. Each run is a line of the file; a run whose line is there is skipped, so the
-script may be stopped and started. The nearest training pair and copying are the first two lines.
+and never by a run that chooses a rate. Each run is a line of datasets/translation-models.csv, written when it ends; a
+run whose line is there is skipped, so the script may be stopped and started. Seconds are processor time.
 """
 
 import argparse
@@ -16,7 +17,6 @@ from pathlib import Path
 
 import keras
 from keras import ops
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kerasllm.batches import steps_per_epoch
 from kerasllm.data import load
@@ -25,10 +25,10 @@ from kerasllm.models import LSTMSeq2Seq, Seq2Seq, Seq2SeqSettings
 from kerasllm.tasks import Translator
 from kerasllm.text import train_bpe, train_words
 
-LONGEST, EPOCHS, SEEDS, RATE_SEED, FIRST_RATE = 28, (8, 20, 60), (0, 1, 2), 100, 0.01
-SCORES = [f"{way}_{score}" for way in ("greedy", "beam") for score in ("bleu", "chrf")]
-SCORES = [f"{name}{end}" for name in SCORES for end in ("", "_low", "_high")]
-COLUMNS = ["model", "epochs", "seed", "chosen", "rate", "parameters", "validation", *SCORES, "seconds"]
+RESULTS = Path(__file__).resolve().parents[1] / "datasets" / "translation-models.csv"
+LONGEST, PASSES, SEEDS, RATE_SEED, FIRST_RATE = 28, (6,), (0, 1, 2), 100, 0.005
+SCORES = ["greedy_bleu", "greedy_chrf", "beam_bleu", "beam_chrf"]
+COLUMNS = ["model", "passes", "seed", "chosen", "rate", "parameters", "validation_loss", *SCORES, "seconds"]
 
 
 class Texts:
@@ -45,23 +45,14 @@ class Texts:
             "vocabulary_size": self.chinese.vocabulary_size,
             "source_vocabulary_size": self.english.vocabulary_size,
         }
-        if kind == "lstm":
+        if kind == "LSTM":
             return LSTMSeq2Seq(**sizes, embedding_dim=64, units=92, dropout=0.1)
         return Seq2Seq(Seq2SeqSettings(**sizes, embedding_dim=64, num_layers=1, dropout=0.1, context_length=LONGEST))
 
     def scores(self, greedy, beam):
-        found = []
-        for texts in (greedy, beam):
-            for one in (bleu(texts, self.pairs["test"][1], "zh"), chrf(texts, self.pairs["test"][1])):
-                found += [one.value, one.low, one.high]
+        right = self.pairs["test"][1]
+        found = [one.value for texts in (greedy, beam) for one in (bleu(texts, right, "zh"), chrf(texts, right))]
         return {name: round(value, 2) for name, value in zip(SCORES, found, strict=True)}
-
-    def nearest(self):
-        """For each test sentence the Chinese of the training sentence with the most similar English."""
-        (english, chinese), (asked, _) = self.pairs["train"], self.pairs["test"]
-        tfidf = TfidfVectorizer(token_pattern=r"\w+", ngram_range=(1, 2)).fit(english)
-        places = (tfidf.transform(asked) @ tfidf.transform(english).T).toarray().argmax(axis=1)
-        return [chinese[place] for place in places]
 
 
 class Trainer:
@@ -73,16 +64,18 @@ class Trainer:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.model.compile("adam", loss, jit_compile=False)
 
-    def run(self, epochs, seed, rate):
+    def run(self, passes, seed, rate):
         """Seconds of the processor, and the loss on the validation pairs."""
         keras.utils.set_random_seed(seed)
-        self.model.network.set_weights(self.texts.network(self.kind).get_weights())
+        fresh = self.texts.network(self.kind)
+        for old, new in zip(self.model.network.variables, fresh.variables, strict=True):  # the seeds of dropout, too
+            old.assign(new)
         for number in self.model.optimizer.variables:
             number.assign(ops.zeros_like(number))
         order = {"batch_size": 32, "buckets": 3}
-        feed = self.model.pairs(*self.texts.pairs["train"], shuffle=True, seed=seed, epochs=epochs, **order)
-        fall = keras.callbacks.LearningRateScheduler(lambda epoch, _: rate * (1 - epoch / epochs))
-        plan, started = {"epochs": epochs, "steps_per_epoch": steps_per_epoch(feed)}, time.process_time()
+        feed = self.model.pairs(*self.texts.pairs["train"], shuffle=True, seed=seed, epochs=passes, **order)
+        fall = keras.callbacks.LearningRateScheduler(lambda done, _: rate * (1 - done / passes))
+        plan, started = {"epochs": passes, "steps_per_epoch": steps_per_epoch(feed)}, time.process_time()
         self.model.fit(feed, shuffle=False, verbose=0, callbacks=[fall], **plan)
         spent = time.process_time() - started
         return spent, self.model.evaluate(self.model.pairs(*self.texts.pairs["validation"], **order), verbose=0)
@@ -108,23 +101,23 @@ class Bench:
         self.rows.append(row)
         print(",".join(row.values()), flush=True)
 
-    def validation(self, kind, epochs, seed, rate, chosen):
+    def validation(self, kind, passes, seed, rate, chosen):
         """The loss of a run on the validation pairs; the run is made unless the table has it."""
-        key = {"model": kind, "epochs": epochs, "seed": seed, "chosen": chosen, "rate": rate}
+        key = {"model": kind, "passes": passes, "seed": seed, "chosen": chosen, "rate": rate}
         if not self.find(**key):
             if kind not in self.trainers:
                 self.trainers[kind] = Trainer(kind, self.texts)
             trainer = self.trainers[kind]
-            spent, loss = trainer.run(epochs, seed, rate)
+            spent, loss = trainer.run(passes, seed, rate)
             found = {}
             if chosen:
                 asked = self.texts.pairs["test"][0]
                 found = self.texts.scores(*(trainer.model.translate(asked, num_beams=beams) for beams in (1, 4)))
             count = trainer.model.count_params()
-            self.add(**key, parameters=count, validation=round(loss, 4), **found, seconds=round(spent, 1))
-        return float(self.find(**key)[0]["validation"])
+            self.add(**key, parameters=count, validation_loss=round(loss, 4), **found, seconds=round(spent, 1))
+        return float(self.find(**key)[0]["validation_loss"])
 
-    def best_rate(self, kind, epochs):
+    def best_rate(self, kind, passes):
         """Doubles or halves the rate until both neighbours of the best one are worse."""
         tried = {}
         while True:
@@ -132,23 +125,21 @@ class Bench:
             ahead = [rate for rate in (best, best * 2, best / 2) if rate not in tried]
             if not ahead:
                 return best
-            tried[ahead[0]] = self.validation(kind, epochs, RATE_SEED, ahead[0], 0)
+            tried[ahead[0]] = self.validation(kind, passes, RATE_SEED, ahead[0], 0)
 
-    def all(self, epochs, seeds):
-        for name, answers in (("nearest", self.texts.nearest()), ("copying", self.texts.pairs["test"][0])):
-            if not self.find(model=name):
-                self.add(model=name, chosen=1, **self.texts.scores(answers, answers))
-        for passes in epochs:
-            rates = {kind: self.best_rate(kind, passes) for kind in ("transformer", "lstm")}
+    def all(self, models, passes, seeds):
+        for many in passes:
+            rates = {kind: self.best_rate(kind, many) for kind in models}
             for seed in seeds:
                 for kind, rate in rates.items():
-                    self.validation(kind, passes, seed, rate, 1)
+                    self.validation(kind, many, seed, rate, 1)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default="build/translation.csv")
-    parser.add_argument("--epochs", nargs="+", type=int, default=list(EPOCHS))
+    parser.add_argument("--out", default=RESULTS)
+    parser.add_argument("--models", nargs="+", default=["transformer", "LSTM"])
+    parser.add_argument("--passes", nargs="+", type=int, default=list(PASSES))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     given = parser.parse_args()
-    Bench(given.out).all(given.epochs, given.seeds)
+    Bench(given.out).all(given.models, given.passes, given.seeds)

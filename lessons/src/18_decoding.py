@@ -4,7 +4,8 @@
 # **A language model gives every token a probability. Which token should be written, and what does it cost?**
 #
 # **You need** lesson 12 (bits per character, counts of words), lesson 13 (queries, keys, values,
-# masks) and lesson 17 (GPT). The model of this lesson is trained already and comes with the course.
+# masks), lesson 14 (greedy decoding, beam search) and lesson 17 (GPT). The model of this lesson is
+# trained already and comes with the course.
 #
 # **You will build** the rules that choose a token, beam search, a cache for attention, and
 # speculative decoding. You will compare what they write with what people wrote, and measure what a
@@ -52,7 +53,7 @@ PEER = dial((4, 256), smoke=(1, 32))  # layers and width of the GPT that KerasHu
 #
 # A GPT does not write. It reads a text and gives each token of its vocabulary a probability of being
 # the next one. Somebody has to choose a token, append it and ask again, as the drawing shows. The
-# obvious rule is to take the most probable token every time, which is called **greedy decoding**.
+# obvious rule is greedy decoding (lesson 14): take the most probable token every time.
 # Our model has read most of the King James Bible, for an hour, in 2,048 word pieces. Before you run
 # the cell, predict: how will a text end in which every single token was the best one?
 
@@ -248,8 +249,8 @@ show(figure, "Probabilities of the 60 best next tokens in two contexts, on a log
 # Perhaps greedy decoding repeats itself because it searches badly. It takes the best *token*, which
 # need not lead to the best *text*. On paper, let "a" have the probability 0.6 and two continuations
 # with 0.5 each, and let "b" have 0.4 and one continuation with 0.98. Greedy decoding writes "a" and
-# reaches $0.6 \cdot 0.5 = 0.30$, whereas "b" would have reached $0.4 \cdot 0.98 = 0.39$. A
-# **beam search** keeps the best few texts instead of one. Each step continues all of them with every
+# reaches $0.6 \cdot 0.5 = 0.30$, whereas "b" would have reached $0.4 \cdot 0.98 = 0.39$. Beam
+# search (lesson 14) keeps the best few texts instead of one. Each step continues all of them with every
 # token, and keeps the best of all these. The logarithms of the probabilities are added, because a
 # product of many small numbers would end at 0. The cell searches for 12 tokens behind one of the
 # beginnings, and prints how many bits greedy decoding and the beam need for theirs (lesson 12). Fewer

@@ -39,3 +39,17 @@ def _tokens_and_spans(dataset: Dataset) -> pd.DataFrame:
     # What reads no numbers by chance, such as a list of names, has no seed and no rate.
     frame = pd.read_csv(folder() / f"{dataset.name}.csv", dtype={"text": str})
     return whole(frame.fillna({"seed": -1, "rate": 0.0}).astype({"seed": int}))
+
+
+@loads("translation-models")
+def _translation_models(dataset: Dataset) -> pd.DataFrame:
+    # The test part was not read by runs that chose a rate.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv")
+    return whole(frame.fillna(0.0).astype({"chosen": bool}))
+
+
+@loads("bert-pretraining")
+def _bert_pretraining(dataset: Dataset) -> pd.DataFrame:
+    # Hidden words belong to the small BERT alone; a logistic regression has no rate.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv")
+    return whole(frame.fillna(0.0).astype({"hidden_steps": int, "passes": int}))

@@ -1,0 +1,56 @@
+"""The tables of lessons 14 and 15: every cell of the plan once, and no test text for a run that chose a rate."""
+
+import itertools
+
+from kerasllm import data
+
+
+def test_both_translators_have_three_seeds():
+    table = data.load("translation-models")
+    assert not table.duplicated(["model", "passes", "seed", "chosen", "rate"]).any()
+    runs = table[table["chosen"]]
+    plan = set(itertools.product(("transformer", "LSTM"), (6,), range(3)))
+    assert set(runs[["model", "passes", "seed"]].itertuples(index=False, name=None)) == plan
+    assert len(runs) == len(plan)
+    sizes = table.groupby("model")["parameters"].first()
+    assert abs(sizes["LSTM"] / sizes["transformer"] - 1) < 0.01
+
+
+def test_the_rates_of_the_translators_were_chosen_without_the_test_part():
+    table = data.load("translation-models")
+    grid, runs = table[~table["chosen"]], table[table["chosen"]]
+    scores = [name for name in table if name.endswith(("bleu", "chrf"))]
+    assert (grid[scores] == 0).all(axis=None)
+    assert (runs[scores] > 0).all(axis=None)
+    assert not set(grid["seed"]) & set(runs["seed"])
+    for key, some in grid.groupby(["model", "passes"]):
+        best, used = some.loc[some["validation_loss"].idxmin(), "rate"], runs.set_index(["model", "passes"])["rate"]
+        assert (used.loc[key] == best).all()
+        assert {best / 2, best * 2} <= set(some["rate"])  # both neighbours were tried
+
+
+def test_every_encoder_has_three_seeds_of_each_way_to_train():
+    table = data.load("bert-pretraining")
+    assert not table.duplicated(["experiment", "model", "weights", "trained", "hidden_steps", "seed", "rate"]).any()
+    runs = table[table["experiment"] == "snippets"]
+    ways = {("MiniLM", "random", "head", 0)}
+    ways |= {("MiniLM", kind, "upper two", 0) for kind in ("pretrained", "random")}
+    ways |= {("small BERT", "hidden words" if steps else "random", "all", steps) for steps in (0, 300)}
+    plan = {(*way, seed) for way in ways for seed in range(3)} | {("MiniLM", "pretrained", "head", 0, 0)}
+    names = ["model", "weights", "trained", "hidden_steps", "seed"]
+    assert set(runs[names].itertuples(index=False, name=None)) == plan
+    assert len(runs) == len(plan)
+
+
+def test_the_rates_of_the_encoders_were_chosen_without_the_test_part():
+    table = data.load("bert-pretraining")
+    runs = table[table["experiment"] == "snippets"]
+    grid = table[table["experiment"].isin(["rates", "hidden rates"])]
+    assert (grid["test_accuracy"] == 0).all()
+    assert (runs["test_accuracy"] > 0).all()
+    assert not set(grid["seed"]) & set(runs["seed"])
+    names = ["model", "weights", "trained", "hidden_steps"]
+    rates = grid[grid["experiment"] == "rates"]
+    best = rates.loc[rates.groupby(names)["validation_loss"].idxmin()].set_index(names)["rate"]
+    for way, some in runs[runs["rate"] > 0].groupby(names):
+        assert (some["rate"] == best.loc[way]).all()
