@@ -146,7 +146,6 @@ def test_smoke_scale_leaves_no_trace_in_a_lesson_but_its_dials(lesson):
 
 # Right answers in other styles than the solution's, and wrong ones, that every check is tried with.
 RIGHT, WRONG = 2, 3
-FEWER = {"14_translation", "15_bert", "16_tokens_and_spans"}  # these are to have as many, too
 
 
 @dataclass
@@ -231,7 +230,7 @@ def test_solutions_run_and_checks_refuse_stubs_and_planted_wrong_answers(lesson,
             exec(compile(cell.source, lesson.name, "exec"), names)
 
 
-@pytest.mark.parametrize("lesson", [one for one in EXERCISES if one.name not in FEWER], ids=lambda lesson: lesson.name)
+@every_exercise
 def test_every_check_is_tried_with_right_answers_of_other_styles_and_wrong_ones(lesson):
     cells = lesson.notebook().cells
     answers = [i for i, cell in enumerate(cells) if has_tag(cell, "answer")]

@@ -46,6 +46,36 @@ check(
 )
 
 
+# %% tags=["right"]
+def forced(answers, start, end):  # loops into arrays of zeros
+    given = np.zeros((len(answers), 1 + max(len(answer) for answer in answers)), int)
+    wanted = given.copy()
+    for row, answer in enumerate(answers):
+        given[row, 0], wanted[row, len(answer)] = start, end
+        for place, token in enumerate(answer):
+            given[row, place + 1] = wanted[row, place] = token
+    return given, wanted
+
+
+# %% tags=["right"]
+def forced(answers, start, end):  # library: Keras pads
+    from keras.utils import pad_sequences
+
+    return [
+        pad_sequences(rows, padding="post") for rows in ([[start, *a] for a in answers], [[*a, end] for a in answers])
+    ]
+
+
+# %% tags=["right"]
+def forced(answers, start, end):  # columns in place of rows, lists in place of arrays
+    from itertools import zip_longest
+
+    def filled(rows):
+        return list(zip(*zip_longest(*rows, fillvalue=0), strict=True))
+
+    return filled([start, *answer] for answer in answers), filled([*answer, end] for answer in answers)
+
+
 # %% tags=["wrong"]
 def forced(answers, start, end):
     longest = max(map(len, answers)) + 2
@@ -66,6 +96,14 @@ def forced(answers, start, end):
     given = [[0] * (longest - 1 - len(answer)) + [start, *answer] for answer in answers]
     wanted = [[0] * (longest - 1 - len(answer)) + [*answer, end] for answer in answers]
     return np.array(given), np.array(wanted)  # padding on the left
+
+
+# %% tags=["wrong"]
+def forced(answers, start, end):
+    longest = max(map(len, answers))
+    rows = np.array([answer + [0] * (longest - len(answer)) for answer in answers], int)
+    given = np.insert(rows, 0, start, axis=1)
+    return given, np.insert(rows, longest, end, axis=1)  # the end token behind the padding
 
 
 # %% [markdown]
@@ -99,6 +137,23 @@ check(
 )
 
 
+# %% tags=["right"]
+def cross_mask(real, steps):  # loops, lists
+    return [[[bool(token) for token in source] for _ in range(steps)] for source in real]
+
+
+# %% tags=["right"]
+def cross_mask(real, steps):  # a view
+    return np.broadcast_to(real[:, None], (len(real), steps, real.shape[1]))
+
+
+# %% tags=["right"]
+def cross_mask(real, steps):  # library: Keras
+    from keras import ops
+
+    return ops.tile(ops.expand_dims(real, 1), (1, steps, 1))
+
+
 # %% tags=["wrong"]
 def cross_mask(real, steps):
     return np.tril(np.ones((steps, real.shape[1]), bool)) & real[:, None, :]  # causal, as if the source had a future
@@ -107,6 +162,16 @@ def cross_mask(real, steps):
 # %% tags=["wrong"]
 def cross_mask(real, steps):
     return np.ones((real.shape[0], steps, real.shape[1]), bool)  # looks at padding
+
+
+# %% tags=["wrong"]
+def cross_mask(real, steps):
+    return np.repeat(real[:, :, None], steps, axis=2)  # the written tokens on the axis of the source
+
+
+# %% tags=["wrong"]
+def cross_mask(real, steps):
+    return np.repeat(~real[:, None, :], steps, axis=1)  # True at padding
 
 
 # %% [markdown]
@@ -150,6 +215,35 @@ check(
 )
 
 
+# %% tags=["right"]
+def one_step(sums, log_probs):  # loops, a list of all continuations
+    continuations = []
+    for beginning, total in enumerate(sums):
+        for token, log_p in enumerate(log_probs[beginning]):
+            continuations.append((total + log_p, beginning, token))
+    continuations.sort(reverse=True)
+    totals, beginnings, tokens = zip(*continuations[: len(sums)], strict=True)
+    return beginnings, tokens, totals
+
+
+# %% tags=["right"]
+def one_step(sums, log_probs):  # library: the largest of a heap
+    from heapq import nlargest
+
+    totals = dict(np.ndenumerate(sums[:, None] + log_probs))
+    best = nlargest(len(sums), totals, key=totals.get)
+    return np.array([row for row, _ in best]), np.array([token for _, token in best]), [totals[one] for one in best]
+
+
+# %% tags=["right"]
+def one_step(sums, log_probs):  # Keras, in 32-bit numbers
+    from keras import ops
+
+    vocabulary = log_probs.shape[1]
+    totals, places = ops.top_k(ops.reshape(ops.expand_dims(sums, 1) + log_probs, (-1,)), len(sums))
+    return places // vocabulary, places % vocabulary, totals
+
+
 # %% tags=["wrong"]
 def one_step(sums, log_probs):
     tokens = log_probs.argmax(axis=1)  # the best of each beginning: several greedy writers side by side
@@ -171,6 +265,13 @@ def one_step(sums, log_probs):
     best = np.argsort(-totals, axis=None)[: len(sums)]
     beginnings, tokens = np.unravel_index(best, totals.shape)
     return beginnings, tokens, totals[beginnings, tokens]
+
+
+# %% tags=["wrong"]
+def one_step(sums, log_probs):
+    best = sums.argmax()  # the best beginning alone is continued
+    tokens = np.argsort(-log_probs[best])[: len(sums)]
+    return np.full(len(sums), best), tokens, sums[best] + log_probs[best, tokens]
 
 
 # %% [markdown]
@@ -220,6 +321,45 @@ check(
 )
 
 
+# %% tags=["right"]
+def f_score(text, reference, n):  # a loop: each run is crossed out where it is found
+    left = [reference[i : i + n] for i in range(len(reference) - n + 1)]
+    runs, theirs, matches = len(text) - n + 1, len(left), 0
+    for i in range(runs):
+        if text[i : i + n] in left:
+            left.remove(text[i : i + n])
+            matches += 1
+    return 5 * matches / (runs + 4 * theirs) if matches else 0
+
+
+# %% tags=["right"]
+class FScore:  # an object that can be called, and a table of all pairs of runs
+    def __init__(self, beta):
+        self.squared = beta**2
+
+    def __call__(self, text, reference, n):
+        ours, theirs = ([one[i:][:n] for i in range(len(one) - n + 1)] for one in (text, reference))
+        matches = sum(min(ours.count(run), theirs.count(run)) for run in set(ours))
+        if matches == 0:
+            return 0.0
+        p, r = matches / len(ours), matches / len(theirs)
+        return (1 + self.squared) / (self.squared / r + 1 / p)
+
+
+f_score = FScore(beta=2)
+
+
+# %% tags=["right"]
+def f_score(text, reference, n):  # library: sklearn counts the runs
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    vectorizer = CountVectorizer(analyzer=lambda one: [one[i : i + n] for i in range(len(one) - n + 1)])
+    ours, theirs = vectorizer.fit_transform([text, reference]).toarray()
+    with np.errstate(invalid="ignore"):
+        precision, recall = np.minimum(ours, theirs).sum() / np.array([ours.sum(), theirs.sum()])
+        return np.nan_to_num(5 * precision * recall / (4 * precision + recall))
+
+
 # %% tags=["wrong"]
 def f_score(text, reference, n):
     ours, theirs = ({one[i : i + n] for i in range(len(one) - n + 1)} for one in (text, reference))
@@ -248,6 +388,16 @@ def f_score(text, reference, n):
         return 0.0
     precision, recall = matches / sum(ours.values()), matches / sum(theirs.values())
     return 5 * precision * recall / (precision + 4 * recall)  # precision counts more
+
+
+# %% tags=["wrong"]
+def f_score(text, reference, n):
+    ours, theirs = ([one[i : i + n] for i in range(len(one) - n + 1)] for one in (text, reference))
+    if not set(ours) & set(theirs):
+        return 0.0
+    precision = sum(run in theirs for run in ours) / len(ours)  # a run of the text matches the same one again and again
+    recall = sum(run in ours for run in theirs) / len(theirs)
+    return 5 * precision * recall / (4 * precision + recall)
 
 
 # %% [markdown]
@@ -289,6 +439,38 @@ check(
 )
 
 
+# %% tags=["right"]
+def turning_point(short=2, short_probability=0.5, long=6, long_probability=0.75):  # solved for alpha, rounded up
+    sums = short * np.log(short_probability), long * np.log(long_probability)
+    equal = np.log(sums[1] / sums[0]) / np.log((5 + long) / (5 + short))
+    return max(0, np.floor(equal * 100 + 1) / 100)
+
+
+# %% tags=["right"]
+def turning_point(short=2, short_probability=0.5, long=6, long_probability=0.75):  # all alphas at once
+    alphas = np.linspace(0, 10, 1001)
+    ours, theirs = (
+        n * np.log(p) * ((5 + n) / 6) ** -alphas for n, p in ((short, short_probability), (long, long_probability))
+    )
+    return alphas[np.argmax(theirs > ours)]
+
+
+# %% tags=["right"]
+def turning_point(short=2, short_probability=0.5, long=6, long_probability=0.75):  # token by token, hundredths
+    from math import log
+
+    def score(tokens, probability, alpha):
+        total = 0
+        for _ in range(tokens):
+            total += log(probability)
+        return total / ((5 + tokens) / 6) ** alpha
+
+    hundredths = 0
+    while score(long, long_probability, hundredths / 100) <= score(short, short_probability, hundredths / 100):
+        hundredths += 1
+    return hundredths / 100
+
+
 # %% tags=["wrong"]
 def turning_point(short=2, short_probability=0.5, long=6, long_probability=0.75):
     for alpha in np.arange(0, 10, 0.01):
@@ -303,6 +485,26 @@ def turning_point(short=2, short_probability=0.5, long=6, long_probability=0.75)
     for alpha in np.arange(0, 10, 0.01):
         ends = ((short, short_probability), (long, long_probability))
         scores = [np.log(p) / ((5 + n) / 6) ** alpha for n, p in ends]  # one token instead of all
+        if scores[1] > scores[0]:
+            return alpha
+
+
+# %% tags=["wrong"]
+def turning_point(short=2, short_probability=0.5, long=6, long_probability=0.75):
+    for alpha in np.arange(0, 10, 0.1):  # steps that are too large
+        scores = [
+            n * np.log(p) / ((5 + n) / 6) ** alpha for n, p in ((short, short_probability), (long, long_probability))
+        ]
+        if scores[1] > scores[0]:
+            return alpha
+
+
+# %% tags=["wrong"]
+def turning_point(short=2, short_probability=0.5, long=6, long_probability=0.75):
+    for alpha in np.arange(0, 10, 0.01):
+        scores = [
+            p**n / ((5 + n) / 6) ** alpha for n, p in ((short, short_probability), (long, long_probability))
+        ]  # probabilities in place of their logarithms
         if scores[1] > scores[0]:
             return alpha
 

@@ -52,7 +52,7 @@ check(
     case("a mask", text, np.array([False, True, False, False]), np.full(4, 0.5), other, 1, expect=[7, 1, 9, 7]),
     case("a drawn one", text, np.array([False, False, True, False]), np.full(4, 0.85), other, 1, expect=[7, 8, 22, 7]),
     case("one stays", text, np.ones(4, bool), np.full(4, 0.95), other, 1, expect=text),
-    case("all fates", text, np.ones(4, bool), np.array([0.1, 0.8, 0.9, 0.79]), other, 1, expect=[1, 21, 9, 1]),
+    case("all fates", text, np.ones(4, bool), np.array([0.1, 0.81, 0.91, 0.79]), other, 1, expect=[1, 21, 9, 1]),
     case("two texts", np.stack([text, text]), np.array([[True] * 4, [False] * 4]), np.zeros((2, 4)),
          np.stack([other, other]), 1, expect=[[1, 1, 1, 1], [7, 8, 9, 7]]),
     nudge="Which of the three fates has the share 0.8, and where do the two borders lie? Who is not asked at all?",
@@ -64,6 +64,34 @@ check(
     nudge="Does your function write into the array that it was given?",
     hint="np.where makes a new array; ids[place] = mask_id writes into the old one.",
 )
+
+
+# %% tags=["right"]
+def hidden(ids, asked, fate, drawn, mask_id):  # a loop over places, into a copy
+    result = ids.copy()
+    for place in np.ndindex(ids.shape):
+        if asked[place] and fate[place] < 0.9:
+            result[place] = mask_id if fate[place] < 0.8 else drawn[place]
+    return result
+
+
+# %% tags=["right"]
+def hidden(ids, asked, fate, drawn, mask_id):  # library: a list of conditions, the first that holds
+    return np.select([~asked, fate < 0.8, fate < 0.9], [ids, mask_id, drawn], ids)
+
+
+# %% tags=["right"]
+def hidden(ids, asked, fate, drawn, mask_id):  # three summands, of which one is left at each place
+    mask, other = asked & (fate < 0.8), asked & (fate >= 0.8) & (fate < 0.9)
+    return mask_id * mask + drawn * other + ids * ~(mask | other)
+
+
+# %% tags=["right"]
+def hidden(ids, asked, fate, drawn, mask_id):  # Keras
+    from keras import ops
+
+    replaced = ops.where(ops.less(fate, 0.8), mask_id, drawn)
+    return ops.where(ops.logical_and(asked, ops.less(fate, 0.9)), replaced, ids)
 
 
 # %% tags=["wrong"]
@@ -87,6 +115,17 @@ def hidden(ids, asked, fate, drawn, mask_id):
     ids[asked & (fate < 0.8)] = mask_id  # destroys the answers
     ids[asked & (fate >= 0.8) & (fate < 0.9)] = drawn[asked & (fate >= 0.8) & (fate < 0.9)]
     return ids
+
+
+# %% tags=["wrong"]
+def hidden(ids, asked, fate, drawn, mask_id):
+    changed = np.where(fate < 0.8, mask_id, np.where(fate < 0.85, drawn, ids))  # another border
+    return np.where(asked, changed, ids)
+
+
+# %% tags=["wrong"]
+def hidden(ids, asked, fate, drawn, mask_id):
+    return np.where(asked, np.where(fate < 0.1, drawn, np.where(fate < 0.9, mask_id, ids)), ids)  # another order
 
 
 # %% [markdown]
@@ -130,6 +169,38 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def hidden_loss(logits, ids, asked):  # a loop over the places that are asked for
+    losses = []
+    for text, place in zip(*np.nonzero(asked), strict=True):
+        scores = logits[text, place] - max(logits[text, place])
+        losses.append(np.log(sum(np.exp(scores))) - scores[ids[text, place]])
+    return np.mean(losses) if losses else 0
+
+
+# %% tags=["right"]
+def hidden_loss(logits, ids, asked):  # library: scipy, and only the asked places are looked at
+    from scipy.special import log_softmax
+
+    log_p = log_softmax(logits[asked], axis=-1)  # (asked, words)
+    return -log_p[np.arange(len(log_p)), ids[asked]].sum() / (len(log_p) or 1)
+
+
+# %% tags=["right"]
+def hidden_loss(logits, ids, asked):  # Keras, in 32-bit numbers
+    import keras
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
+    return loss(ids, logits, sample_weight=asked.astype("float32")) / max(1.0, asked.sum())
+
+
+# %% tags=["right"]
+def hidden_loss(logits, ids, asked):  # one-hot words
+    one_hot = np.eye(logits.shape[-1])[ids]
+    losses = np.logaddexp.reduce(logits, axis=-1) - (one_hot * logits).sum(axis=-1)
+    return np.average(losses, weights=asked) if asked.any() else 0.0
+
+
 # %% tags=["wrong"]
 def hidden_loss(logits, ids, asked):
     logits = logits - logits.max(axis=-1, keepdims=True)
@@ -148,6 +219,13 @@ def hidden_loss(logits, ids, asked):
 def hidden_loss(logits, ids, asked):
     true = np.take_along_axis(logits, ids[..., None], axis=-1)[..., 0]  # logits are no log-probabilities
     return -(true * asked).sum() / max(asked.sum(), 1)
+
+
+# %% tags=["wrong"]
+def hidden_loss(logits, ids, asked):
+    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    p = np.take_along_axis(e / e.sum(axis=-1, keepdims=True), ids[..., None], axis=-1)[..., 0]
+    return -np.log((p * asked).sum() / max(asked.sum(), 1) + (not asked.any()))  # the logarithm of the mean
 
 
 # %% [markdown]
@@ -188,6 +266,39 @@ check(
 )  # fmt: skip
 
 
+# %% tags=["right"]
+def text_vectors(features, real):  # loops over texts and tokens
+    result = np.zeros((features.shape[0], features.shape[2]))
+    for text, vector in enumerate(result):
+        for place in np.flatnonzero(real[text]):
+            vector += features[text, place]
+        if real[text].any():
+            vector /= np.sqrt(vector @ vector)
+    return result
+
+
+# %% tags=["right"]
+def text_vectors(features, real):  # library: sklearn
+    from sklearn.preprocessing import normalize
+
+    return normalize([tokens[kept].sum(axis=0) for tokens, kept in zip(features, real, strict=True)])
+
+
+# %% tags=["right"]
+def text_vectors(features, real):  # Keras, in 32-bit numbers
+    from keras import ops
+
+    features = ops.where(real[..., None], ops.cast(features, "float32"), 0.0)
+    counts = ops.sum(ops.cast(real, "float32"), axis=1, keepdims=True)
+    return ops.normalize(ops.sum(features, axis=1) / ops.maximum(counts, 1.0))
+
+
+# %% tags=["right"]
+def text_vectors(features, real):  # masked arrays, the true mean
+    mean = np.ma.array(features, mask=np.repeat(~real[..., None], features.shape[-1], axis=2)).mean(axis=1)
+    return (mean / np.sqrt((mean**2).sum(axis=1, keepdims=True))).filled(0)
+
+
 # %% tags=["wrong"]
 def text_vectors(features, real):
     mean = features.mean(axis=1)  # padding counts
@@ -204,6 +315,19 @@ def text_vectors(features, real):
 def text_vectors(features, real):
     first = features[:, 0]  # one place in place of all
     return first / np.linalg.norm(first, axis=1, keepdims=True)
+
+
+# %% tags=["wrong"]
+def text_vectors(features, real):
+    total = (features * real[..., None]).sum(axis=1)  # 0 times NaN is NaN
+    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
+
+
+# %% tags=["wrong"]
+def text_vectors(features, real):
+    lengths = np.linalg.norm(features, axis=2, keepdims=True)
+    total = np.where(real[..., None], features / lengths, 0).sum(axis=1)  # each token's length 1 before the sum
+    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
 
 
 # %% [markdown]
@@ -257,6 +381,44 @@ check(
 )
 
 
+# %% tags=["right"]
+def bm25(question, passages, k1=1.2, b=0.75):  # loops, dictionaries, a list
+    from collections import Counter
+    from math import log
+
+    counts = [Counter(re.findall("[a-z]+", passage.lower())) for passage in passages]
+    mean = sum(sum(count.values()) for count in counts) / len(counts)
+    scores = []
+    for count in counts:
+        norm, score = k1 * (1 - b + b * sum(count.values()) / mean), 0
+        for word in re.findall("[a-z]+", question.lower()):
+            holding = sum(word in other for other in counts)
+            score += log(1 + (len(counts) - holding + 0.5) / (holding + 0.5)) * count[word] / (count[word] + norm)
+        scores.append(score)
+    return scores
+
+
+# %% tags=["right"]
+def bm25(question, passages, k1=1.2, b=0.75):  # library: sklearn counts, then one matrix product
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    vectorizer = CountVectorizer(token_pattern="[a-z]+")
+    counts = vectorizer.fit_transform(passages).toarray()  # (passages, words)
+    asked = vectorizer.transform([question]).toarray()[0]
+    lengths, holding = counts.sum(axis=1, keepdims=True), (counts > 0).sum(axis=0)
+    rarity = np.log1p((len(passages) - holding + 0.5) / (holding + 0.5))
+    return (counts / (counts + k1 * (1 - b + b * lengths / lengths.mean()))) @ (rarity * asked)
+
+
+# %% tags=["right"]
+def bm25(question, passages, k1=1.2, b=0.75):  # the index of this library, put back into the order of the passages
+    from kerasllm.tasks import BM25
+
+    index = BM25(passages, k1, b, words=lambda text: re.findall("[a-z]+", text.lower()))
+    (places,), (found,) = index.search([question], k=len(passages))
+    return np.array([score for _, score in sorted(zip(places, found, strict=True))])
+
+
 # %% tags=["wrong"]
 def bm25(question, passages, k1=1.2, b=0.75):
     rows = [re.findall(r"[a-z]+", passage.lower()) for passage in passages]
@@ -285,6 +447,31 @@ def bm25(question, passages, k1=1.2, b=0.75):
     relative = np.array([len(row) for row in rows]) / np.mean([len(row) for row in rows])
     scores = np.zeros(len(rows))
     for word in set(re.findall(r"[a-z]+", question.lower())):  # a word twice counts once
+        times = np.array([row.count(word) for row in rows])
+        holding = (times > 0).sum()
+        rarity = np.log(1 + (len(rows) - holding + 0.5) / (holding + 0.5))
+        scores += rarity * times / (times + k1 * (1 - b + b * relative))
+    return scores
+
+
+# %% tags=["wrong"]
+def bm25(question, passages, k1=1.2, b=0.75):
+    rows = [re.findall(r"[a-z]+", passage.lower()) for passage in passages]
+    relative = np.array([len(row) for row in rows]) / np.mean([len(row) for row in rows])
+    scores = np.zeros(len(rows))
+    for word in re.findall(r"[a-z]+", question.lower()):
+        times = np.array([row.count(word) for row in rows])
+        rarity = np.log(1 + (len(rows) - times.sum() + 0.5) / (times.sum() + 0.5))  # how often, not in how many
+        scores += rarity * times / (times + k1 * (1 - b + b * relative))
+    return scores
+
+
+# %% tags=["wrong"]
+def bm25(question, passages, k1=1.2, b=0.75):
+    rows = [passage.split() for passage in passages]  # full stops and capitals belong to the words
+    relative = np.array([len(row) for row in rows]) / np.mean([len(row) for row in rows])
+    scores = np.zeros(len(rows))
+    for word in question.split():
         times = np.array([row.count(word) for row in rows])
         holding = (times > 0).sum()
         rarity = np.log(1 + (len(rows) - holding + 0.5) / (holding + 0.5))
@@ -347,6 +534,38 @@ check(
 )
 
 
+# %% tags=["right"]
+def gap(pooling):  # loops over pairs, vectors that are not divided by their length
+    from itertools import product
+
+    encoder = SentenceEncoder(network, tokenizer, pooling, normalize=False)
+    ours, theirs = encoder.embed(firsts), encoder.embed(seconds)
+    partners, strangers = [], []
+    for i, j in product(range(len(PAIRS)), repeat=2):
+        cosine = ours[i] @ theirs[j] / (np.linalg.norm(ours[i]) * np.linalg.norm(theirs[j]))
+        (partners if i == j else strangers).append(cosine)
+    return np.mean(partners) - np.mean(strangers)
+
+
+# %% tags=["right"]
+def gap(pooling):  # library: sklearn, one call for all texts
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    vectors, n = SentenceEncoder(network, tokenizer, pooling=pooling).embed(firsts + seconds), len(PAIRS)
+    cosines = cosine_similarity(vectors[:n], vectors[n:])
+    return np.trace(cosines) / n - (cosines.sum() - np.trace(cosines)) / (n * n - n)
+
+
+# %% tags=["right"]
+def gap(pooling):  # Keras: strangers by shifting one list against the other
+    from keras import ops
+
+    encoder = SentenceEncoder(network, tokenizer, pooling=pooling)
+    ours, theirs = encoder.embed(firsts), encoder.embed(seconds)
+    means = [ops.mean(ops.sum(ops.roll(ours, shift, axis=0) * theirs, axis=1)) for shift in range(len(PAIRS))]
+    return means[0] - ops.mean(ops.stack(means[1:]))
+
+
 # %% tags=["wrong"]
 def gap(pooling):
     encoder = SentenceEncoder(network, tokenizer)  # always the mean
@@ -367,6 +586,14 @@ def gap(pooling):
     cosines = encoder.embed(firsts) @ encoder.embed(firsts).T  # the sentences with themselves
     partners = np.eye(len(firsts), dtype=bool)
     return cosines[partners].mean() - cosines[~partners].mean()
+
+
+# %% tags=["wrong"]
+def gap(pooling):
+    encoder = SentenceEncoder(network, tokenizer, pooling=pooling, normalize=False)  # dot products are no cosines
+    products = encoder.embed(firsts) @ encoder.embed(seconds).T
+    partners = np.eye(len(firsts), dtype=bool)
+    return products[partners].mean() - products[~partners].mean()
 
 
 # %% [markdown]

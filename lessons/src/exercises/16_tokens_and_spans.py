@@ -66,6 +66,52 @@ check(
 )
 
 
+# %% tags=["right"]
+def tags_of(words, entities):  # each place is asked where it stands
+    def tag(place):
+        for first, behind, kind in entities:
+            if first <= place < behind:
+                return ("B-" if place == first else "I-") + kind
+        return "O"
+
+    return [tag(place) for place in range(words)]
+
+
+# %% tags=["right"]
+def tags_of(words, entities):  # slices of an array
+    tags = np.full(words, "O", dtype=object)
+    for first, behind, kind in entities:
+        tags[first:behind] = "I-" + kind
+        tags[first] = "B-" + kind
+    return tags
+
+
+# %% tags=["right"]
+def tags_of(words, entities):  # in order, as a generator
+    place = 0
+    for first, behind, kind in sorted(entities):
+        yield from itertools.repeat("O", first - place)
+        yield f"B-{kind}"
+        yield from [f"I-{kind}"] * (behind - first - 1)
+        place = behind
+    yield from itertools.repeat("O", words - place)
+
+
+# %% tags=["right"]
+class Tags(dict):  # an object that can be called, and knows the tags that are not O
+    def __missing__(self, place):
+        return "O"
+
+    def __call__(self, words, entities):
+        self.clear()
+        for first, behind, kind in entities:
+            self.update({first: f"B-{kind}"} | {i: f"I-{kind}" for i in range(first + 1, behind)})
+        return tuple(self[place] for place in range(words))
+
+
+tags_of = Tags()
+
+
 # %% tags=["wrong"]
 def tags_of(words, entities):
     tags = ["O"] * words
@@ -90,6 +136,15 @@ def tags_of(words, entities):
     for first, behind, kind in entities:
         for i in range(first, behind):  # a B only where an I would be taken for the name before
             tags[i] = f"B-{kind}" if i == first and i and tags[i - 1][2:] == kind else f"I-{kind}"
+    return tags
+
+
+# %% tags=["wrong"]
+def tags_of(words, entities):
+    tags = np.array(["O"] * words)  # an array of one letter a place: the kinds are cut off
+    for first, behind, kind in entities:
+        tags[first:behind] = f"I-{kind}"
+        tags[first] = f"B-{kind}"
     return tags
 
 
@@ -129,6 +184,43 @@ check(
 )
 
 
+# %% tags=["right"]
+def may_follow(labels):  # loops, lists
+    table = []
+    for before in labels:
+        row = []
+        for after in labels:
+            letter, _, kind = after.partition("-")
+            row.append(letter != "I" or before in (f"B-{kind}", f"I-{kind}"))
+        table.append(row)
+    return table
+
+
+# %% tags=["right"]
+def may_follow(labels):  # arrays: all pairs at once
+    kinds = np.array([label[2:] for label in labels])
+    inside = np.array([label[:2] == "I-" for label in labels])
+    return (kinds[:, None] == kinds) | ~inside
+
+
+# %% tags=["right"]
+def may_follow(labels):  # library: the same rule as the tagger's
+    from kerasllm.tasks.bio import legal
+
+    _, follow = legal(labels)
+    return follow
+
+
+# %% tags=["right"]
+def may_follow(labels):  # all is allowed, and then something is taken away
+    table = np.ones((len(labels), len(labels)), int)
+    for row, before in enumerate(labels):
+        for column, after in enumerate(labels):
+            if after.startswith("I-") and before not in (after, after.replace("I-", "B-", 1)):
+                table[row, column] = 0
+    return table
+
+
 # %% tags=["wrong"]
 def may_follow(labels):
     return np.array([[not (after[0] == "I" and before == "O") for after in labels] for before in labels])  # any kind
@@ -143,6 +235,17 @@ def may_follow(labels):
 # %% tags=["wrong"]
 def may_follow(labels):
     return np.array([[after[0] != "I" or before == "B" + after[1:] for after in labels] for before in labels])
+
+
+# %% tags=["wrong"]
+def may_follow(labels):
+    return np.array([[after[0] != "I" or before == after for after in labels] for before in labels])  # not behind its B
+
+
+# %% tags=["wrong"]
+def may_follow(labels):
+    table = [[after == "O" or before == "O" or before[1:] == after[1:] for after in labels] for before in labels]
+    return np.array(table)  # an O between two kinds, and an I behind it
 
 
 # %% [markdown]
@@ -173,7 +276,7 @@ def legal_rows(tokens, may_begin, may_follow):
 def number(right):
     def look(result):
         found = float(result)
-        return None if abs(found - right) <= 1e-9 * right else f"the number {found:g} is not that of the legal rows."
+        return None if abs(found - right) <= 1e-5 * right else f"the number {found:g} is not that of the legal rows."
 
     return look
 
@@ -197,6 +300,49 @@ check(
 )
 
 
+# %% tags=["right"]
+def legal_rows(tokens, may_begin, may_follow):  # loops, whole numbers of any size
+    ways = [int(one) for one in may_begin]
+    for _ in range(1, tokens):
+        ways = [sum(w for w, row in zip(ways, may_follow, strict=True) if row[to]) for to in range(len(ways))]
+    return sum(ways)
+
+
+# %% tags=["right"]
+def legal_rows(tokens, may_begin, may_follow):  # library: a power of the table
+    return may_begin @ np.linalg.matrix_power(may_follow.astype(float), tokens - 1) @ np.ones(len(may_begin))
+
+
+# %% tags=["right"]
+def legal_rows(tokens, may_begin, may_follow):  # from the end, by recursion
+    from functools import cache
+
+    @cache
+    def rows_behind(label, left):
+        return sum(rows_behind(int(after), left - 1) for after in np.flatnonzero(may_follow[label])) if left else 1
+
+    return sum(rows_behind(int(label), tokens - 1) for label in np.flatnonzero(may_begin))
+
+
+# %% tags=["right"]
+def legal_rows(tokens, may_begin, may_follow):  # logarithms, as the CRF adds
+    with np.errstate(divide="ignore"):
+        logs, step = np.log(may_begin.astype(float)), np.log(may_follow.astype(float))
+    for _ in range(tokens - 1):
+        logs = np.logaddexp.reduce(logs[:, None] + step, axis=0)
+    return np.exp(np.logaddexp.reduce(logs))
+
+
+# %% tags=["right"]
+def legal_rows(tokens, may_begin, may_follow):  # Keras, in 32-bit numbers
+    from keras import ops
+
+    ways, table = ops.cast(may_begin, "float32"), ops.cast(may_follow, "float32")
+    for _ in range(tokens - 1):
+        ways = ops.matmul(ways, table)
+    return ops.sum(ways)
+
+
 # %% tags=["wrong"]
 def legal_rows(tokens, may_begin, may_follow):
     ways = may_begin.astype(float)
@@ -218,6 +364,22 @@ def legal_rows(tokens, may_begin, may_follow):
     ways = may_begin.astype(float)
     for _ in range(tokens):  # a step too many
         ways = ways @ may_follow
+    return ways.sum()
+
+
+# %% tags=["wrong"]
+def legal_rows(tokens, may_begin, may_follow):
+    ways = may_begin.astype("int64")
+    for _ in range(tokens - 1):
+        ways = ways @ may_follow  # too small for sixty tokens: the numbers overflow
+    return ways.sum()
+
+
+# %% tags=["wrong"]
+def legal_rows(tokens, may_begin, may_follow):
+    ways = may_begin
+    for _ in range(tokens - 1):
+        ways = ways @ may_follow  # True and False: whether there is a way, not how many
     return ways.sum()
 
 
@@ -261,6 +423,36 @@ check(
 )
 
 
+# %% tags=["right"]
+def entity_f1(found, right):  # loops, and precision and recall
+    hits = misses = extras = 0
+    for ours, theirs in zip(found, right, strict=True):
+        for entity in ours | theirs:
+            hits += entity in ours and entity in theirs
+            extras += entity not in theirs
+            misses += entity not in ours
+    if hits == 0:
+        return 0
+    precision, recall = hits / (hits + extras), hits / (hits + misses)
+    return 2 * precision * recall / (precision + recall)
+
+
+# %% tags=["right"]
+def entity_f1(found, right):  # one set for all texts, which keeps the number of the text
+    ours, theirs = ({(i, one) for i, text in enumerate(texts) for one in text} for texts in (found, right))
+    return 2 * len(ours & theirs) / max(1, len(ours) + len(theirs))
+
+
+# %% tags=["right"]
+def entity_f1(found, right):  # library: sklearn
+    from sklearn.metrics import f1_score
+
+    texts = list(zip(found, right, strict=True))
+    truth = [entity in theirs for ours, theirs in texts for entity in ours | theirs]
+    said = [entity in ours for ours, theirs in texts for entity in ours | theirs]
+    return f1_score(truth, said) if truth else 0.0
+
+
 # %% tags=["wrong"]
 def entity_f1(found, right):
     each = [2 * len(a & b) / max(1, len(a) + len(b)) for a, b in zip(found, right, strict=True)]
@@ -278,6 +470,18 @@ def entity_f1(found, right):
 def entity_f1(found, right):
     ours, theirs = set().union(*found), set().union(*right)  # forgets which text it was
     return 2 * len(ours & theirs) / max(1, len(ours) + len(theirs))
+
+
+# %% tags=["wrong"]
+def entity_f1(found, right):
+    rightly = sum(len(ours & theirs) for ours, theirs in zip(found, right, strict=True))
+    return rightly / max(1, sum(map(len, right)))  # recall alone
+
+
+# %% tags=["wrong"]
+def entity_f1(found, right):
+    rightly = sum(len(ours & theirs) for ours, theirs in zip(found, right, strict=True))
+    return 2 * rightly / (sum(map(len, found)) + sum(map(len, right)))  # 0 / 0 where there is nothing
 
 
 # %% [markdown]
@@ -330,6 +534,48 @@ check(
     hint="Look at all i from 1 on, and for each at j from i to i + longest - 1; keep the pair with the largest sum."
     " Return it if begin[i] + end[j] - begin[0] - end[0] > threshold.",
 )
+
+
+# %% tags=["right"]
+def answer_of(begin, end, longest, threshold):  # loops, the best so far
+    best, span = begin[0] + end[0] + threshold, None
+    for first in range(1, len(begin)):
+        for last in range(first, len(end)):
+            if last - first < longest and begin[first] + end[last] > best:
+                best, span = begin[first] + end[last], (first, last)
+    return span
+
+
+# %% tags=["right"]
+def answer_of(begin, end, longest, threshold):  # a table of all sums, in which bands are allowed
+    time = len(begin)
+    allowed = np.triu(np.ones((time, time), bool)) & ~np.triu(np.ones((time, time), bool), longest)
+    allowed[0] = False
+    sums = np.where(allowed, np.add.outer(begin, end), -np.inf)
+    span = np.unravel_index(sums.argmax(), sums.shape)
+    return span if sums[span] - begin[0] - end[0] > threshold else None
+
+
+# %% tags=["right"]
+def answer_of(begin, end, longest, threshold):  # library: combinations of edges; the span as a list
+    edges = itertools.combinations(range(1, len(begin) + 1), 2)
+    spans = [[i, j - 1] for i, j in edges if j - i <= longest]
+    score, span = max((begin[i] + end[j], [i, j]) for i, j in spans)
+    if score - (begin[0] + end[0]) > threshold:
+        return span
+    return None
+
+
+# %% tags=["right"]
+def answer_of(begin, end, longest, threshold):  # Keras
+    from keras import ops
+
+    place = np.arange(len(begin))
+    length = place[None] - place[:, None] + 1
+    sums = ops.expand_dims(begin, 1) + ops.expand_dims(end, 0)
+    best = int(ops.argmax(ops.where((length >= 1) & (length <= longest) & (place[:, None] > 0), sums, -1e9)))
+    first, last = divmod(best, len(begin))
+    return np.array([first, last]) if sums[first, last] - sums[0, 0] > threshold else None
 
 
 # %% tags=["wrong"]
@@ -418,6 +664,35 @@ check(
 )
 
 
+# %% tags=["right"]
+def known(lines):  # a loop, counted by hand
+    seen = {}
+    for line in train_names[:lines]:
+        for text, kind in line:
+            seen[text, kind] = True
+    count = 0
+    for name in new_names:
+        count += seen.get(name, False)
+    return count / len(new_names)
+
+
+# %% tags=["right"]
+def known(lines):  # each name once, with the number of times that it comes
+    from collections import Counter
+
+    times = Counter(new_names)
+    both = times.keys() & {name for line in train_names[:lines] for name in line}
+    return sum(times[name] for name in both) / times.total()
+
+
+# %% tags=["right"]
+def known(lines):  # library: pandas
+    import pandas as pd
+
+    seen = pd.MultiIndex.from_tuples(itertools.chain.from_iterable(train_names[:lines]))
+    return pd.MultiIndex.from_tuples(new_names).isin(seen).mean()
+
+
 # %% tags=["wrong"]
 def known(lines):
     seen = set(itertools.chain(*train_names[:lines]))
@@ -428,6 +703,18 @@ def known(lines):
 def known(lines):
     seen = set(itertools.chain(*train_names))  # all lines, always
     return np.mean([name in seen for name in new_names])
+
+
+# %% tags=["wrong"]
+def known(lines):
+    seen = set(list(itertools.chain(*train_names))[:lines])  # so many names, not the names of so many lines
+    return np.mean([name in seen for name in new_names])
+
+
+# %% tags=["wrong"]
+def known(lines):
+    seen = set(itertools.chain(*train_names[:lines]))
+    return np.mean([name in set(new_names) for name in seen])  # the other way round: how many of the old are new again
 
 
 # %% [markdown]
