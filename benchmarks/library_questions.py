@@ -27,8 +27,8 @@ import sqlite3
 import numpy as np
 import pandas as pd
 
-from kerasllm.data.loaders import library_database, load
 from kerasllm.data.catalogue import folder
+from kerasllm.data.loaders import library_database, load
 from kerasllm.tasks import BM25
 
 NAME = "library-questions"

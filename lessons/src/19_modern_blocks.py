@@ -53,8 +53,9 @@ SEED = 0  # the seed that is repeated: it names the batches
 # So a fair table adds each change *alone* to GPT-2's block, and takes each *alone* out of a block that has them all.
 # Everything else is equal: text, tokens, batches, steps, judge. If a change helps in both places, it is worth
 # something by itself. Such a table takes hours of training, so it was made once, at two sizes and with three seeds,
-# and comes with the course. Before you read on, put these nine in the order of their worth: rotary positions, RMSNorm, SwiGLU, squared ReLU, QK-norm, grouped-query attention, a sliding window,
-# a mixture of experts, Muon. Which of them do you expect to make the model *worse*?
+# and comes with the course. Before you read on, put these nine in the order of their worth: rotary positions,
+# RMSNorm, SwiGLU, squared ReLU, QK-norm, grouped-query attention, a sliding window, a mixture of experts, Muon. Which
+# of them do you expect to make the model *worse*?
 
 # %% tags=["hide"]
 # @title Drawing: GPT-2's block and a modern one
@@ -363,8 +364,8 @@ for paint, _, words in paints.values():
     axes[0].plot([], [], "o-", color=paint, label=words)
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 axes[0].set_title("The optimiser and the positions are worth most")
-show(figure, "Bits saved by each change, one dot a seed, in two panels for two sizes. Muon saves most, rotary positions"
-     " come next; SwiGLU lies on the side of the losses in GPT-2's block and on the other side in the modern one.")  # fmt: skip
+show(figure, "Bits saved by each change, one dot a seed, in two panels for two sizes. Muon saves most, rotary"
+     " positions come next; SwiGLU is a loss in GPT-2's block and a gain in the modern one.")  # fmt: skip
 
 # %% [markdown]
 # Two changes save bits in both blocks, at both sizes, with every seed. The larger one is not a change of the block at
@@ -376,9 +377,9 @@ show(figure, "Bits saved by each change, one dot a seed, in two panels for two s
 # For three other changes the answer depends on the block. SwiGLU costs bits in every run of GPT-2's block, and saves
 # bits in every run of the modern one, where more of them are saved at the larger size. QK-norm and the sliding window
 # save bits in the modern block only. So "does it help?" has no answer without the words "in what". The two blocks
-# differ in seven things at once, the optimiser among them, so the table does not say which of them a gate needs. Squared
-# ReLU is the other way round: six small savings in GPT-2's block, and no sure answer in the modern one, although there
-# it saves more at the larger size.
+# differ in seven things at once, the optimiser among them, so the table does not say which of them a gate needs.
+# Squared ReLU is the other way round: six small savings in GPT-2's block, and no sure answer in the modern one,
+# although there it saves more at the larger size.
 #
 # The window is a surprise: a block that sees *less* writes better. It was invented to make the cache smaller, and
 # one would be content if it cost nothing. With so little training, a short view may be a help rather than a loss,
@@ -386,8 +387,8 @@ show(figure, "Bits saved by each change, one dot a seed, in two panels for two s
 #
 # For RMSNorm, shared keys and experts we cannot tell. For RMSNorm this is what its paper promises: the same quality
 # with a little less work. Shared keys were made for the cache, and in our runs the smaller cache costs little or
-# nothing. Four experts have twice the weights of one network at the operations of one, and here those weights do not pay:
-# in less than half a pass through one book, each expert sees few tokens. This too is a guess.
+# nothing. Four experts have twice the weights of one network at the operations of one, and here those weights do not
+# pay: in less than half a pass through one book, each expert sees few tokens. This too is a guess.
 #
 # ## Two cells, repeated
 #
