@@ -58,6 +58,4 @@ def _served(name: str, path: str, options):
 
 def _announce(host: str, port: int) -> None:
     address = f"[{host}]" if ":" in host else host
-    print(
-        f"a page to chat: http://{address}:{port}/   for clients: http://{address}:{port}/v1   Ctrl-C ends", flush=True
-    )
+    print(f"for people: http://{address}:{port}/   for clients: http://{address}:{port}/v1   Ctrl-C ends", flush=True)

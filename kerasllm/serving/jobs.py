@@ -55,9 +55,7 @@ class Asked:
         whole_number("alternatives", self.alternatives, 0, MOST_ALTERNATIVES, optional=True)
         check_sampler(self.sampler)
         if isinstance(self.sampler, Beam) or getattr(self.sampler, "repetition_penalty", 1) != 1:
-            raise ValueError(
-                f"An engine writes with Greedy() or Sampling(...) without a penalty, not {self.sampler!r}."
-            )
+            raise ValueError(f"An engine takes Greedy() or a Sampling(...) without a penalty, not {self.sampler!r}.")
         object.__setattr__(self, "stop_strings", check_stop_strings(self.stop_strings, True))
         seeds_of(self.seed, 1)
         if self.seconds is not None:

@@ -195,9 +195,7 @@ class ChatTemplate:
             try:
                 return self._run(turns, open_reply, marks, tools)
             except TemplateError as error:
-                raise ValueError(
-                    f"The chat template of this tokenizer refuses the turns or the tools: {error}."
-                ) from None
+                raise ValueError(f"The chat template of this tokenizer refuses turns or tools: {error}.") from None
         if self.form != "Jinja":
             bos = self.tokenizer.roles.get("bos", "")
             return FORMS[self.form].text(turns, open_reply, bos, self._date, marks.mark)

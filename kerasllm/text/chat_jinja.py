@@ -76,11 +76,8 @@ class JinjaForm:
             TemplateError: if the template raises an error, or goes beyond a limit.
         """
         known: dict[str, Any] = {name: self.mark(token) for name, token in tokens.items()}
-        known |= {
-            "tools": [dict(tool) for tool in tools] if tools else None,
-            "documents": None,
-            "add_generation_prompt": open_reply,
-        }
+        known |= {"tools": [dict(tool) for tool in tools] if tools else None, "documents": None}
+        known["add_generation_prompt"] = open_reply
         known |= {"messages": [dict(turn) for turn in turns], "strftime_now": date.strftime}
         if dated:
             known["date_string"] = f"{date:%d %b %Y}"
