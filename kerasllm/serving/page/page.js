@@ -140,7 +140,10 @@ async function answerNow() {
   if (reply.content || calls.length) messages.push(reply);
   else {
     box.remove();
-    while (messages.length && messages.at(-1).role === "user") $("said").value = messages.pop().content;
+    if (messages.length && messages.at(-1).role === "user") {
+      $("said").value = messages.pop().content; // to be said again
+      $("turns").lastElementChild?.remove();
+    }
   }
   for (const call of calls) showCall(box, call);
   stopper = null;
