@@ -28,14 +28,14 @@ def writer(ids, number, stop=(), scored=False):
 
 
 def prompts(count, random):
-    return [random.integers(0, VOCABULARY, random.integers(1, 30)).tolist() for _ in range(count)]
+    return [random.integers(0, VOCABULARY, random.integers(1, 24)).tolist() for _ in range(count)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_whoever_comes_and_goes_each_text_is_what_generate_writes_alone(kind):
     model, random = model_of(kind), np.random.default_rng(3)
     batch = Batch(model, MOST, smallest=SMALLEST)
-    texts = [(ids, int(random.integers(1, 14))) for ids in prompts(6, random)]
+    texts = [(ids, int(random.integers(1, 12))) for ids in prompts(5, random)]
     waiting, under_way, found, most = list(enumerate(texts)), {}, {}, 0
     while waiting or under_way:
         while waiting and len(batch) < MOST and random.random() < 0.7:
@@ -59,12 +59,12 @@ def test_whoever_comes_and_goes_each_text_is_what_generate_writes_alone(kind):
 
 
 def test_a_ring_runs_round_without_growing():
-    """A text of 30 tokens needs 32 slots, however many texts went before it."""
+    """Texts of up to 17 tokens need 32 slots, however many went before them."""
     model, batch = tiny_gpt(), Batch(tiny_gpt(), MOST, smallest=SMALLEST)
     stays = [writer([1, 2, 3], 0), writer([4], 4)]
     for one in stays:
         batch.join(one)
-    for number in range(10):
+    for number in range(7):
         guest = writer([number + 1] * 5, 4 * number)
         batch.join(guest)
         batch.write(2)

@@ -93,13 +93,18 @@ def test_a_template_without_a_place_for_tools_has_them_in_turns_of_system_and_us
     assert prompt_ids(template, TURNS[:1], []) == template.encode(TURNS[:1], open_reply=True)
 
 
+def spelled(template, ids):
+    """Ids of characters and special tokens as a text."""
+    return "".join(map(template.tokenizer.token_of, ids))
+
+
 def test_a_template_with_a_place_for_tools_is_given_them(tmp_path):
     (tmp_path / "tokenizer.json").write_text(chat_tokenizer().to_json(), "utf-8")
     (tmp_path / "chat_template.jinja").write_text(TEMPLATE, "utf-8")
     template = text.ChatTemplate(text.Tokenizer.load(tmp_path))
     assert template.takes_tools
     assert not chat_template().takes_tools
-    rendered = template.tokenizer.decode(prompt_ids(template, TURNS, [TOOL]))
+    rendered = spelled(template, prompt_ids(template, TURNS, [TOOL]))
     head = "<|im_start|>system\n# Tools\n" + json.dumps(TOOL) + "<|im_end|>\n"
     assert rendered == head + (
         "<|im_start|>user\nWhat is 1 + 2?<|im_end|>\n"
@@ -107,4 +112,4 @@ def test_a_template_with_a_place_for_tools_is_given_them(tmp_path):
         "<|im_start|>user\n<tool_response>3</tool_response><|im_end|>\n"
         "<|im_start|>user\n<tool_response>three</tool_response><|im_end|>\n<|im_start|>assistant\n"
     )
-    assert "# Tools" not in template.tokenizer.decode(prompt_ids(template, TURNS, []))
+    assert "# Tools" not in spelled(template, prompt_ids(template, TURNS, []))
