@@ -9,7 +9,7 @@ from kerasllm.common import whole_number
 from kerasllm.generation import Greedy, Sampling
 from kerasllm.generation.arguments import barred_ids, check_model, ids_of
 from kerasllm.generation.decoding import STEPS
-from kerasllm.serving.batch import Batch, Writer
+from kerasllm.serving.batch import Batch, Writer, rows_for
 from kerasllm.serving.jobs import Asked, Job
 from kerasllm.text import check_tokenizer
 
@@ -205,10 +205,10 @@ class Engine:
 
         Args:
             samplers: the samplers to compile for; greedy, and drawn with a temperature and a top-p, when None.
-            rows: the numbers of rows; all powers of two up to `max_batch` when None.
+            rows: the numbers of rows; all that come up when None.
         """
         samplers = (Greedy(), Sampling(0.7), Sampling(0.7, top_p=0.9)) if samplers is None else samplers
-        every = [min(1 << n, self.max_batch) for n in range((self.max_batch - 1).bit_length() + 1)]
+        every = sorted({rows_for(texts, self.max_batch) for texts in range(1, self.max_batch + 1)})
         for count in every if rows is None else rows:
             for sampler in samplers:
                 batch = Batch(self.model, self.max_batch, barred_ids(self.model, self.tokenizer))

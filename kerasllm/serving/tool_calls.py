@@ -123,7 +123,7 @@ class CallFinder:
 
     def __init__(self, names):
         self.names, self.calls = frozenset(names), 0
-        self._held, self._begun = "", False
+        self._held, self._begun, self._behind = "", False, False
 
     def add(self, text, last=False):
         """The text and the calls that are now certain.
@@ -138,6 +138,9 @@ class CallFinder:
         if not self.names:
             return text, []
         self._held += text
+        if self._behind:  # a line end between two calls is nobody's text
+            self._held = self._held.lstrip("\n")
+            self._behind = not self._held
         said, calls = "", []
         if not self._begun and not last and re.match(r"\s*($|[{\[])", self._held):
             return "", []  # may be a call from its first character on: the end will tell
@@ -156,6 +159,7 @@ class CallFinder:
                 continue
             calls += found
             self._held = self._held[end + len(CLOSE) :].lstrip("\n") if end >= 0 else ""
+            self._behind = not self._held
         if start < 0:
             keep = 0 if last else _beginning(self._held)
             said, self._held = said + self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]

@@ -19,12 +19,12 @@ TURNS = [
 ]
 # A program with the parts that templates for tools have.
 TEMPLATE = (
-    "{%- if tools %}<|im_start|>system\n# Tools{% for tool in tools %}\n{{ tool | tojson }}{% endfor %}<|im_end|>\n"
-    "{%- endif %}{% for m in messages %}{% if m.role == 'tool' %}<|im_start|>user\n<tool_response>{{ m.content }}"
-    "</tool_response><|im_end|>\n{% elif m.tool_calls %}<|im_start|>assistant\n{{ m.content }}"
-    "{% for call in m.tool_calls %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}<|im_end|>\n"
-    "{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% if tools %}<|im_start|>system{% for tool in tools %}{{ '\\n' + (tool | tojson) }}{% endfor %}<|im_end|>"
+    "{% endif %}{% for m in messages %}{% if m.role == 'tool' %}<|im_start|>user<tool_response>{{ m.content }}"
+    "</tool_response>"
+    "{% elif m.tool_calls %}<|im_start|>assistant {% for call in m.tool_calls %}<tool_call>"
+    "{{ call.function | tojson }}</tool_call>{% endfor %}{% else %}<|im_start|>{{ m.role + '\\n' + m.content }}"
+    "{% endif %}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
 )
 
 
@@ -105,11 +105,10 @@ def test_a_template_with_a_place_for_tools_is_given_them(tmp_path):
     assert template.takes_tools
     assert not chat_template().takes_tools
     rendered = spelled(template, prompt_ids(template, TURNS, [TOOL]))
-    head = "<|im_start|>system\n# Tools\n" + json.dumps(TOOL) + "<|im_end|>\n"
-    assert rendered == head + (
-        "<|im_start|>user\nWhat is 1 + 2?<|im_end|>\n"
-        f"<|im_start|>assistant\n<tool_call>{json.dumps(ADD)}</tool_call><|im_end|>\n"
-        "<|im_start|>user\n<tool_response>3</tool_response><|im_end|>\n"
-        "<|im_start|>user\n<tool_response>three</tool_response><|im_end|>\n<|im_start|>assistant\n"
+    assert rendered == (
+        f"<|im_start|>system\n{json.dumps(TOOL)}<|im_end|><|im_start|>user\nWhat is 1 + 2?<|im_end|>"
+        f"<|im_start|>assistant <tool_call>{json.dumps(ADD)}</tool_call><|im_end|>"
+        "<|im_start|>user<tool_response>3</tool_response><|im_end|>"
+        "<|im_start|>user<tool_response>three</tool_response><|im_end|><|im_start|>assistant "
     )
-    assert "# Tools" not in spelled(template, prompt_ids(template, TURNS, []))
+    assert "The sum" not in spelled(template, prompt_ids(template, TURNS, []))
