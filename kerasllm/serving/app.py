@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import HTTPException, RequestValidationError
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 
 from kerasllm.serving.engine import Engine, QueueFullError, StoppedError, TooLongError
@@ -117,9 +117,9 @@ def _add_errors(app):
         place = ".".join(str(part) for part in first["loc"] if part != "body")
         return await refused(request, RequestError(400, f"{place}: {first['msg']}".lstrip(": "), param=place or None))
 
-    @app.exception_handler(HTTPException)
-    async def other(request, error):
-        return await refused(request, RequestError(error.status_code, str(error.detail)))
+    @app.exception_handler(400)
+    async def unreadable(request, error):
+        return await refused(request, RequestError(400, f"{error.detail}. It has to be JSON in UTF-8."))
 
     @app.exception_handler(404)
     async def nothing(request, error):
