@@ -18,7 +18,7 @@ from command_line import fails
         (["king-james-gpt", "--host", "0.0.0.0"], "name a --key"),
         (["king-james-gpt", "king-james-gpt"], "two models have the same name"),
         (["no-such-model"], "there is no no-such-model"),
-        (["king-james-gpt", "--context", "1"], "max_length must be a whole number from 2"),
+        (["king-james-gpt", "--context", "1"], "--context must be a whole number from 2"),
         (["king-james-gpt", "--port", "-1"], "is not a whole number"),
         ([], "MODEL"),
     ],
