@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 
@@ -17,12 +18,10 @@ def serve_models(options) -> None:
 
     for module in ("fastapi", "uvicorn"):
         needed(module, "serve")
-    from kerasllm.serving.guard import LOOPBACK
-
     key = options.key or os.environ.get("KERASLLM_KEY") or None
-    if options.host not in LOOPBACK and key is None:
+    if not _of_this_machine(options.host) and key is None:
         raise UserError(f"--host {options.host} is open to other machines: name a --key that clients must have")
-    names = [Path(name).stem if Path(name).exists() else name for name in options.models]
+    names = [Path(name).stem if Path(name).is_file() else Path(name).name for name in options.models]
     if len(set(names)) < len(names):
         raise UserError(f"two models have the same name ({', '.join(names)}): rename a folder or a file")
     models = {name: _served(name, path, options) for name, path in zip(names, options.models, strict=True)}
@@ -34,6 +33,14 @@ def serve_models(options) -> None:
         server.run()
     except SystemExit:  # uvicorn's word for an address that is taken
         raise UserError(f"nobody can listen at {options.host}:{options.port}: take another --port") from None
+
+
+def _of_this_machine(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _served(name: str, path: str, options):
