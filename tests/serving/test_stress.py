@@ -23,14 +23,12 @@ def whole(client, model="quick", **more):
 
 
 def streamed(client, model="quick", pieces=None):
-    """Read a stream, or only so many pieces of it; one that ends with an error has that status."""
+    """Read a stream, or only so many pieces of it."""
     with client.stream("POST", CHAT, json={**ASK, "model": model, "stream": True}) as reply:
-        text = ""
-        for place, more in enumerate(reply.iter_text()):
+        for place, _ in enumerate(reply.iter_text()):
             if place == pieces:
                 return GONE
-            text += more
-        return 504 if '"code": "timeout"' in text else reply.status_code
+        return reply.status_code
 
 
 def given_up(client):
@@ -41,8 +39,8 @@ def given_up(client):
 
 
 KINDS = {
-    "whole": (whole, {200, 429, 504}),
-    "streamed": (streamed, {200, 429, 504}),
+    "whole": (whole, {200, 429}),
+    "streamed": (streamed, {200, 429}),
     "left in a stream": (lambda client: streamed(client, "slow", 1), {GONE, 429, 504}),
     "given up": (given_up, {GONE, 429}),
     "too slow": (lambda client: whole(client, "slow"), {504, 429}),
@@ -54,13 +52,20 @@ KINDS = {
 }
 
 
+def objects():
+    gc.collect()
+    return gc.get_objects()
+
+
 def test_two_hundred_requests_leave_nothing_behind(running):
-    engines = {
-        "quick": Engine(Parrot(chat_tokenizer(), SAID), chat_tokenizer(), max_batch=4, max_waiting=8),
+    engines = {  # for the quick one time stands still: it is never too slow, on whatever machine
+        "quick": Engine(
+            Parrot(chat_tokenizer(), SAID), chat_tokenizer(), max_batch=4, max_waiting=8, clock=lambda: 0.0
+        ),
         "slow": Engine(Parrot(chat_tokenizer(), "very " * 2000), chat_tokenizer(), max_batch=2, max_waiting=3),
     }
     models = {name: Served(engine, chat_template()) for name, engine in engines.items()}
-    server = running(models, key=KEY, most_bytes=15_000, most_tokens=10_000, seconds=6.0)
+    server = running(models, key=KEY, most_bytes=15_000, most_tokens=10_000, seconds=4.0)
     kinds = [name for _ in range(REQUESTS // len(KINDS)) for name in KINDS]
     random.Random(0).shuffle(kinds)
     headers = {"authorization": f"Bearer {KEY}"}
@@ -86,5 +91,9 @@ def test_two_hundred_requests_leave_nothing_behind(running):
     )
     assert one("whole")[1] == one("streamed")[1] == 200
     assert server.settled()
-    gc.collect()
-    assert [kept for kept in gc.get_objects() if isinstance(kept, Job | Stream)] == []
+    assert [kept for kept in objects() if isinstance(kept, Job | Stream)] == []
+    before = len(objects())
+    for _ in range(15):
+        one("whole"), one("left in a stream"), one("too long")
+    assert server.settled()
+    assert len(objects()) < before + 400  # a request that left as much as its answer would leave more
