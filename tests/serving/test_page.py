@@ -87,13 +87,13 @@ def test_the_page_chats_and_shows_what_there_is_to_show(browser, running, tmp_pa
         {"says": served(SAID), "calls": served(CALL), "looks up": served("[1]", lambda asked: SOURCES)}, key="k"
     )
     browser.do("Page.navigate", url=server.address)
-    browser.until("document.readyState == 'complete' && note.textContent.includes('key')")
+    browser.until("document.getElementById('note')?.textContent.includes('key')")
     browser.value("key.value = 'k'; key.dispatchEvent(new Event('change'))")
     browser.until("model.options.length == 3")
     browser.say("Hi <i>there</i>")
     texts = browser.value("[...document.querySelectorAll('.text')].map((one) => one.textContent)")
     assert texts == ["Hi <i>there</i>", SAID]  # markup of users and models stays text
-    assert browser.value("note.textContent") == f"{len(SAID)} tokens"
+    assert browser.value("document.getElementById('note').textContent") == f"{len(SAID)} tokens"
 
     browser.value(f"model.value = 'calls'; reset.click(); tools.value = {json.dumps(TOOLS)}")
     browser.say("1 + 2?")
