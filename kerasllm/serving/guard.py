@@ -42,7 +42,7 @@ class Guard:
 
         try:
             self._check(scope, dict(scope["headers"]))
-            body = await self._body(receive)
+            body = await self.body_of(receive)
         except RequestError as error:
             await _refuse(error, counted)
             return
@@ -69,7 +69,7 @@ class Guard:
     def _too_large(self):
         return RequestError(413, f"A request may have {self.most_bytes:,} bytes.", code="request_too_large")
 
-    async def _body(self, receive):
+    async def body_of(self, receive):
         """The body, or None if the client went away meanwhile."""
         parts, size, until = [], 0, time.monotonic() + self.seconds
         while True:
