@@ -14,7 +14,8 @@ before it:
     tasks        network + tokenizer + labels: strings in, answers out; search by words and by meaning
     training     recipes, schedules, resuming, runs in a folder, adapters, tuning by replies, pairs and rewards
     weights      files of weights; models that others trained, by name, from a folder or a file, and written for them
-    cli          the commands: kerasllm data, train, tune, evaluate, generate, chat, translate
+    serving      many requests at once to one model; an HTTP API that OpenAI's clients speak
+    cli          the commands: kerasllm data, train, tune, evaluate, generate, chat, serve, translate
 
 Below them all lies ``common`` (checks of arguments, files written whole); beside them ``course``, which only
 lessons use. A room is loaded when it is named, ``kerasllm.layers`` or ``from kerasllm import layers``; importing
@@ -25,7 +26,7 @@ __version__ = "0.1.0"
 
 _ROOMS = (
     *("common", "data", "text", "batches", "optimizers", "layers", "models", "generation", "evaluation", "tasks"),
-    *("training", "weights", "cli", "course"),
+    *("training", "weights", "serving", "cli", "course"),
 )
 
 

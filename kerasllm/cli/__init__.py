@@ -6,6 +6,7 @@
     kerasllm evaluate runs/bible other.txt         # bits per character of a text
     kerasllm generate runs/bible --prompt "In the beginning"
     kerasllm chat SmolLM2-135M-Instruct.gguf       # a conversation, each line a turn
+    kerasllm serve smollm2-135m-instruct           # the same over HTTP, for OpenAI's clients and a page
     kerasllm translate translator.keras "Good morning"
 
 ``python -m kerasllm`` is the same. Each command has ``--help``. What goes wrong is one line on stderr that names the

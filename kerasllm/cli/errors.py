@@ -16,6 +16,7 @@ FLAGS = {
     "num_heads": "heads",
     "embedding_dim": "width",
     "context_length": "context",
+    "max_length": "context",
     "vocabulary_size": "vocabulary",
     "batch_size": "batch",
 }

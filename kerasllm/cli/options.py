@@ -10,7 +10,7 @@ from pathlib import Path
 import kerasllm
 from kerasllm.cli.errors import program
 
-COMMANDS = "data | train | tune | evaluate | generate | chat | translate"
+COMMANDS = "data | train | tune | evaluate | generate | chat | serve | translate"
 
 NAMED = ("king-james-gpt", "smollm2-135m-instruct")  # the first comes with the package, the other is fetched once
 NUMBERS = {
@@ -34,11 +34,12 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     """The parser of all commands."""
     whole = Parser(
-        prog=program(), description="Data, training, tuning, evaluation, generation, chat and translation of kerasllm."
+        prog=program(),
+        description="Data, training, tuning, evaluation, generation, chat, serving and translation of kerasllm.",
     )
     whole.add_argument("--version", action="version", version=f"kerasllm {kerasllm.__version__}")
     commands = whole.add_subparsers(required=True, metavar=COMMANDS)
-    for add in (_data, _train, _tune, _evaluate, _generate, _chat, _translate):
+    for add in (_data, _train, _tune, _evaluate, _generate, _chat, _serve, _translate):
         add(commands)
     return whole
 
@@ -164,6 +165,37 @@ def _chat(commands) -> None:
     option("--seed", metavar="N", type=natural, help="the same seed gives the same replies (others each time)")
     option("--numbers", **NUMBERS)
     chat.set_defaults(command=_command("chat_command", "converse"), stopped=_nothing)
+
+
+def _serve(commands) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="answer over HTTP, as OpenAI's API does",
+        description="Serve models until Ctrl-C: /v1/chat/completions, /v1/completions and /v1/models for programs, a "
+        "page to chat at / for people, /health and /metrics for those who look after it.",
+    )
+    serve.add_argument("models", metavar="MODEL", nargs="+", help=MODEL)
+    option = serve.add_argument
+    option(
+        "--host",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="where to listen; beyond this machine with a key only (127.0.0.1)",
+    )
+    option("--port", metavar="N", type=natural, default=8000, help="the port; 0 for one that is free (8000)")
+    option("--key", help="what clients must have; or set KERASLLM_KEY, which no list of processes shows (none)")
+    option("--max-batch", metavar="N", type=whole_number, default=8, help="most replies written side by side (8)")
+    option("--max-waiting", metavar="N", type=natural, default=64, help="most requests that wait (64)")
+    option("--max-tokens", metavar="N", type=whole_number, default=1024, help="most tokens of a reply (1024)")
+    option("--context", metavar="N", type=whole_number, help="most tokens of prompt and reply together (the model's)")
+    option("--timeout", metavar="SECONDS", type=positive, default=120.0, help="longest time of a request (120)")
+    option("--no-warm-up", action="store_true", help="compile when a request needs it, not before the first")
+    numbers = (
+        "what the weights are held as (auto for a batch of up to 3, which few bits write fastest; full for a "
+        "larger one, for which they would be unpacked at each step)"
+    )
+    option("--numbers", choices=NUMBERS["choices"], help=numbers)
+    serve.set_defaults(command=_command("serve_command", "serve_models"), stopped=_nothing)
 
 
 def _translate(commands) -> None:

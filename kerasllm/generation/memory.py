@@ -78,7 +78,7 @@ class Memory:
         lengths = [len(ids) - begin for ids, begin in zip(self.ids, self.begins, strict=True)]
         if self.limited and max(length for length, one in zip(lengths, open_rows, strict=True) if one) > self.context:
             return False
-        time = _filled(max(len(ids) - 1 - held for ids, held in zip(self.ids, self.held, strict=True)))
+        time = filled(max(len(ids) - 1 - held for ids, held in zip(self.ids, self.held, strict=True)))
         needed = self.used + time + count
         if needed <= self.capacity:
             return True
@@ -102,9 +102,7 @@ class Memory:
             elif len(ids) - self.begins[row] > self.context:
                 self.begins[row] = len(ids) - max(1, self.context // 2)
         self.held = list(self.begins)
-        time = _filled(
-            max(len(ids) - begin for ids, begin in zip(self.ids, self.begins, strict=True)) - 1, self.context
-        )
+        time = filled(max(len(ids) - begin for ids, begin in zip(self.ids, self.begins, strict=True)) - 1, self.context)
         room = min(count, self.room())
         needed = time + room if room == count or not self.limited else self.context + self.context // 2
         self.capacity = max(self.capacity, self._enough(time, max(needed, time + room), 0)) if self.cached else 0
@@ -121,7 +119,7 @@ class Memory:
 
     def _read(self, new):
         limit = self.context if self.data is None else None
-        time = _filled(max(map(len, new)), limit)
+        time = filled(max(map(len, new)), limit)
         tokens, real = np.zeros((len(new), time), "int32"), np.zeros((len(new), time), bool)
         for row, ids in enumerate(new):
             if ids:
@@ -221,7 +219,7 @@ def _decode(sampler, scored, model, *tensors):
     return decode(model, sampler, scored, *tensors)
 
 
-def _filled(length, limit=None):
+def filled(length, limit=None):
     """`length` filled up to a power of two, so that prompts of similar length reuse what was compiled."""
     time = 1 << max(4, (max(length, 1) - 1).bit_length())
     return min(time, limit) if limit else time

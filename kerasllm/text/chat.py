@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import functools
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -116,25 +118,37 @@ class ChatTemplate:
 
     # Conversations ---------------------------------------------------------------------------
 
-    def text(self, turns: Sequence[Turn], open_reply: bool = False) -> str:
+    def text(
+        self, turns: Sequence[Turn], open_reply: bool = False, tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> str:
         """The text of a conversation, special tokens spelled out. For reading; for a model use `encode`.
 
         Args:
             turns: a dictionary with "role" and "content" for each turn: if wanted "system", then "user" and "assistant"
                 in turns.
             open_reply: whether the beginning of a reply stands at the end, for a model to go on.
+            tools: descriptions of functions that the model may call, for a template that `takes_tools`; it then is run
+                as the program that it is. Turns may have the role "tool", and those of the assistant "tool_calls", in
+                whatever order the template takes. An empty list where calls stand in the turns and none may follow.
 
         Raises:
             TypeError: if a turn is no dictionary or its content no text.
-            ValueError: if turns are out of order, a role is unknown, or the template refuses them.
+            ValueError: if turns are out of order, a role is unknown, or the template refuses them, or the tools.
         """
-        marks = self._marks_for(turns, open_reply)
-        return marks.plain(self._marked(turns, open_reply, marks))
+        marks = self._marks_for(turns, open_reply, tools)
+        return marks.plain(self._marked(turns, open_reply, marks, tools))
 
-    def encode(self, turns: Sequence[Turn], open_reply: bool = False) -> list[int]:
+    def encode(
+        self, turns: Sequence[Turn], open_reply: bool = False, tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
         """The ids of a conversation. See `text`."""
-        marks = self._marks_for(turns, open_reply)
-        return marks.encoded(self._marked(turns, open_reply, marks))[0]
+        marks = self._marks_for(turns, open_reply, tools)
+        return marks.encoded(self._marked(turns, open_reply, marks, tools))[0]
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the tokenizer's template has a place for descriptions of tools."""
+        return re.search(r"\btools\b", self.tokenizer.chat_template or "") is not None
 
     def encode_learned(self, turns: Sequence[Turn]) -> tuple[list[int], list[bool]]:
         """The ids of a conversation, and which of them a model is to learn: the replies and what ends them.
@@ -165,12 +179,23 @@ class ChatTemplate:
     def _marks_with(self, marker: str) -> Marks:
         return Marks(self.tokenizer.to_json(), self._special, marker)
 
-    def _marks_for(self, turns: Sequence[Turn], open_reply: bool) -> Marks:
-        check_turns(turns, open_reply)
-        return self._marks(free_marker(turn["content"] for turn in turns))
+    def _marks_for(self, turns: Sequence[Turn], open_reply: bool, tools: Sequence | None = None) -> Marks:
+        if tools is None:
+            check_turns(turns, open_reply)
+            return self._marks(free_marker(turn["content"] for turn in turns))
+        if not self.takes_tools:
+            raise ValueError("The chat template of this tokenizer has no place for tools: describe them in a turn.")
+        for place, turn in enumerate(turns):
+            _check_tool_turn(place, turn)
+        return self._marks(free_marker([json.dumps([list(turns), list(tools)], ensure_ascii=False)]))
 
-    def _marked(self, turns: Sequence[Turn], open_reply: bool, marks: Marks) -> str:
+    def _marked(self, turns: Sequence[Turn], open_reply: bool, marks: Marks, tools: Sequence | None = None) -> str:
         """The text of a conversation with twins in place of the template's special tokens."""
+        if tools is not None:
+            try:
+                return self._run(turns, open_reply, marks, tools)
+            except TemplateError as error:
+                raise ValueError(f"The chat template of this tokenizer refuses turns or tools: {error}.") from None
         if self.form != "Jinja":
             bos = self.tokenizer.roles.get("bos", "")
             return FORMS[self.form].text(turns, open_reply, bos, self._date, marks.mark)
@@ -183,7 +208,7 @@ class ChatTemplate:
                 "the turn, or name another form: ChatTemplate(tokenizer, 'ChatML')."
             ) from None
 
-    def _run(self, turns: Sequence[Turn], open_reply: bool, marks: Marks) -> str:
+    def _run(self, turns: Sequence[Turn], open_reply: bool, marks: Marks, tools: Sequence | None = None) -> str:
         roles = self.tokenizer.roles
         names = {
             "bos_token": "bos",
@@ -193,7 +218,7 @@ class ChatTemplate:
             "mask_token": "mask",
         }
         tokens = {name: roles[role] for name, role in names.items() if role in roles}
-        return self._jinja(marks).text(turns, open_reply, tokens, self._date, self._dated)
+        return self._jinja(marks).text(turns, open_reply, tokens, self._date, self._dated, tools)
 
     def _refuses(self, turns: Sequence[Turn], marks: Marks) -> bool:
         try:
@@ -298,3 +323,13 @@ def _check_turn(place: int, turn: Any) -> None:
         check_text(turn["content"], 0)
     except (TypeError, ValueError) as error:
         raise type(error)(str(error).replace("Text 0", f"The content of turn {place}", 1)) from None
+
+
+def _check_tool_turn(place: int, turn: Any) -> None:
+    """Raise for a turn that cannot stand in a conversation with tools."""
+    if not isinstance(turn, Mapping):
+        raise TypeError(f"Turn {place} is {turn!r:.60}, not a dictionary {{'role': 'user', 'content': 'Hi'}}.")
+    if turn.get("role") not in (*SPEAKERS, "tool"):
+        raise ValueError(f"Turn {place} has the role {turn.get('role')!r}. Use one of {', '.join(SPEAKERS)}, tool.")
+    if not isinstance(turn.get("content"), str):
+        raise TypeError(f"The content of turn {place} is {turn.get('content')!r:.60}, not a text; '' beside calls.")

@@ -26,7 +26,7 @@ class JinjaForm:
     It comes with files of others, so it runs in Jinja's sandbox: no attribute with an underscore, nothing that changes
     what it is given, and limits on its output, its loops and the texts it puts together. The names it finds are those
     of transformers' `apply_chat_template`: ``messages``, ``add_generation_prompt``, ``bos_token``, ...,
-    ``raise_exception``, ``strftime_now``, and ``tools`` and ``documents``, which are None.
+    ``raise_exception``, ``strftime_now``, ``tools``, and ``documents``, which are None.
 
     Args:
         source: the text of the template.
@@ -60,6 +60,7 @@ class JinjaForm:
         tokens: Mapping[str, str],
         date: datetime.date,
         dated: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> str:
         """The text of a conversation.
 
@@ -69,16 +70,18 @@ class JinjaForm:
             tokens: special tokens by the names they have in templates, such as ``bos_token``.
             date: the day that the template may ask for.
             dated: whether the day was chosen: the templates of Llama 3 then have it, whatever theirs is.
+            tools: descriptions of functions that the model may call.
 
         Raises:
             TemplateError: if the template raises an error, or goes beyond a limit.
         """
         known: dict[str, Any] = {name: self.mark(token) for name, token in tokens.items()}
-        known |= {"tools": None, "documents": None, "add_generation_prompt": open_reply}
+        known |= {"tools": [dict(tool) for tool in tools] if tools else None, "documents": None}
+        known["add_generation_prompt"] = open_reply
         known |= {"messages": [dict(turn) for turn in turns], "strftime_now": date.strftime}
         if dated:
             known["date_string"] = f"{date:%d %b %Y}"
-        most = MOST_CHARACTERS + 2 * sum(len(turn["content"]) for turn in turns)
+        most = MOST_CHARACTERS + 2 * sum(len(turn["content"]) for turn in turns) + 2 * len(json.dumps(tools))
         parts, size = [], 0
         try:
             for part in self.template.generate(known, counted_=_counter()):

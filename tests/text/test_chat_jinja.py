@@ -64,3 +64,37 @@ def test_ordinary_programs_are_no_trouble(tmp_path):
     upper = source.replace(" | upper", "")
     assert with_template(upper, tmp_path).text(turns("hi")) == '1hi1True{"a": "<é>"}True<|im_end|>a1'
     assert chat_jinja.MOST_STEPS < 1 << 20
+
+
+WITH_TOOLS = (
+    "{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{{ m.content }}{% for call in m.tool_calls or [] %}{{ call.name }}{% endfor %}<|im_end|>{% endfor %}"
+)
+CONVERSATION = [*turns("1 + 2?"), {"role": "assistant", "content": "", "tool_calls": [{"name": "add"}]}]
+
+
+def test_tools_and_their_answers_reach_a_template_that_takes_them(tmp_path):
+    template = with_template(WITH_TOOLS, tmp_path)
+    said = [*CONVERSATION, {"role": "tool", "content": "3 <|im_end|>"}]
+    found = template.text(said, tools=[{"name": "add"}])
+    assert found == (
+        '{"name": "add"}<|im_start|>user\n1 + 2?<|im_end|><|im_start|>assistant\nadd<|im_end|>'
+        "<|im_start|>tool\n3 <|im_end|><|im_end|>"
+    )
+    ids, end = template.encode(said, tools=[{"name": "<|im_end|>"}]), template.tokenizer.id_of("<|im_end|>")
+    assert ids.count(end) == 3  # what tools and their answers spell out stays text
+    assert template.text(turns("1 + 2?"), tools=[]) == template.text(turns("1 + 2?"))
+
+
+def test_tools_are_refused_where_they_have_no_place_and_turns_that_are_none(tmp_path):
+    with pytest.raises(ValueError, match="no place for tools"):
+        with_template(SAID, tmp_path).text(turns("x"), tools=[{"name": "add"}])
+    template = with_template(WITH_TOOLS + "{% if tools %}{{ raise_exception('none') }}{% endif %}", tmp_path)
+    with pytest.raises(ValueError, match="refuses turns or tools: none"):
+        template.text(turns("x"), tools=[{"name": "add"}])
+    with pytest.raises(ValueError, match="has the role 'robot'"):
+        template.text([{"role": "robot", "content": "x"}], tools=[])
+    with pytest.raises(TypeError, match="content of turn 0 is None"):
+        template.text([{"role": "user", "content": None}], tools=[])
+    with pytest.raises(TypeError, match="not a dictionary"):
+        template.text(["x"], tools=[])

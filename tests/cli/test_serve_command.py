@@ -1,0 +1,53 @@
+"""The command serve: what it refuses before it loads anything, and a server of its own that answers and ends."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import httpx
+import pytest
+from command_line import fails
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["king-james-gpt", "--host", "0.0.0.0"], "name a --key"),
+        (["king-james-gpt", "king-james-gpt"], "two models have the same name"),
+        (["no-such-model"], "there is no no-such-model"),
+        (["king-james-gpt", "--context", "1"], "--context must be a whole number from 2"),
+        (["king-james-gpt", "--port", "-1"], "is not a whole number"),
+        ([], "MODEL"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(capsys, monkeypatch, arguments, word):
+    monkeypatch.delenv("KERASLLM_KEY", raising=False)
+    assert word in fails(capsys, "serve", *arguments)
+
+
+def test_a_server_answers_until_it_is_told_to_end():
+    command = [sys.executable, "-m", "kerasllm", "serve", "king-james-gpt", "--port", "0", "--no-warm-up"]
+    environment = {**os.environ, "KERASLLM_KEY": "a key", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as server:
+        late = threading.Timer(300, server.kill)
+        late.start()
+        try:
+            lines = iter(server.stdout.readline, "")
+            address = next(found[1] for line in lines if (found := re.search(r"clients: (http\S+)/v1", line)))
+            headers = {"authorization": "Bearer a key"}
+            ask = {"model": "king-james-gpt", "prompt": "And the king", "max_tokens": 2, "temperature": 0}
+            reply = httpx.post(f"{address}/v1/completions", json=ask, headers=headers, timeout=200)
+            assert reply.json()["usage"]["completion_tokens"] == 2
+            assert httpx.get(f"{address}/v1/models").status_code == 401
+            server.send_signal(signal.SIGINT)
+            _, errors = server.communicate(timeout=200)
+        finally:
+            late.cancel()
+            server.kill()
+    assert server.returncode == 0
+    assert "Traceback" not in errors
