@@ -32,7 +32,7 @@ from kerasllm.layers import MultiHeadAttention, RotaryPositions
 # %%
 STEPS = dial(400, smoke=10, gpu=4_000)  # training steps of every model
 LONGER = dial(1_200, smoke=20, gpu=12_000)  # training steps of the LSTM that is given more time
-RATES = dial((0.001, 0.003, 0.01), smoke=(0.01,))  # learning rates to choose from, for every model
+RATES = dial((0.003, 0.01, 0.03), smoke=(0.01,))  # learning rates to choose from, for every model
 LENGTHS = dial((4, 8, 16, 32), smoke=(4, 16))  # words on a page
 SEEDS = dial((0, 1, 2), smoke=(0,))  # repetitions on pages of 16 words
 UNITS = dial(128, smoke=8, gpu=512)  # numbers in the state of the LSTM; its cell has as many
@@ -370,7 +370,26 @@ show(figure, "Share of the words recited against the length of the page. Attenti
      " are.")  # fmt: skip
 
 # %% [markdown]
-# To be written.
+# Attention recites most of a page at every length, and it falls slowly. Now compare the two models that
+# close the book with as many numbers. The sum of 256 recites far more than the LSTM, so 256 numbers *can* hold
+# more of the page than the LSTM did. Its failure is first of all one of training. Nobody gave it the word
+# before as a key; it has to find out by itself what to write into its state and how to read it, through all the
+# steps between, and 400 training steps did not bring it far. With three times as many it is better, and perhaps
+# not at its end.
+#
+# Yet size matters too. The sums are trained as attention is, and both fall as the page grows; the one with
+# four times the numbers falls later, and three times the training gives the small one little. What is added up
+# cannot be taken apart again when too many pairs lie in one matrix. So both suspects are guilty, and this
+# experiment does not tell how far an LSTM would come with unlimited training.
+#
+# The lowest lines are as important as the highest. The same attention with keys from the wrong place finds
+# hardly more than a finger on a random place. Attention is not a memory that works by itself: somebody, or some
+# layer below, must put into the keys what will be asked for.
+#
+# Why does attention not recite everything? Think about it before you read on. The word *and* stands on a page
+# several times, with different words behind it, and one word is then not enough to find the place. If that is
+# the only reason, then every answer, right or wrong, stands behind the word that was asked for. The last claim
+# checks it.
 
 # %%
 page = pages("test", 16, 128, seed=9)
@@ -392,6 +411,10 @@ found.claim("What attention answers stands behind the same word", np.mean(before
 found.show()
 
 # %% [markdown]
+# Training has found exactly one relation: *behind the same word*. Where several places fit, their keys are
+# equal, the scores tie, and we count the first. What the model knows can be said in one sentence, which is rare
+# for a trained network.
+#
 # ## The same model reads real text
 #
 # Nothing in this model is about pages of 16 words. Let it read a verse from left to right under the
@@ -422,7 +445,12 @@ show(figure, "Attention weights of the last words of Daniel 3:26 over the verse.
      " the earlier meshach, the row of meshach at the earlier and. The row of and has several dark cells.")  # fmt: skip
 
 # %% [markdown]
-# To be written.
+# The row of *shadrach* is dark at the earlier *meshach*, the word behind the earlier *shadrach*. The
+# row of *and* has several darker cells, one behind each earlier *and*: the ambiguity that costs
+# points in the game. A word that stands there for the first time finds nothing, so its weights are
+# spread without a meaning. The model has never seen these names, nor any other vector of this page. It learned
+# the relation "behind the same word", and relations carry over to what nobody has seen. Trained language models
+# contain parts that do the same, with the key prepared by the layer below (Olsson et al. 2022).
 #
 # ## Several heads
 #
@@ -572,7 +600,14 @@ with np.errstate(over="ignore", invalid="ignore"):
 # %% [markdown]
 # ## Summary
 #
-# To be written.
+# - Attention keeps the page and looks up: softmax of queries times keys, then the mean of the values. In our
+#   game it learned one relation, "behind the same word", because the keys were prepared for it.
+# - A state of fixed size holds less of a long page, and a larger one holds more. That our LSTM recites still
+#   less than a sum of as many numbers is a matter of its training.
+# - Divide by $\sqrt d$, forbid before the softmax, and take the softmax over the keys.
+# - Several heads are several small attentions side by side. Order comes in by positions only; a rotary
+#   score depends on the two words and on the distance from one to the other.
+# - The price is a table of $n \times n$ weights for each head: four times the memory for twice the length.
 #
 # ## Exercises
 #
