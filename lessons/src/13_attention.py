@@ -366,21 +366,22 @@ figure = curves(
     log_x=True,
 )
 figure.axes[0].set_ylim(0, 1.02)
-show(figure, "Share of the words recited against the length of the page. Attention falls slowly. The two sums"
-     " are.")  # fmt: skip
+show(figure, "Share of the words recited against the length of the page. Attention falls from nearly 1 to 0.8. The"
+     " sum of 1,024 numbers lies below it and ends at 0.7; the sum of 256 ends at 0.4. The LSTM starts beside them and"
+     " falls to 0.1. Attention whose keys are not moved lies on the line of a random place.")  # fmt: skip
 
 # %% [markdown]
 # Attention recites most of a page at every length, and it falls slowly. Now compare the two models that
-# close the book with as many numbers. The sum of 256 recites far more than the LSTM, so 256 numbers *can* hold
-# more of the page than the LSTM did. Its failure is first of all one of training. Nobody gave it the word
-# before as a key; it has to find out by itself what to write into its state and how to read it, through all the
-# steps between, and 400 training steps did not bring it far. With three times as many it is better, and perhaps
-# not at its end.
+# close the book with as many numbers. The sum of 256 recites more than the LSTM at every length, and four times
+# as much of the longest page. So 256 numbers *can* hold more of a page than the LSTM kept, and its
+# failure is not one of room. Nobody gave it the word before as a key. It has to find out by itself what to
+# write into its state and how to read it, through all the steps between, and 400 training steps were not
+# enough for that: with three times as many it recites more.
 #
 # Yet size matters too. The sums are trained as attention is, and both fall as the page grows; the one with
-# four times the numbers falls later, and three times the training gives the small one little. What is added up
-# cannot be taken apart again when too many pairs lie in one matrix. So both suspects are guilty, and this
-# experiment does not tell how far an LSTM would come with unlimited training.
+# four times the numbers falls later. What is added up cannot be taken apart again when too many pairs lie in
+# one matrix. So both suspects are guilty: training holds this LSTM back, and size would hold back any state on
+# longer and longer pages. How far an LSTM comes with unlimited training, this experiment does not tell.
 #
 # The lowest lines are as important as the highest. The same attention with keys from the wrong place finds
 # hardly more than a finger on a random place. Attention is not a memory that works by itself: somebody, or some
@@ -602,8 +603,8 @@ with np.errstate(over="ignore", invalid="ignore"):
 #
 # - Attention keeps the page and looks up: softmax of queries times keys, then the mean of the values. In our
 #   game it learned one relation, "behind the same word", because the keys were prepared for it.
-# - A state of fixed size holds less of a long page, and a larger one holds more. That our LSTM recites still
-#   less than a sum of as many numbers is a matter of its training.
+# - A sum of fixed size recites less of a longer page, and a larger sum recites more. Our LSTM recites less than
+#   a sum of as many numbers, so what it lacked was not room.
 # - Divide by $\sqrt d$, forbid before the softmax, and take the softmax over the keys.
 # - Several heads are several small attentions side by side. Order comes in by positions only; a rotary
 #   score depends on the two words and on the distance from one to the other.
