@@ -15,6 +15,7 @@
 # %% tags=["hide"]
 # @title Imports
 import functools
+import itertools
 import math
 import re
 import time
@@ -249,13 +250,12 @@ for d in (4, 16, 64, 256):
 # Queries, keys and values often come from one text, and that is **self-attention**: each word asks, and
 # each word offers. Three trained matrices make the three out of the same vector, $q_i = x_i W_Q$,
 # $k_j = x_j W_K$ and $v_j = x_j W_V$, because by what a word is found and what it then hands over are different
-# things. A name may be found as "the subject" and hand over that it is plural.
+# things. A noun may be found because it is the subject, and hand over that it is plural.
 #
-# Most of the time some pairs are forbidden. A
-# model that writes must not look at what comes later: the **causal mask** allows place $j$ for the
-# query $i$ only when $j \le i$. And nobody may look at the padding that fills short texts up. A
-# forbidden score is replaced by a very negative number *before* the softmax. Its weight becomes 0,
-# and the others still sum to 1, as long as anything in the row is allowed. Two rules at once are a
+# Most of the time some pairs are forbidden. A model that writes must not look at what comes later:
+# the **causal mask** allows place $j$ for the query $i$ only when $j \le i$. And nobody may look at the padding
+# that fills short texts up. A forbidden score is replaced by a very negative number *before* the softmax. Its weight
+# becomes 0, and the others still sum to 1, as long as anything in the row is allowed. Two rules at once are a
 # logical *and*. In the drawing the text has four words and two places of padding; hatched cells are
 # forbidden, white is a weight of 0 and the darkest blue is 1. There are no matrices yet, so a word fits
 # itself best and the diagonal is dark. The rows of padding look too, and nobody reads what they find.
@@ -379,9 +379,10 @@ show(figure, "Share of the words recited against the length of the page. Attenti
 # enough for that: with three times as many it recites more.
 #
 # Yet size matters too. The sums are trained as attention is, and both fall as the page grows; the one with
-# four times the numbers falls later. What is added up cannot be taken apart again when too many pairs lie in
-# one matrix. So both suspects are guilty: training holds this LSTM back, and size would hold back any state on
-# longer and longer pages. How far an LSTM comes with unlimited training, this experiment does not tell.
+# four times the numbers falls later, and three times the training gives the small one nothing. What is added
+# up cannot be taken apart again when too many pairs lie in one matrix. So both suspects are guilty: training
+# holds this LSTM back, and size holds back the sums. How far an LSTM comes with unlimited training, this
+# experiment does not tell.
 #
 # The lowest lines are as important as the highest. The same attention with keys from the wrong place finds
 # hardly more than a finger on a random place. Attention is not a memory that works by itself: somebody, or some
@@ -395,7 +396,9 @@ show(figure, "Share of the words recited against the length of the page. Attenti
 # %%
 page = pages("test", 16, 128, seed=9)
 before = np.take_along_axis(page, answers(trained(LookUp, 16, rates[LookUp]), page) - 1, axis=1)  # of each answer
-on_16 = {make: [recited(trained(make, 16, rates[make], seed=seed), 16) for seed in SEEDS] for make in names}
+on_16 = {make: [share[16]] for make, share in shares.items()}  # the first seed
+for make, seed in itertools.product(on_16, SEEDS[1:]):
+    on_16[make].append(recited(trained(make, 16, rates[make], seed=seed), 16))
 long = LENGTHS[-1]
 found = Claims("What we measured: the share of a page that is recited")
 found.claim("Of a page of 16 words attention recites more than the LSTM", on_16[LookUp], ">", on_16[Remember],
@@ -446,8 +449,9 @@ show(figure, "Attention weights of the last words of Daniel 3:26 over the verse.
      " the earlier meshach, the row of meshach at the earlier and. The row of and has several dark cells.")  # fmt: skip
 
 # %% [markdown]
-# The row of *shadrach* is dark at the earlier *meshach*, the word behind the earlier *shadrach*. The
-# row of *and* has several darker cells, one behind each earlier *and*: the ambiguity that costs
+# The row of *shadrach* is dark at the earlier *meshach*, the word behind the earlier *shadrach*. Two of the five
+# looks find the next word of the text. The others find what stood behind the same word before, and the text goes
+# on differently. The row of *and* has several darker cells, one behind each earlier *and*: the ambiguity that costs
 # points in the game. A word that stands there for the first time finds nothing, so its weights are
 # spread without a meaning. The model has never seen these names, nor any other vector of this page. It learned
 # the relation "behind the same word", and relations carry over to what nobody has seen. Trained language models
@@ -579,8 +583,8 @@ price.show()
 # ## What can go wrong
 #
 # Three mistakes are made again and again, and none of them stops a program. A softmax along the
-# queries instead of the keys, and a mask that sets weights to 0 *after* the softmax, give rows that do
-# not sum to 1, but for rows in which nothing is forbidden. The third concerns the very negative number.
+# queries instead of the keys gives rows that do not sum to 1. So does a mask that sets weights to 0 *after* the
+# softmax, wherever something is forbidden. The third concerns the very negative number.
 # Half precision, or float16, keeps a number in 16 bits and ends at 65,504, so $-10^9$ becomes minus infinity
 # there, and a row in which everything is forbidden becomes NaN. A smaller number such as $-30000$ hides the
 # trouble: such a row then gives equal weight to everything that is forbidden.
