@@ -71,7 +71,13 @@ def product(
 
 
 def look_up(
-    words: Sequence[str], weights: Sequence[float], asking: str, scores: Sequence[float] | None = None
+    words: Sequence[str],
+    weights: Sequence[float],
+    asking: str,
+    scores: Sequence[float] | None = None,
+    *,
+    numbers=None,
+    key_before: bool = False,
 ) -> Figure:
     """Attention as a soft dictionary: one query meets every key, the values come out in the mix of the weights.
 
@@ -80,6 +86,8 @@ def look_up(
         weights: the weight of each; they sum to 1.
         asking: the word whose query it is.
         scores: query times key for each word, written where they arise.
+        numbers: the query (cells,), the keys and the values (words, cells), written into their cells.
+        key_before: the key of a word comes from the word before it.
 
     Returns:
         The figure.
@@ -93,18 +101,25 @@ def look_up(
     step = min(1.05, 6.2 / len(words))
     start = 1.95
     sheet = Diagram(start + step * len(words) + 0.55, 4.1)
-    query = sheet.vector((0.5, 2.1), meaning="query")
+    query_numbers, key_numbers, value_numbers = (None,) * 3 if numbers is None else numbers
+    query = _written(sheet, (0.5, 2.1), query_numbers, "query")
     sheet.text((0.5, 1.52), f"query of\n“{asking}”", meaning="query", size=SMALL)
     last = start + step * (len(words) - 1)
     sheet.arrow((query.right[0] + 0.05, 2.1), (last, 2.1), meaning="query", head=False, width=THIN)
-    output = sheet.vector((last + 0.62, 3.62), meaning="output")
+    mixed = None if numbers is None else weights @ np.asarray(value_numbers)
+    output = _written(sheet, (last + 0.62, 3.62), mixed, "output")
+    sheet.text((last + 0.3, 2.1), "query · key", meaning="query", size=SMALL, align="left")
+    before = None
     for i, (word, weight) in enumerate(zip(words, weights, strict=True)):
         x = start + i * step
         token = sheet.box(word, (x, 0.32), width=min(step - 0.12, 0.9), size=SMALL)
-        key = sheet.vector((x - 0.17, 1.12), meaning="key")
-        value = sheet.vector((x + 0.17, 1.12), meaning="value")
-        for part in (key, value):
-            sheet.arrow((part.x, token.top[1]), (part.x, part.bottom[1] - 0.03), width=THIN)
+        key = _written(sheet, (x - 0.17, 1.12), None if numbers is None else key_numbers[i], "key")
+        value = _written(sheet, (x + 0.17, 1.12), None if numbers is None else value_numbers[i], "value")
+        sheet.arrow((value.x, token.top[1]), (value.x, value.bottom[1] - 0.03), width=THIN)
+        source = before if key_before else (key.x, token.top[1])
+        if source:
+            sheet.arrow(source, (key.x, key.bottom[1] - 0.03), width=THIN, meaning="key" if key_before else INK)
+        before = (token.x + 0.3 * token.width, token.top[1])
         sheet.arrow((key.x, key.top[1] + 0.02), (key.x, 1.95), meaning="key", width=THIN)
         dot = sheet.circle("·", (key.x, 2.1), meaning="query", size=0.24)
         if scores is not None:
@@ -126,6 +141,18 @@ def look_up(
         sheet.text((start - 0.65, y), text, size=SMALL, meaning=meaning, align="right")
     sheet.text((output.x, 3.15), "output", meaning="output", size=SMALL)
     return sheet.figure
+
+
+def _written(sheet: Diagram, at: Point, numbers, meaning: str) -> Part:
+    """A vector with its numbers in its cells, the larger the stronger; without numbers the cells of any vector."""
+    if numbers is None:
+        return sheet.vector(at, meaning=meaning)
+    numbers = np.asarray(numbers, dtype=float)
+    part = sheet.vector(at, len(numbers), meaning=meaning, values=0.7 * numbers / max(numbers.max(), 1e-9))
+    for i, number in enumerate(numbers):
+        place = (at[0], part.top[1] - (i + 0.5) * part.height / len(numbers))
+        sheet.text(place, f"{number:.2f}".lstrip("0") if number % 1 else f"{number:g}", size=6, zorder=4)
+    return part
 
 
 def attention_grid(
@@ -301,4 +328,5 @@ def several_heads(heads: int = 3, note: str = "dim / heads numbers each") -> Fig
         part = (joined.left[0] - 0.04, middle + 3 * CELL * ((heads - 1) / 2 - head))
         sheet.arrow(look.right, part, meaning="value", width=THIN)
     sheet.text((2.74, 0.12), note, meaning=GREY, size=SMALL)
+    sheet.text((3.95, middle + 0.375 * (heads - 1) + 0.34), "over all tokens", meaning=GREY, size=SMALL)
     return sheet.figure

@@ -12,7 +12,7 @@ from kerasllm.course import between, case, check
 # %% [markdown]
 # ## Exercise 1: one mask out of two rules
 #
-# Write the mask of a decoder whose texts are padded on the right. It is True where query $i$ may
+# Write the mask of a decoder whose texts are padded, mostly on the right. It is True where query $i$ may
 # look at key $j$: not later than itself, and not at padding. The result has the shape
 # (batch, time, time).
 #
@@ -42,6 +42,11 @@ check(
         "two texts of different length",
         np.array([[True, False], [True, True]]),
         expect=np.array([[[1, 0], [1, 0]], [[1, 0], [1, 1]]], bool),
+    ),
+    case(
+        "padding on the left",
+        np.array([[False, True, True]]),
+        expect=np.array([[[0, 0, 0], [0, 1, 0], [0, 1, 1]]], bool),
     ),
     nudge="There are two rules. To which axis of the result does each of them belong: queries or keys?",
     hint="np.tril gives the first rule. The second belongs to the keys, the last axis: real[:, None, :].",
@@ -132,6 +137,8 @@ check(
     case("a huge forbidden one", np.array([[0, 0, 2e3]]), np.array([[YES, YES, NO]]), expect=np.array([[0.5, 0.5, 0]])),
     case("a forbidden NaN", np.array([[np.nan, 1.0]]), np.array([[NO, YES]]), expect=np.array([[0.0, 1.0]])),
     case("two rows", np.zeros((2, 2)), np.array([[YES, NO], [YES, YES]]), expect=np.array([[1, 0], [0.5, 0.5]])),
+    case("low scores", np.array([[-1e3, -1e3, 1]]), np.array([[YES, YES, NO]]), expect=np.array([[0.5, 0.5, 0]])),
+    case("a low row and a high one", np.array([[0, 0], [1e3, 1e3]]), np.full((2, 2), YES), expect=np.full((2, 2), 0.5)),
     nudge="In which order do you forbid, take the maximum and divide? What is the sum of an empty row?",
     hint="Forbid first, then subtract the largest allowed score; divide by 1 where the sum is 0.",
 )  # fmt: skip
@@ -189,6 +196,22 @@ def masked_softmax(scores, allowed):
     scores = np.where(allowed, scores, -1e9)
     e = np.exp(scores - scores.max(axis=-1, keepdims=True)) * allowed
     total = e.sum(axis=0, keepdims=True)  # the wrong axis
+    return e / np.where(total > 0, total, 1)
+
+
+# %% tags=["wrong"]
+def masked_softmax(scores, allowed):
+    scores = np.where(allowed, scores, 0)  # a forbidden 0 is the maximum of low scores
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True)) * allowed
+    total = e.sum(axis=-1, keepdims=True)
+    return e / np.where(total > 0, total, 1)
+
+
+# %% tags=["wrong"]
+def masked_softmax(scores, allowed):
+    scores = np.where(allowed, scores, -1e9)
+    e = np.exp(scores - scores.max()) * allowed  # one maximum for the whole table
+    total = e.sum(axis=-1, keepdims=True)
     return e / np.where(total > 0, total, 1)
 
 
@@ -275,8 +298,8 @@ def heads_apart(x, heads):
 # Rotary positions for two numbers: turn the point $(a, b)$ by the angle $p\,\omega$, counter
 # to the clock, where $p$ is the position.
 #
-# *Predict:* the query stands at 5 and the key at 3. By how much must both move until their dot
-# product changes?
+# *Predict:* the query stands at 5 and the key at 3. Both move on by the same number of places. How large
+# must it be until their dot product changes?
 
 
 # %% tags=["answer"]
@@ -300,7 +323,7 @@ check(
 )
 q, k = np.array([1.0, 2.0]), np.array([0.5, -1.0])
 for shift in (0, 1, 100):
-    print(f"moved by {shift:3d}: score {turn(q, 5 + shift, 0.3) @ turn(k, 3 + shift, 0.3):.6f}")
+    print(f"moved by {shift:3d}: score {np.dot(turn(q, 5 + shift, 0.3), turn(k, 3 + shift, 0.3)):.6f}")
 
 
 # %% tags=["right"]
@@ -310,7 +333,7 @@ def turn(pair, position, speed):  # a loop: one small turn for each position, fl
     x, y = pair
     for _ in range(position):
         x, y = x * cos(speed) - y * sin(speed), x * sin(speed) + y * cos(speed)
-    return np.array((x, y))
+    return x, y  # a pair
 
 
 # %% tags=["right"]
@@ -383,6 +406,18 @@ check(
         expect=np.array([[0, 0, 1, 1], [0.841471, 0.00999983, 0.540302, 0.99995]]),
         tolerance=1e-5,
     ),
+    case(
+        "eight numbers",
+        2,
+        8,
+        expect=np.array(
+            [
+                [0, 0, 0, 0, 1, 1, 1, 1],
+                [0.841471, 0.0998334, 0.00999983, 0.001, 0.540302, 0.995004, 0.99995, 0.9999995],
+            ]
+        ),
+        tolerance=1e-5,
+    ),
     nudge="How many speeds are there for d numbers, and which one is the first?",
     hint="Make the d / 2 speeds, then the angles by an outer product of positions and speeds.",
 )
@@ -421,6 +456,13 @@ def position_table(length, d):
 
 # %% tags=["wrong"]
 def position_table(length, d):
+    speeds = 100.0 ** -np.arange(d // 2)  # right for two and for four numbers
+    angles = np.arange(length)[:, None] * speeds
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
+# %% tags=["wrong"]
+def position_table(length, d):
     speeds = 10_000.0 ** (-2 * np.arange(d // 2) / d)
     angles = np.arange(1, length + 1)[:, None] * speeds  # starts at position 1
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
@@ -435,7 +477,8 @@ def position_table(length, d):
 
 # %% [markdown]
 # Row 0 is zeros and then ones. All rows have the same length, so no position is louder than
-# another. Try `position_table(2000, 64)`: are two of its rows ever equal?
+# another. Try `position_table(2000, 64)`: are two of its rows ever equal? Never, in any table: the fastest
+# hand is back after $2\pi$ places, and no whole number of places is a multiple of that.
 #
 # ## Experiment: how many numbers does a key need?
 #
@@ -444,9 +487,9 @@ def position_table(length, d):
 # make the keys, take the first one as the query, divide the scores by $\sqrt d$, and return the mean
 # weight of word 0 over 100 such pages.
 #
-# *Predict* before you run the check: the weight with $d = 16$, with $d = 64$ and with $d = 256$. Only
+# *Predict* before you run the check: the weight with $d = 4$, $16$, $64$ and $256$. Only
 # the size changes. Then explain what you see. (The score of word 0 is about $d / \sqrt d$, and those of
-# the others have variance 1.)
+# the others have variance near 1. Keys differ in length, though, and a long one gets far more than a short one.)
 
 
 # %% tags=["answer"]
@@ -467,7 +510,8 @@ def weight_found(d, words=1000):
 # %% tags=["check"]
 check(
     weight_found,
-    case("16 numbers", 16, expect=between(0.03, 0.15)),
+    case("4 numbers", 4, expect=between(0.005, 0.014)),
+    case("16 numbers", 16, expect=between(0.04, 0.1)),
     case("64 numbers", 64, expect=between(0.45, 0.75)),
     case("256 numbers", 256, expect=between(0.97, 1.0)),
     nudge="Is the query the key of word 0 itself? Are the scores divided by the root of d, once?",
@@ -526,7 +570,20 @@ def weight_found(d, words=1000):
     return np.mean(found)
 
 
+# %% tags=["wrong"]
+def weight_found(d, words=1000):
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(100):
+        keys = rng.normal(size=(words, d))
+        scores = keys @ keys[0] / np.sqrt(d)
+        e = np.exp(scores - scores.max())
+        found.append(e.max() / e.sum())  # the largest weight, whichever word has it
+    return np.mean(found)
+
+
 # %% [markdown]
 # The right score grows as $\sqrt d$ and the noise does not, so a key of 16 numbers drowns among 1,000
-# others, and one of 256 numbers is always found. This is why the heads of large models keep 64 or 128
-# numbers each, however many heads there are.
+# others, and one of 256 numbers is always found. Size is not the only way: a longer query sharpens the
+# choice too, as the factor 6 did in the lesson, and a trained matrix can make one. Try `4 * keys[0]` as the query
+# with $d = 16$.
