@@ -156,10 +156,9 @@ def best(make, n):
     return trained(make, n, best_rate(make, n))
 
 
-lstm = {n: recited(best(Remember, n), n) for n in LENGTHS}
 chance = {n: np.mean([(page[1:, None] == page).mean() for page in pages("test", n, 128, seed=9)]) for n in LENGTHS}
 for n in LENGTHS:
-    print(f"a page of {n:2d} words: the LSTM recites {lstm[n]:.2f} of it, a random place {chance[n]:.2f}")
+    print(f"page of {n:2d} words: the LSTM recites {recited(best(Remember, n), n):.2f}, a random place {chance[n]:.2f}")
 
 # %% [markdown]
 # That is the failure of this lesson. The LSTM holds most of a short page, and of a long one little more
@@ -411,7 +410,7 @@ found.claim("A sum of 256 numbers recites more than the LSTM", on_16[AddUp], ">"
             control="an LSTM with as many numbers")  # fmt: skip
 found.claim("The LSTM was not yet trained to its limit", patient[Remember], ">", shares[Remember][16],
             control="the LSTM of the race")  # fmt: skip
-found.claim(f"A larger sum recites more of a page of {long} words", shares[large][long], ">", shares[AddUp][long],
+found.claim("A larger sum recites more of the longest pages", shares[large][long], ">", shares[AddUp][long],
             control="the sum of 256 numbers")  # fmt: skip
 found.claim("Keys must hold what will be asked for", on_16[LookUp], ">", on_16[unmoved], control="keys not moved")
 found.claim("What attention answers stands behind the same word", np.mean(before == page[:, :-1]), ">=", 0.98)
