@@ -306,7 +306,6 @@ CHANGES = {
     "rotary positions": "rope", "RMSNorm": "rmsnorm", "SwiGLU": "swiglu", "squared ReLU": "squared_relu",
     "QK-norm": "qk_norm", "shared keys": "gqa", "sliding window": "window", "experts": "experts", "Muon": "muon",
 }  # fmt: skip
-SIZES, BLOCKS = ("small", "large"), ("gpt2", "modern")
 
 
 def pair(change, block):
@@ -324,18 +323,20 @@ def saved(size, change, block):
     return (bits[without] - bits[with_it]).to_numpy()
 
 
+# %% [markdown]
+# What a change is worth is now one subtraction: the bits without it minus the bits with it, for each seed.
+# Positive numbers are bits saved. In the table below stand the means of three seeds, and the verdict of all six
+# runs. Compare the two blocks in each row: does a change help in both of them?
+
+
+# %%
 def verdict(name, block):
     """What all sizes and seeds agree on."""
     six = np.concatenate([worth[size, name, block] for size in SIZES])
     return "saves" if (six > 0).all() else "costs" if (six < 0).all() else "cannot tell"
 
 
-# %% [markdown]
-# What a change is worth is now one subtraction: the bits without it minus the bits with it, for each seed.
-# Positive numbers are bits saved. In the table below stand the means of three seeds, and the verdict of all six
-# runs. Compare the two blocks in each row: does a change help in both of them?
-
-# %%
+SIZES, BLOCKS = ("small", "large"), ("gpt2", "modern")
 worth = {(size, name, block): saved(size, change, block)
          for size in SIZES for name, change in CHANGES.items() for block in BLOCKS}  # fmt: skip
 for block, place in zip(BLOCKS, ("added to GPT-2's block", "taken out of the modern block"), strict=True):
@@ -435,21 +436,19 @@ print(f"rotary positions save {there:.3f} in the table, {here:.3f} here")
 # %%
 six = {key: np.concatenate([worth[size, *key] for size in SIZES]) for key in {key[1:] for key in worth}}
 best = max((name for name in CHANGES if name != "Muon"), key=lambda name: six[name, "gpt2"].mean())
-rotary = np.concatenate([six["rotary positions", block] for block in BLOCKS])
-plain = bits["small", "modern"]
 found = Claims("What we measured: bits a character that are saved, test books, two sizes and three seeds")
 found.claim("Muon saves more than any other single change to GPT-2's block", six["Muon", "gpt2"], ">",
             six[best, "gpt2"], control=f"the best of the others, {best}", unit="bits",
             headline="in GPT-2's block Muon alone saves {measured} a character, the next best {bound}")  # fmt: skip
-found.claim("Rotary positions save bits in each of twelve pairs; the smallest number", rotary.min(), ">", 0,
-            control="the same block with a table of positions, the same batches", unit="bits")  # fmt: skip
-found.claim("SwiGLU costs bits in GPT-2's block in each of six pairs; the largest number",
-            six["SwiGLU", "gpt2"].max(), "<", 0, unit="bits",
-            control="one network of equal size without a gate, the same rate")  # fmt: skip
+found.claim("Rotary positions save bits in each of twelve pairs; the smallest number",
+            min(min(six["rotary positions", block]) for block in BLOCKS), ">", 0, unit="bits",
+            control="the same block with a table of positions, the same batches")  # fmt: skip
+found.claim("SwiGLU costs bits in GPT-2's block in each of six pairs; the largest number", max(six["SwiGLU", "gpt2"]),
+            "<", 0, control="one network of equal size without a gate, the same rate", unit="bits")  # fmt: skip
 found.claim("In the modern block it saves bits in each of six; the smallest number", six["SwiGLU", "modern"].min(),
             ">", 0, control="the modern block without a gate", unit="bits")  # fmt: skip
 found.claim("RMSNorm changes the modern block by less than a seed does", abs(six["RMSNorm", "modern"].mean()), "<",
-            plain.max() - plain.min(), control="how far three seeds of that block are apart", unit="bits")  # fmt: skip
+            np.ptp(bits["small", "modern"]), control="how far three seeds of it are apart", unit="bits")  # fmt: skip
 found.claim("The repeat of one pair agrees with the table", abs(here - there), "<",
             np.ptp(worth["small", "rotary positions", "gpt2"]), unit="bits",
             control="how far the three seeds of that pair are apart")  # fmt: skip
