@@ -236,7 +236,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_fix(corpus, tmp_path, ca
 
 
 def test_without_a_command_one_line_says_so(capsys):
-    assert "data | train | evaluate | generate" in fails(capsys)
+    assert "data | train | tune | evaluate | generate" in fails(capsys)
 
 
 HELP = """

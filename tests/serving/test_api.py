@@ -236,7 +236,8 @@ def test_who_goes_away_is_not_served_any_longer(running):
     server = running({"slow": Served(engine, chat_template())}, most_tokens=10_000)
     ask = {"model": "slow", "messages": ASK}
     with httpx.stream("POST", server.address + CHAT, json={**ask, "stream": True}) as reply:
-        next(reply.iter_text())
+        pieces = reply.iter_text()  # what is not kept is closed, and the stream with it
+        next(pieces)
         with pytest.raises(httpx.ReadTimeout):  # waits behind the first one, and goes
             httpx.post(server.address + CHAT, json=ask, timeout=1.0)
         assert engine.running == 1
@@ -249,7 +250,8 @@ def test_a_full_queue_is_429(running):
     server = running({"slow": Served(engine, chat_template())}, most_tokens=10_000)
     ask = {"model": "slow", "messages": ASK, "stream": True}
     with httpx.stream("POST", server.address + CHAT, json=ask) as reply:
-        next(reply.iter_text())
+        pieces = reply.iter_text()  # what is not kept is closed, and the stream with it
+        next(pieces)
         refused = httpx.post(server.address + CHAT, json=ask)
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
     assert refused.json()["error"]["code"] == "queue_full"
@@ -267,7 +269,8 @@ def test_the_end_of_the_server_ends_streams_cleanly(running):
     engine = parrot("very long " * 2000)
     server = running({"slow": Served(engine, chat_template())}, most_tokens=10_000)
     with httpx.stream("POST", server.address + CHAT, json={"model": "slow", "messages": ASK, "stream": True}) as reply:
-        next(reply.iter_text())
+        pieces = reply.iter_text()  # what is not kept is closed, and the stream with it
+        next(pieces)
         start = time.monotonic()
         server.stop()
         assert time.monotonic() - start < 30
