@@ -9,8 +9,6 @@ from serving_models import eager
 from kerasllm.generation import memory
 from kerasllm.serving import batch
 
-KEY = "a key"
-
 
 @pytest.fixture(autouse=True)
 def _nothing_is_compiled(monkeypatch):

@@ -15,6 +15,8 @@ LETTERS = [
 ]
 VOCABULARY = 40
 
+KEY = "a key"
+
 
 def eager(function, model, key, xla=False):
     """`compiled` that compiles nothing: loops of a few tokens on a tiny model are over before a graph is made."""

@@ -7,8 +7,7 @@ import time
 import httpx
 import openai
 import pytest
-from conftest import KEY
-from serving_models import Parrot, chat_template, chat_tokenizer, numbers_tokenizer, tiny_gpt
+from serving_models import KEY, Parrot, chat_template, chat_tokenizer, numbers_tokenizer, tiny_gpt
 
 from kerasllm.generation import Chat, generate
 from kerasllm.serving import Engine

@@ -6,8 +6,7 @@ import random
 import time
 
 import httpx
-from conftest import KEY
-from serving_models import Parrot, chat_template, chat_tokenizer
+from serving_models import KEY, Parrot, chat_template, chat_tokenizer
 
 from kerasllm.serving import Engine, Job
 from kerasllm.serving.app import Served, Stream
