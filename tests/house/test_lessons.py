@@ -22,7 +22,7 @@ EXERCISES = [lesson for lesson in ALL if lesson.is_exercise]
 APPENDICES = [lesson for lesson in ALL if lesson.is_appendix]
 every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
 # Minutes of those that are to become shorter, as a busy machine took them.
-LONGER = {"06_generalisation": 7.5, "09_word_embeddings": 4, "17_gpt": 9}
+LONGER = {"06_generalisation": 7.5, "09_word_embeddings": 4}
 LONGER |= {
     "12_language_models": 12,
     "13_attention": 3.5,
