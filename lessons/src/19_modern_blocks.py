@@ -292,14 +292,14 @@ for size in bits.columns.unique("size"):
 
 # %% [markdown]
 # At the small size one seed of GPT-2's block is more than a tenth of a bit behind the other two, although nothing
-# but the batches and the starting weights is different. A table with that seed alone would praise every change.
+# but the batches and the starting weights is different. A table with that seed alone would praise nearly every change.
 # This is why we subtract within a seed, look at all seeds, and trust no difference that has another sign in
 # another run.
 #
 # So we judge a change by a rule that is simple and strict. It *saves* bits if it does so in all six runs, two sizes
 # times three seeds. It *costs* bits if it does so in all six. Otherwise we cannot tell. A change that does nothing
-# passes by luck like six coins that fall on the same side: twice in 64 throws. Our table gives 18 verdicts, so about
-# one of them could be luck.
+# passes by luck like six coins that fall on the same side: twice in 64 throws. Our table gives 18 verdicts, so one of
+# them may well be luck.
 
 # %%
 CHANGES = {
@@ -377,10 +377,10 @@ show(figure, "Bits saved by each change, one dot a seed, in two panels for two s
 #
 # For three other changes the answer depends on the block. SwiGLU costs bits in every run of GPT-2's block, and saves
 # bits in every run of the modern one, where more of them are saved at the larger size. QK-norm and the sliding window
-# save bits in the modern block only. So "does it help?" has no answer without the words "in what". The two blocks
-# differ in seven things at once, the optimiser among them, so the table does not say which of them a gate needs.
-# Squared ReLU is the other way round: six small savings in GPT-2's block, and no sure answer in the modern one,
-# although there it saves more at the larger size.
+# save bits in every run of the modern block, and in GPT-2's block we cannot tell. So "does it help?" has no answer
+# without the words "in what". The two blocks differ in seven things at once, the optimiser among them, so the table
+# does not say which of them a gate needs. Squared ReLU is the other way round: six small savings in GPT-2's block,
+# and no sure answer in the modern one, although there it saves more at the larger size.
 #
 # The window is a surprise: a block that sees *less* writes better. It was invented to make the cache smaller, and
 # one would be content if it cost nothing. With so little training, a short view may be a help rather than a loss,
