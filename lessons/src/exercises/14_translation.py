@@ -131,10 +131,16 @@ check(
     case("no padding", np.ones((1, 3), bool), 2, expect=np.ones((1, 2, 3), bool)),
     case("padding at the end", np.array([[True, True, False]]), 2, expect=np.array([[[1, 1, 0], [1, 1, 0]]], bool)),
     case("padding in front", np.array([[False, True]]), 3, expect=np.array([[[0, 1], [0, 1], [0, 1]]], bool)),
-    case("two sources", np.array([[True, False], [True, True]]), 1, expect=np.array([[[1, 0]], [[1, 1]]], bool)),
+    case("two sources", np.array([[True, False], [True, True]]), 2,
+         expect=np.array([[[1, 0], [1, 0]], [[1, 1], [1, 1]]], bool)),
     nudge="Does it matter how much was written already? Which axis of the result belongs to the source?",
     hint="Every written token may look at the same places: repeat real along a new axis in the middle.",
-)
+)  # fmt: skip
+
+
+# %% tags=["wrong"]
+def cross_mask(real, steps):
+    return np.tile(real, (steps, 1)).reshape(len(real), steps, -1)  # mixes the sources
 
 
 # %% tags=["right"]

@@ -254,7 +254,7 @@ def text_vectors(features, real):
 YES, NO = True, False
 check(
     text_vectors,
-    case("all real", np.array([[[3.0, 0.0], [0.0, 4.0]]]), np.array([[YES, YES]]), expect=[[0.6, 0.8]]),
+    case("all real", np.array([[[3.0, -1.0], [0.0, 5.0]]]), np.array([[YES, YES]]), expect=[[0.6, 0.8]]),
     case("padding", np.array([[[3.0, 4.0], [50.0, -7.0]]]), np.array([[YES, NO]]), expect=[[0.6, 0.8]]),
     case("padding that is NaN", np.array([[[0.0, 2.0], [np.nan, np.nan]]]), np.array([[YES, NO]]), expect=[[0.0, 1.0]]),
     case("no token", np.array([[[3.0, 4.0]]]), np.array([[NO]]), expect=[[0.0, 0.0]]),
@@ -264,6 +264,13 @@ check(
     hint="np.where(real[..., None], features, 0), then the sum over axis 1, then divide by its norm, or by 1 if that"
          " is 0.",
 )  # fmt: skip
+
+
+# %% tags=["wrong"]
+def text_vectors(features, real):  # the maximum in place of the mean
+    total = np.where(real[..., None], features, 0).max(axis=1)
+    lengths = np.linalg.norm(total, axis=1, keepdims=True)
+    return total / np.where(lengths > 0, lengths, 1)
 
 
 # %% tags=["right"]
