@@ -1,5 +1,6 @@
 """A server of its own for the application: an address, a log, an end that is clean."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 import uvicorn
@@ -24,6 +25,11 @@ class Server(uvicorn.Server):
     def port(self) -> int:
         """The port at which it listens, once it was started."""
         return self.servers[0].sockets[0].getsockname()[1]
+
+    def run(self, sockets=None):
+        """Serve until Ctrl-C or SIGTERM."""
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C once more after it has ended cleanly
+            super().run(sockets)
 
     async def startup(self, sockets=None):
         await super().startup(sockets)

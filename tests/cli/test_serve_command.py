@@ -28,8 +28,15 @@ def test_what_cannot_be_served_is_one_line(capsys, monkeypatch, arguments, word)
     assert word in fails(capsys, "serve", *arguments)
 
 
+# A process that was started in the background inherits deafness to Ctrl-C.
+COMMAND = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from kerasllm.cli import main; sys.exit(main())"
+)
+
+
 def test_a_server_answers_until_it_is_told_to_end():
-    command = [sys.executable, "-m", "kerasllm", "serve", "king-james-gpt", "--port", "0", "--no-warm-up"]
+    command = [sys.executable, "-c", COMMAND, "serve", "king-james-gpt", "--port", "0", "--no-warm-up"]
     environment = {**os.environ, "KERASLLM_KEY": "a key", "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
