@@ -558,7 +558,7 @@ figure = heat_map(
     odds[:, shown],
     rows=["begins here", "ends here"],
     columns=["no answer", *tokens[1:]],
-    title=f"The finder prefers no answer, and names and years to other words: {question}",
+    title=f"No answer is likeliest, then a name: {question}",
     digits=None,
     size=(9, 2.4),
 )
