@@ -9,7 +9,7 @@
 # which, both checked against all rows there are. You will train taggers for a Chinese newspaper and for
 # English tweets, and make a small BERT point at the answer of a question.
 #
-# **Time** about 3 minutes to run on a laptop with 2 cores, and 40 minutes to read.
+# **Time** about 2 minutes to run on a laptop with 2 cores, and 40 minutes to read.
 
 # %% tags=["hide"]
 # @title Imports
