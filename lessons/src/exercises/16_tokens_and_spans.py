@@ -730,6 +730,6 @@ def known(lines):
 
 # %% [markdown]
 # About half of the names of new days stand in 1,000 lines. A doubling adds 6 or 7 names of 100 at first and 4 or 5 at
-# last, so it brings a little less each time, although it costs as many lines as you have already. The list grows, and
-# it does not come near to being complete. News is made of names that were not there yesterday. This is the part that
-# a list cannot give, and for which the lesson trains a reader of the words around a name.
+# last, so it brings less later on, although it costs as many lines as you have already. The list grows, and it does not
+# come near to being complete. News is made of names that were not there yesterday. This is the part that a list cannot
+# give, and for which the lesson trains a reader of the words around a name.
