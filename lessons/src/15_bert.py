@@ -10,7 +10,7 @@
 # has read far more judges film snippets with few labels and searches in Python's documentation. Its control is
 # the same encoder with random weights.
 #
-# **Time** about 4 minutes to run on a laptop with 2 cores, and 45 minutes to read.
+# **Time** about 2 minutes to run on a laptop with 2 cores, and 45 minutes to read.
 
 # %% tags=["hide"]
 # @title Imports
