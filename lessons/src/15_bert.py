@@ -282,11 +282,8 @@ for line in ("the best <mask> of the year", "it 's not a bad <mask> ."):
 # other may spend on further passes over the labels. The cell makes one pair more. Labels alone come out as in the first
 # run of the table. With hidden words they do not, because the cell hides other words in other texts.
 
+
 # %%
-runs = load("bert-pretraining").query("experiment == 'snippets'")  # a row for each run that chose no learning rate
-of_small = runs[runs["model"] == "small BERT"].groupby("hidden_steps")
-
-
 def tuned(bert, rate):
     """Accuracy on the test texts, in points, of a classifier on this BERT."""
     keras.utils.set_random_seed(0)
@@ -297,6 +294,8 @@ def tuned(bert, rate):
     return 100 * np.mean(ops.convert_to_numpy(model(read["test"])).argmax(axis=1) == labels["test"])
 
 
+runs = load("bert-pretraining").query("experiment == 'snippets'")  # a row for each run that chose no learning rate
+of_small = runs[runs["model"] == "small BERT"].groupby("hidden_steps")
 rates, in_table = of_small["rate"].first(), {steps: list(100 * one) for steps, one in of_small["test_accuracy"]}
 keras.utils.set_random_seed(0)
 here = {0: tuned(BERT(small.settings), rates[0]), 300: tuned(small, rates[300])}
