@@ -358,21 +358,21 @@ def saved(size, change, block):
 
 
 # %%
-def verdict(name, block):
+def verdict(saved):
     """What all sizes and seeds agree on."""
-    six = np.concatenate([worth[size, name, block] for size in SIZES])
-    word = "saves" if (six > 0).all() else "costs" if (six < 0).all() else "cannot tell"
-    return f"{(six > 0).sum()} of {len(six)}   {word}"
+    word = "saves" if (saved > 0).all() else "costs" if (saved < 0).all() else "cannot tell"
+    return f"{(saved > 0).sum()} of {len(saved)}   {word}"
 
 
 SIZES, BLOCKS = ("small", "large"), ("gpt2", "modern")
 worth = {(size, name, block): saved(size, change, block)
          for size in SIZES for name, change in CHANGES.items() for block in BLOCKS}  # fmt: skip
+six = {key: np.concatenate([worth[size, *key] for size in SIZES]) for key in {key[1:] for key in worth}}
 for block, place in zip(BLOCKS, ("in GPT-2's block", "in the modern block"), strict=True):
     print(f"bits saved {place:33s} small    large    saved in")
     for name in CHANGES:
         small, large = (worth[size, name, block].mean() for size in SIZES)
-        print(f"   {name:40s} {small:+.3f}   {large:+.3f}   {verdict(name, block)}")
+        print(f"   {name:40s} {small:+.3f}   {large:+.3f}   {verdict(six[name, block])}")
 
 # %% tags=["hide"]
 # @title Figure: what each change is worth
@@ -468,7 +468,6 @@ print(f"rotary positions save {there:.3f} in the table, {here:.3f} here")
 # made them: a fault of the library would be in both. The script is there for whoever wants to repeat the rest.
 
 # %%
-six = {key: np.concatenate([worth[size, *key] for size in SIZES]) for key in {key[1:] for key in worth}}
 best = max((name for name in CHANGES if name != "Muon"), key=lambda name: six[name, "gpt2"].mean())
 found = Claims("What we measured: bits a character that are saved, test books, two sizes and three seeds")
 found.claim("Muon saves more than any other single change to GPT-2's block", six["Muon", "gpt2"], ">",
