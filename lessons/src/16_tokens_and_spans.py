@@ -85,7 +85,8 @@ show(sheet.figure, "Seven words with a tag each. Ada is B-person and Lovelace I-
 # Our texts are the People's Daily of January 1998, cut by days into three parts. Each Chinese character is a token,
 # because Chinese has no spaces. There are persons, places and organisations, so we have seven labels. To keep
 # the lesson short we take a part of the lines, the same part for every tagger, and cut long ones behind a mark of
-# punctuation. You see one piece with its first four tags. Its names come later: 成都 and 中国, Chengdu and China.
+# punctuation. You see one piece and its labels other than O: two places, Chengdu and China, although this China is
+# part of a company's name.
 
 
 # %%
@@ -104,7 +105,8 @@ newspaper = load("peoples-daily-entities")  # text, split, words, tags
 days = {part: newspaper[newspaper["split"] == part] for part in ("train", "test")}
 words, tags = pieces(days["train"].sample(LINES, random_state=0))
 test_words, right = pieces(days["test"].sample(JUDGED, random_state=0))
-print("".join(words[0]), *tags[0][:4])
+print("".join(words[0]))
+print(*(f"{word} {tag}" for word, tag in zip(words[0], tags[0], strict=True) if tag != "O"), sep=", ")
 outside = np.mean(np.concatenate(right) == "O")
 print(f"{len(words):,} pieces to learn from; on the test days {outside:.3f} of the tags are O")
 
@@ -207,7 +209,10 @@ show(sheet.figure, "Three columns of three labels. Ada: O 3, B 2, I forbidden. L
 
 # %%
 def viterbi(logits, first, transitions, last):
-    """The best row. logits (time, labels); first, last (labels,); transitions (labels, labels), from row to column."""
+    """The best row. logits (time, labels); transitions (labels, labels), from row to column.
+
+    first, last (labels,): what it adds to stand at the first and at the last token. All of these may forbid.
+    """
     best, came = first + logits[0], []
     for now in logits[1:]:
         ways = best[:, None] + transitions  # (from, to)
@@ -477,12 +482,12 @@ boxes = []
 for i, word in enumerate(row):
     meaning = "output" if i == 11 else "state" if i in places else "given"
     boxes.append(sheet.box(word, (1.02 + 0.585 * i, 0.45), width=0.56, meaning=meaning, size=8.5))
-for name, logits, y in (("begins", toy_begin, 1.2), ("ends", toy_end, 1.75)):
+for name, logits, y in (("begins", toy_begin, 1.75), ("ends", toy_end, 1.2)):
     sheet.text((0.62, y), name, align="right")
     for i, logit in zip(places, logits, strict=True):
         best = (i, name) in {(11, "begins"), (8, "ends")}
         sheet.box(f"{logit:g}", (boxes[i].x, y), width=0.44, height=0.3, meaning="look" if best else "given", size=9)
-sheet.arrow((boxes[11].x - 0.1, 1.37), (boxes[8].x + 0.1, 1.58), meaning="given")
+sheet.arrow((boxes[11].x - 0.1, 1.58), (boxes[8].x + 0.1, 1.37), meaning="given")
 sheet.text((boxes[0].x, 0.12), "no answer", meaning="given", size=8.5)
 sheet.text((boxes[11].x, 0.12), "the answer", meaning="output", size=8.5)
 show(sheet.figure, "The row [CLS] When did it burn? [SEP] Built 1868, burned 1871 [SEP]. [CLS] and the five tokens of"
@@ -553,7 +558,7 @@ figure = heat_map(
     odds[:, shown],
     rows=["begins here", "ends here"],
     columns=["no answer", *tokens[1:]],
-    title=f"Where the finder looks: {question}",
+    title=f"No answer is likeliest, then a name: {question}",
     digits=None,
     size=(9, 2.4),
 )
@@ -569,9 +574,10 @@ print(f"question: {question}\nright answer: {answer}\nbest span: {found}",
 # stands elsewhere and is long, for a sum of two logits does not ask whether begin and end belong together. No answer
 # scores higher still.
 #
-# One more control: does the finder read the question? We ask it about each test passage with *another question of the
-# same passage*. A model that only points at what answers often are, a name or a year, would lose nothing by this. But a
-# bad finder has little to lose anyway, so look also at what it says to the six questions below.
+# One more control: does the finder read the question? We ask it about each test passage with *another
+# question of the same passage*. A model that only points at what answers often are, a name or a year,
+# would lose nothing by this. Since a bad finder has little to lose anyway, we also count how often it says the same
+# to both questions.
 
 # %%
 test_questions, passages, wanted = asked["test"]
@@ -584,6 +590,8 @@ for name, spoken in answers.items():
     scores = answer_scores(spoken, wanted)["f1"]
     print(f"{name:25s} F1 here {scores['all']:.3f}; in the table",
           *(f"{one:.3f}" for one in measured("english", name)))  # fmt: skip
+pairs = zip(answers["finder, always"], answers["finder, another question"], strict=True)
+print(f"the same answer to both questions: {100 * np.mean([one == other for one, other in pairs]):.0f} of 100")
 for question, answer, spoken in list(zip(test_questions, wanted, answers["finder, always"], strict=True))[:6]:
     print(f"{question}  right: {answer or 'no answer'}; said: {spoken}")
 
