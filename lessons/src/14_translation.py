@@ -667,7 +667,8 @@ for i in np.linspace(0, len(sources) - 1, 10).astype(int):
 # - Y. Wu and others (2016). Google's neural machine translation system. arXiv:1609.08144. Section 7: length penalty.
 # - A. Vaswani and others (2017). Attention is all you need. *NeurIPS*. Section 3.1.
 # - R. Xiong and others (2020). On layer normalization in the transformer architecture. *ICML*. Section 3.
-# - K. Papineni and others (2002). BLEU: a method for automatic evaluation of machine translation. *ACL*. Section 2.
+# - K. Papineni and others (2002). BLEU: a method for automatic evaluation of machine translation. *ACL*. Sections
+#   2 and 3.
 # - M. Popović (2015). chrF: character n-gram F-score for automatic MT evaluation. *WMT*. Section 2.
 # - P. Koehn, R. Knowles (2017). Six challenges for neural machine translation. *First Workshop on Neural Machine
 #   Translation*. Section 3.2: amount of training data.
