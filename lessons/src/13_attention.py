@@ -602,7 +602,8 @@ price.claim("Twice the text costs more than twice the time", seconds[-1] / secon
 price.show()
 
 # %% [markdown]
-# The memory grows four times in each line, and the time less, as long as fixed costs count.
+# The memory grows four times in each line. So does the time, roughly, in long texts; in short ones fixed costs
+# disturb it.
 #
 # ## What can go wrong
 #
