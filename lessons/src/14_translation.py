@@ -341,13 +341,13 @@ print(f"of the wrong ones {turned:.2f} have the right characters in another orde
       f" of the answers for older dates {usual:.2f} begin with 19 or 20")  # fmt: skip
 
 # %% [markdown]
-# The months are right. What goes wrong is digits, and many of them are the right ones in a wrong order. That fits
-# lesson 13: attention alone is blind to order, and which of two digits comes first only the positions tell.
+# The months are right. What goes wrong is digits, and many wrong answers have the right ones in a wrong order. That
+# fits lesson 13: attention alone is blind to order, and which of two digits comes first only the positions tell.
 #
 # Of the older dates month and day are right as often as before. The first two digits are hardly ever right, for
 # nearly all answers begin with 19 or 20, and the two digits behind them suffer as well. So the models have also
 # learned something that we did not mean, how a year begins. Nothing in the training pairs says that other years
-# exist, so they write what was always right.
+# exist, so they write what was right there.
 #
 # Where does a model look while it writes? It can return the weights of its cross-attention. In the two figures each
 # row is a character that was written, each column one that was read, and the weights are the mean over the heads. Put
