@@ -393,13 +393,16 @@ show(figure, "Share of the words recited against the length of the page. Attenti
 # it, and one word is then not enough to find the place. If that is the only reason, then every answer, right or
 # wrong, stands behind the word that was asked for. The last claim checks it.
 
-# %%
+# %% tags=["hide"]
+# @title Counting: the word before each answer, and the other seeds
 page = pages("test", 16, 128, seed=9)
 before = np.take_along_axis(page, answers(best(LookUp, 16), page) - 1, axis=1)  # of each answer
 on_16 = {make: [shares[make][16]] for make in (LookUp, AddUp, Remember, unmoved)}  # the first seed
 for make, seed in itertools.product(on_16, SEEDS[1:]):
     on_16[make].append(recited(trained(make, 16, best_rate(make, 16), seed=seed), 16))
 long = LENGTHS[-1]
+
+# %%
 found = Claims("What we measured: the share of a page that is recited")
 found.claim("Of a page of 16 words attention recites more than the LSTM", on_16[LookUp], ">", on_16[Remember],
             control="an LSTM trained as long on pages of the same length",

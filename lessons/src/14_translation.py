@@ -10,7 +10,7 @@
 # languages and see where it looks. Then you train it to translate English to Chinese, hold it against an LSTM of the
 # same size and against the most similar training sentence, and score all of them.
 #
-# **Time** about 3 minutes to run on a laptop with 2 cores, and 45 minutes to read.
+# **Time** about 2 minutes to run on a laptop with 2 cores, and 45 minutes to read.
 
 # %% tags=["hide"]
 # @title Imports
