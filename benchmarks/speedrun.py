@@ -70,6 +70,8 @@ ENTRIES = {
     "flat, then down": Entry(flat=0.5),
     "faster": Entry(rate=8e-3),
     "slower embeddings": Entry(adam_ratio=0.3),
+    "faster embeddings": Entry(adam_ratio=3.0),
+    "faster embeddings, more tokens": Entry(adam_ratio=3.0, tokens=4096),
     "tied": Entry(changes={"tied": True}),
     "narrow, eight bits": Entry(width=128, bits=8),
 }
