@@ -62,6 +62,8 @@ def _passage(given: str) -> str:
 
 def _is_file(given: str) -> bool:
     """Whether a file is named. One word that looks like a path, and leads to none, is a mistake and no text."""
+    if not given.strip():  # the path of "" is the folder that we are in
+        return False
     try:
         there = Path(given).is_file()
         if Path(given).is_dir():

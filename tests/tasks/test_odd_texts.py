@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from keras import ops, tree
 
-from kerasllm import models, tasks, text
+from kerasllm import generation, models, tasks, text
 
 LEARNED = ["a good film", "a bad film", "Ada met Bob in Rome", "who met Ada ?", "the film is so good"]
 WORDS = text.train_wordpiece(LEARNED * 3, 80, bos=True, eos=True)
@@ -55,8 +56,8 @@ def classifier(tokenizer):
     return tasks.TextClassifier(models.BERTClassifier(bert(tokenizer), 3), tokenizer, ["bad", "mixed", "good"])
 
 
-def recurrent(tokenizer):
-    return tasks.TextClassifier(models.BiLSTM(tokenizer.vocabulary_size, 2, 8, 8), tokenizer, ["bad", "good"], 200)
+def bag(tokenizer):
+    return tasks.TextClassifier(models.BagOfEmbeddings(tokenizer.vocabulary_size, 2, 8), tokenizer, ["bad", "good"])
 
 
 def tagger(tokenizer):
@@ -75,18 +76,23 @@ def translator(tokenizer):
     return tasks.Translator(models.Seq2Seq(settings), tokenizer, max_length=12)
 
 
+def recurrent_translator(tokenizer):
+    network = models.LSTMSeq2Seq(tokenizer.vocabulary_size, embedding_dim=16, units=16)
+    return tasks.Translator(network, tokenizer, max_length=12)
+
+
 def encoder(tokenizer):
     return tasks.SentenceEncoder(bert(tokenizer), tokenizer)
 
 
 MAKE = {
     "classifier": (classifier, WORDS),
-    "classifier of bytes": (recurrent, BYTES),
+    "classifier of bytes": (bag, BYTES),
     "tagger": (tagger, WORDS),
     "tagger of bytes": (tagger, BYTES),
     "finder": (finder, WORDS),
     "finder of bytes": (finder, BYTES),
-    "translator": (translator, WORDS),
+    "translator": (recurrent_translator, BYTES),
     "translator of bytes": (translator, BYTES),
     "encoder": (encoder, WORDS),
     "encoder of bytes": (encoder, BYTES),
@@ -98,11 +104,23 @@ INDEXES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def eager(monkeypatch):
+    """No network is compiled: each of these texts has a shape of its own. The tests of each task compile."""
+
+    def run(function, model, key, xla=True):
+        return lambda *tensors: function(model, *tree.map_structure(ops.convert_to_tensor, tensors))
+
+    monkeypatch.setattr(generation.sequence_to_sequence, "compiled", run)
+
+
 @functools.cache
 def made(name):
     keras.utils.set_random_seed(1)
     make, tokenizer = MAKE[name]
-    return shaken(make(tokenizer))
+    model = shaken(make(tokenizer))
+    model.run_eagerly = True
+    return model
 
 
 def asked(name, texts, **batch):
@@ -145,7 +163,7 @@ def test_each_odd_text_has_an_answer_and_neither_padding_nor_batches_nor_order_c
     assert len(together) == len(texts)
     assert all(np.isfinite(numbers).all() for numbers, _ in together)
     same([asked(name, [one])[0] for one in texts], together)
-    same(asked(name, texts, batch_size=3), together)
+    same(asked(name, texts, batch_size=5), together)
     same(asked(name, texts[::-1])[::-1], together)
     same(asked(name, pd.Series(texts, index=range(9, 9 + len(texts)))), together)
     same(asked(name, np.array(texts, dtype=object)), together)
