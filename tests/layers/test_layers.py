@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from battery import CASES, LayerCase
 from keras import layers, ops
+from nursery import ON_JAX, python
 
 ROOT = Path(__file__).parents[2]
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -98,14 +98,11 @@ for name in sys.argv[2:]:
     inputs = [value for _, value in sorted(np.load(f"{sys.argv[1]}/{name}.npz").items())]
     np.save(f"{sys.argv[1]}/{name}.loaded.npy", np.array(call(inputs)))
 """
-# Hundreds of small functions are compiled to be called once: let the compiler take less care.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-ON_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK}
 
 
 def assert_loaded(folder, expected, rtol=1e-7, atol=1e-6, **environment):
     """A fresh process loads the models of a folder, and they give what is expected."""
-    command = [sys.executable, "-c", LOAD, folder, *expected]
+    command = [*python(), "-c", LOAD, folder, *expected]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | environment)
     assert run.returncode == 0, run.stderr[-3000:]
     for name, output in expected.items():
@@ -365,7 +362,7 @@ def test_the_battery_passes_on_jax():
     chosen = "test_layers and (gradient or gpt_modern) or (test_attention and compiled)"
     files = [Path(__file__), Path(__file__).with_name("test_attention.py")]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", f"({chosen}) and not ({alike})", *files],
+        [*python(), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", f"({chosen}) and not ({alike})", *files],
         env=os.environ | ON_JAX,
         cwd=ROOT,
         capture_output=True,
