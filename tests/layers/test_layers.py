@@ -1,6 +1,7 @@
 """The battery every layer and model passes; the cases stand in battery.py."""
 
 import functools
+import gc
 import json
 import os
 import subprocess
@@ -89,10 +90,11 @@ def test_config_round_trip(case):
 
 # Whichever is quicker for models that are called once: TensorFlow calls eagerly, JAX compiles.
 LOAD = """
-import sys
+import gc, sys
 import keras, numpy as np
 import kerasllm.layers, kerasllm.models
 for name in sys.argv[2:]:
+    gc.freeze()  # Keras collects garbage for each kernel that it quantises: let it look at this model alone
     model = keras.saving.load_model(f"{sys.argv[1]}/{name}.keras")
     call = model if keras.backend.backend() == "tensorflow" else model.predict_on_batch
     inputs = [value for _, value in sorted(np.load(f"{sys.argv[1]}/{name}.npz").items())]
@@ -274,6 +276,7 @@ def test_a_quantised_model_stays_close_and_gives_the_same_in_a_fresh_process(tmp
             name = f"{case.name}.{mode}"
             model = as_model(built(case), case)
             before = usual(case)
+            gc.freeze()  # Keras collects garbage for each kernel that it quantises: let it look at this model alone
             model.quantize(mode)
             assert all(part.quantization_mode == mode for part in dense_parts(model.layers[-1])), name
             after = np.array(model(fed(case)))
