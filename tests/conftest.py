@@ -24,6 +24,14 @@ def pytest_configure(config):
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
+# What takes longest goes first, so that no worker is left alone with it at the end.
+LONGEST = ("test_runs_at_smoke_scale", "on_jax", "test_a_quantised_model_stays_close_and_gives_the_same_in_a_fresh")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not any(name in item.name for name in LONGEST))  # all others stay as they were
+
+
 FEW, MANY = 5, 80  # tests between two collections of what is new, and of all
 
 

@@ -42,6 +42,12 @@ def built(case: LayerCase, **kwargs) -> keras.layers.Layer:
 
 
 @functools.cache
+def made(case: LayerCase) -> keras.layers.Layer:
+    """The layer as it is made, to look at its kind and its config."""
+    return case.make()
+
+
+@functools.cache
 def shared(case: LayerCase) -> keras.layers.Layer:
     """The layer of `built` for tests that only read it."""
     return built(case)
@@ -166,7 +172,7 @@ def test_gradient_reaches_every_weight(case):
 
 with_initializer = pytest.mark.parametrize(
     "case",
-    [c for c in CASES if "kernel_initializer" in c.make().get_config()],
+    [c for c in CASES if "kernel_initializer" in made(c).get_config()],
     ids=lambda case: case.name,
 )
 
@@ -332,7 +338,7 @@ def test_a_compiled_model_with_lora_loads_with_its_sum_and_without_its_optimizer
     np.testing.assert_allclose(outputs(again, case.inputs()), outputs(model, case.inputs()), atol=1e-5)
 
 
-REFUSED = [(case.refuses or type(case.make()), *one) for case in CASES for one in case.refused]
+REFUSED = [(case.refuses or type(made(case)), *one) for case in CASES for one in case.refused]
 
 
 @pytest.mark.parametrize(("layer", "given", "word"), REFUSED)
