@@ -23,7 +23,6 @@ import csv
 import math
 import re
 import time
-from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -103,20 +102,20 @@ class Bench:
         self.teacher, tokenizer = weights.pretrained(TEACHER)
         self.texts = Texts(tokenizer)
         self.parts = {part: self.texts.windows(part, most) for part, most in HELD_OUT.items()}
-        print(
-            f"{self.texts.count} classes; {self.texts.share_of_others():.1%} of the test tokens are others", flush=True
-        )
+        self.student, self.kept = self.made(), None
+        print(f"{self.texts.count} classes; others: {self.texts.share_of_others():.1%} of the test tokens", flush=True)
 
-    @cache
     def train(self, size):
-        """Inputs, targets, the teacher's probabilities, and the share of each class."""
+        """Inputs, targets, the teacher's probabilities, and the share of each class; kept for one size."""
+        if self.kept and self.kept[0] == size:
+            return self.kept[1]
         ids, inputs, targets = self.texts.windows("train", size)
         soft = probabilities(self.teacher, ids, self.texts.kept)
         counts = np.bincount(targets.ravel(), minlength=self.texts.count) + 0.5
-        return inputs, targets, soft, counts / counts.sum()
+        self.kept = size, (inputs, targets, soft, counts / counts.sum())
+        return self.kept[1]
 
-    @cache
-    def student(self):
+    def made(self):
         settings = gpt_settings(self.texts.count, CONTEXT, **STUDENT)
         model = GPT(settings)
         print(f"A student has {model.count_params():,} weights.", flush=True)
@@ -126,7 +125,7 @@ class Bench:
 
     def started(self, seed, rate):
         """The student with the starting weights of a seed, and an optimizer that remembers nothing."""
-        model = self.student()
+        model = self.student
         keras.utils.set_random_seed(seed)
         fresh = GPT(model.settings)
         model.set_weights(fresh.get_weights())
@@ -137,7 +136,7 @@ class Bench:
 
     def bits(self, part):
         _, inputs, targets = self.parts[part]
-        model, total = self.student(), 0.0
+        model, total = self.student, 0.0
         for first in range(0, len(inputs), 32):
             logits = model(inputs[first : first + 32])
             losses = ops.sparse_categorical_crossentropy(targets[first : first + 32], logits, from_logits=True)
