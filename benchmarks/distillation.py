@@ -3,7 +3,7 @@
     python benchmarks/distillation.py --out build/distillation.csv
     python benchmarks/distillation.py --out build/distillation.csv --ship
 
-A student predicts the next token of film snippets (movie-snippets): one of the tokens that stand at least ten times in
+A student predicts the next token of film snippets (movie-snippets): one of the tokens that stand at least five times in
 the training part, or "another one". The teacher is SmolLM2-135M-Instruct, whose probabilities are added up in the same
 classes. In all arms the architecture, the starting weights of a seed, the windows and the most passes are equal; the
 targets differ:
@@ -13,9 +13,10 @@ targets differ:
     teacher   a mix of that and of the teacher's probabilities at this place
 
 Rate and share of the mix are chosen for each arm and size on the validation snippets, with a seed that is not used
-again. After each pass the validation loss is looked at, and the weights of the best pass answer. The test snippets are
-read once by each run of the table, and never by a run that chooses. Each run is a line of the file; a run whose line is
-there is skipped, so the script may be stopped and started. Seconds are processor time.
+again: rates are doubled or halved until both neighbours of the best one are worse. After each pass the validation loss
+is looked at, and the weights of the best pass answer. The test snippets are read once by each run of the table, and
+never by a run that chooses. Each run is a line of the file; a run whose line is there is skipped, so the script may be
+stopped and started. Seconds are processor time.
 """
 
 import argparse
@@ -23,7 +24,6 @@ import csv
 import math
 import re
 import time
-from itertools import product
 from pathlib import Path
 
 import keras
@@ -37,12 +37,12 @@ from kerasllm.generation.compiling import compiled
 from kerasllm.models import GPT, gpt_settings
 
 TEACHER = "smollm2-135m-instruct"
-CONTEXT, BATCH, OFTEN = 64, 8, 10  # tokens of a window, windows of a step, how often a class must occur
+CONTEXT, BATCH, OFTEN = 64, 8, 5  # tokens of a window, windows of a step, how often a class must occur
 STUDENT = {"num_layers": 2, "num_heads": 4, "embedding_dim": 96, "positions": "rotary"}
 SNIPPETS, HELD_OUT = (400, 1_600), {"validation": 300, "test": 1_000}
 PASSES, PATIENCE = {400: 30, 1_600: 12}, 3
 SEEDS, CHOOSING = (0, 1, 2), 100
-RATES, SHARES = (0.002, 0.004, 0.008), {"text": (0.0,), "counts": (0.1, 0.3), "teacher": (0.5, 0.9)}
+FIRST_RATE, SHARES = 0.0005, {"text": (0.0,), "counts": (0.1, 0.3), "teacher": (0.5, 0.9)}
 COLUMNS = ["snippets", "arm", "share", "rate", "seed", "chosen", "passes", "validation", "test", "seconds"]
 KEY = COLUMNS[:6]
 
@@ -182,14 +182,21 @@ class Bench:
             found = {part: round(value, 4) for part, value in found.items()}
             self.table.add({**key, "passes": 0, **found, "seconds": round(time.process_time() - begun, 1)})
 
+    def chosen(self, size, arm, shares):
+        """The best share and rate: the rate is doubled or halved until both neighbours of the best one are worse."""
+        tried = {}
+        while True:
+            best = min(tried, key=tried.get, default=(shares[0], FIRST_RATE))
+            near = [(best[0], best[1] * factor) for factor in (1, 2, 0.5)] + [(other, best[1]) for other in shares]
+            ahead = [one for one in near if one not in tried]
+            if not ahead:
+                return best
+            tried[ahead[0]] = self.run(size, arm, *ahead[0], CHOOSING, 0)
+
     def all(self):
         for size in SNIPPETS:
             for arm, shares in SHARES.items():
-                tried = {
-                    (share, rate): self.run(size, arm, share, rate, CHOOSING, 0)
-                    for share, rate in product(shares, RATES)
-                }
-                best = min(tried, key=tried.get)
+                best = self.chosen(size, arm, shares)
                 for seed in SEEDS:
                     self.run(size, arm, *best, seed, 1)
             self.references(size)
