@@ -53,10 +53,3 @@ def _bert_pretraining(dataset: Dataset) -> pd.DataFrame:
     # Hidden words belong to the small BERT alone; a logistic regression has no rate.
     frame = pd.read_csv(folder() / f"{dataset.name}.csv")
     return whole(frame.fillna(0.0).astype({"hidden_steps": int, "passes": int}))
-
-
-@loads("distilled-students")
-def _distilled_students(dataset: Dataset) -> pd.DataFrame:
-    # The test snippets were not read by runs that chose a rate.
-    frame = pd.read_csv(folder() / f"{dataset.name}.csv")
-    return whole(frame.fillna({"test": 0.0}).astype({"chosen": bool}))
