@@ -10,7 +10,7 @@
 # you measure what may be done to the weights of a real language model: another order, fewer bits, a smaller copy, a
 # few numbers beside them.
 #
-# **Time** about 4 minutes to run on a laptop with 2 cores, and 50 minutes to read.
+# **Time** about 3 minutes to run on a laptop with 2 cores, and 50 minutes to read.
 
 # %% tags=["hide"]
 # @title Imports
@@ -494,10 +494,10 @@ price.show()
 # then says more than one token: that *dull* has 0.3, *funny* 0.2, and that *the* is hardly possible.
 #
 # SmolLM2 has 49,152 tokens, most of which no film snippet needs. So our student chooses among the tokens that stand
-# at least ten times in the training snippets, and one class for any other token. The teacher's probabilities are added
-# up in the same way. On paper: with 0.5, 0.3, 0.15 and 0.05 for four tokens, of which the first two are kept, the
-# three classes get 0.5, 0.3 and 0.2. The targets of the student are a mix: half of the teacher's probabilities, and
-# half for the token that really stands there.
+# at least ten times in the training snippets, and one class for any other token. The teacher's probabilities are
+# added up in the same way. On paper: with 0.5, 0.3, 0.15 and 0.05 for four tokens, of which the first two are kept,
+# the three classes get 0.5, 0.3 and 0.2. The targets of the student are a mix: half of the teacher's probabilities,
+# and half for the token that really stands there.
 
 # %% tags=["hide"]
 # @title Data and set-up: windows of 64 tokens, as ids for the teacher and as classes for the student
@@ -552,8 +552,8 @@ def teach(targets, seed):
 # What would be an unfair comparison here? Soft targets alone may help, because a student that is asked for one token
 # only becomes too sure. So there is a second control, whose soft part knows nothing of the place: how often each
 # token occurs in all. All students of a seed begin with the same weights and read the same windows, and each stops at
-# its best pass on the validation snippets. All have one learning rate, which was searched for none of them here. Look for two distances in the figure: between the controls, and from them to the students of the
-# teacher.
+# its best pass on the validation snippets. All have one learning rate, which was searched for none of them here. Look
+# for two distances in the figure: between the controls, and from them to the students of the teacher.
 
 # %%
 hard = np.eye(CLASSES, dtype="float32")[answers]
@@ -657,8 +657,8 @@ adapter.show()
 # ## Exercises
 #
 # Open [exercises/20_pretrained_weights.ipynb](exercises/20_pretrained_weights.ipynb). You write a safetensors file,
-# round a block to four bits, move rotary rows and merge an adapter. In the experiment you find out what the size of a
-# block is worth. Each answer is checked.
+# round a block to four bits, take a matrix of queries, keys and values apart and merge adapters. In the experiment
+# you find out what the size of a block is worth. Each answer is checked.
 #
 # ## References
 #

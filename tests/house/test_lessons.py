@@ -29,6 +29,7 @@ LONGER |= {
     "14_translation": 3.5,
     "15_bert": 5,
     "16_tokens_and_spans": 4.5,
+    "20_pretrained_weights": 60,
 }  # a very busy one
 every_exercise = pytest.mark.parametrize("lesson", EXERCISES, ids=lambda lesson: lesson.name)
 
