@@ -599,7 +599,7 @@ small_model.claim("It helps more than soft targets that know nothing", tests["mi
 small_model.show()
 
 # %% tags=["hide"]
-# @title Figure: students taught in three ways
+# @title Figure: students taught in three ways; what is no longer needed goes
 paints = dict(zip(tests, ("control", "given", "subject"), strict=True))
 gap = np.mean(tests["the text alone"]) - np.mean(tests["mixed with the teacher"])
 title = f"With a teacher a test token costs {gap:.2f} bits less"
@@ -607,6 +607,7 @@ low = math.floor(min(map(min, tests.values())))
 figure = bars(tests, colors=paints, title=title, x_label="bits a test token, one dot a seed", start=low)
 show(figure, "Three rows, one dot a seed: the text alone and the mix with counts need more bits a test token than the"
      " mix with the teacher.")  # fmt: skip
+del targets, hard, wanted, logits, fast, one
 
 # %% [markdown]
 # The teacher saves half a bit a token, with every seed, and soft targets that know nothing save none. So it is what
