@@ -3,13 +3,13 @@
 import functools
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from nursery import python
 
 from kerasllm import generation, models, tasks, text
 
@@ -257,7 +257,7 @@ def test_one_file_goes_from_strings_to_the_same_strings_in_a_fresh_process(tmp_p
     path = tmp_path / "model.keras"
     model.save(path)
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
-    command = [sys.executable, "-c", LOAD, path, *texts]
+    command = [*python(), "-c", LOAD, path, *texts]
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert run.returncode == 0, run.stderr[-3000:]
     found = json.loads((tmp_path / "model.keras.json").read_text())
