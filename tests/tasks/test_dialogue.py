@@ -7,7 +7,7 @@ import pytest
 from kerasllm.tasks.dialogue import Act, DialogueManager, Heard, State
 
 MANAGER = DialogueManager({"timer": ("time",), "unlock": ("name",), "status": ()}, risky={"unlock"})
-# What may be heard: orders with and without slots, values, yes, no, an end, noise, something doubtful, a stranger's word.
+# What may be heard: orders with and without slots, values, yes, no, an end, a stranger's word, something doubtful.
 TURNS = [
     Heard("timer"),
     Heard("timer", {"time": "5 minutes"}),
@@ -98,7 +98,9 @@ def test_a_dialogue_asks_confirms_and_does():
 
 
 def test_another_order_takes_the_place_of_the_first_and_corrections_are_confirmed_again():
-    found = played(MANAGER, [Heard("unlock", {"name": "front door"}), Heard("timer"), Heard("tell", {"time": "1 hour"})])
+    found = played(
+        MANAGER, [Heard("unlock", {"name": "front door"}), Heard("timer"), Heard("tell", {"time": "1 hour"})]
+    )
     assert [act.kind for _, act in found] == ["confirm", "ask", "do"]
     assert found[-1][1] == Act("do", "timer", {"time": "1 hour"})
     other = [Heard("unlock", {"name": "front door"}), Heard("unlock", {"name": "side gate"}), Heard("yes")]

@@ -216,7 +216,9 @@ def test_events_do_not_overlap(start, minutes, fits):
     assert ("result" in found) is fits
     if not fits:
         assert found["error"] == "overlaps with e7 'Dentist', 14:00 to 15:00"
-        assert "result" in called(diary().tools, "add_event", title="Tea", date="2025-03-05", start=start, minutes=minutes)
+        assert "result" in called(
+            diary().tools, "add_event", title="Tea", date="2025-03-05", start=start, minutes=minutes
+        )
 
 
 @pytest.mark.parametrize(
