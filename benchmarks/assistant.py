@@ -194,10 +194,10 @@ class Networks:
 
         keras.utils.set_random_seed(seed)
         draw = random.Random(seed)
-        if hidden:
+        tokenizer = text.train_words([" ".join(row) for row in words], vocabulary_size=2_000)
+        if hidden:  # the tokenizer does not know the sign, so that it stands for all unknown words
             words = [[HIDDEN if draw.random() < 1 / 7 else word for word in row] for row in words]
         joined = [" ".join(row) for row in words]
-        tokenizer = text.train_words(joined, vocabulary_size=2_000)
         sizes = {"embedding_dim": 64, "units": units, "dropout": 0.3}
         labels = sorted(set(intents))
         names = sorted({tag for row in tags for tag in row} - {"O"})
@@ -394,9 +394,7 @@ def by_rules(question, connection):
         rows = connection.execute(f"SELECT DISTINCT {column} FROM {TABLES[alias]}")
         for value in sorted((row[0] for row in rows), key=len, reverse=True):
             said = [value, *(word for word, english in CHINESE.items() if english == value)]
-            pattern = "|".join(
-                rf"(?<![A-Za-z]){re.escape(one)}s?(?![A-Za-z])" if one.isascii() else re.escape(one) for one in said
-            )
+            pattern = "|".join(map(mentioned, said))
             if re.search(pattern, left, re.I if column in ("genre", "kind") else 0):
                 conditions.append(f"{alias}.{column} = '{value}'")
                 wanted.add(alias)
@@ -422,6 +420,11 @@ def by_rules(question, connection):
     sql = f"SELECT {'' if most or '(' in target else 'DISTINCT '}{target} FROM {joined(wanted)}"
     sql += f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return sql + (f" GROUP BY {target} ORDER BY COUNT(*) DESC LIMIT 1" if most else "")
+
+
+def mentioned(value):
+    """The pattern of a value; one in Latin letters is a word of its own, also beside Chinese."""
+    return rf"(?<![A-Za-z]){re.escape(value)}s?(?![A-Za-z])" if value.isascii() else re.escape(value)
 
 
 def target_of(question, wanted):
