@@ -79,7 +79,7 @@ class Called:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AssistantReply:
     """What an assistant says to a turn, and what it rests on.
 
     Attributes:
@@ -177,7 +177,7 @@ class Assistant:
         """Begin a new conversation."""
         self.turns, self.dropped = [], 0
 
-    def ask(self, text: str, sampler=None, *, seed: int | None = None) -> Answer:
+    def ask(self, text: str, sampler=None, *, seed: int | None = None) -> AssistantReply:
         """What the assistant replies to a turn of the user.
 
         Args:
@@ -186,7 +186,7 @@ class Assistant:
             seed: a whole number: the same seed gives the same reply to the same conversation.
 
         Returns:
-            An `Answer`. A turn that fails leaves the conversation as it was; what tools did stays done.
+            An `AssistantReply`. A turn that fails leaves the conversation as it was; what tools did stays done.
 
         Raises:
             TypeError: if `text` is none.
@@ -196,7 +196,7 @@ class Assistant:
             raise TypeError(f"What the user says is a text, not {text!r:.60} ({type(text).__name__}).")
         check_text(text, 0)
         turns, sources = [*self.turns, {"role": "user", "content": text}], self._look_up(text)
-        answer, dropped = Answer(self.settings.unknown, ended="unknown"), self.dropped
+        answer, dropped = AssistantReply(self.settings.unknown, ended="unknown"), self.dropped
         if sources or self.tools or self.retriever is None:
             try:
                 found, turns = self._steps(turns, sources, sampler, seed)
@@ -263,7 +263,7 @@ class Assistant:
             turns = [*turns, {"role": "assistant", "content": said, "tool_calls": asked}]
             turns += [{"role": "tool", "content": one.answer} for one in done]
         ended = "steps" if calls and not offered else written.ended
-        return Answer(said, sources, calls, ended), turns
+        return AssistantReply(said, sources, calls, ended), turns
 
     def _offered(self, sources) -> dict[str, Tool]:
         """The tools that the model may call: none that acts while it reads what a stranger may have written."""

@@ -14,7 +14,7 @@ from kerasllm import text
 from kerasllm.generation import Chat, Sampling, Session, memory
 from kerasllm.generation.compiling import compiled
 from kerasllm.models import GPT, gpt_settings
-from kerasllm.tasks.assistant import Answer, Assistant, AssistantSettings, Called
+from kerasllm.tasks.assistant import AssistantReply, Assistant, AssistantSettings, Called
 from kerasllm.tasks.passages import Passage, Retriever, quoted
 from kerasllm.tasks.tools import Calendar, Tool, calculator
 
@@ -98,7 +98,7 @@ def test_without_tools_and_documents_it_is_a_chat(context_length):
     one = assistant(model, AssistantSettings(system="Be kind.", max_new_tokens=12))
     for said in ("Hi!", "", "How are you?", "  Fine. "):
         expected = chat.say(said, 12)
-        assert one.ask(said) == Answer(expected.text, ended=expected.ended)
+        assert one.ask(said) == AssistantReply(expected.text, ended=expected.ended)
         assert [{"role": "system", "content": "Be kind."}, *one.turns] == chat.turns
         assert one.dropped == chat.dropped
     assert (one.dropped > 0) == (context_length == 110)
@@ -122,7 +122,7 @@ def test_a_tool_is_called_and_its_answer_read():
     one = assistant(actor(SUM, "It is 51."), tools=[Tool(calculator)])
     answer = one.ask("What is 17 * 3?")
     arguments = '{"expression": "17 * 3"}'
-    assert answer == Answer("It is 51.", calls=[Called("calculator", arguments, '{"result": 51}')])
+    assert answer == AssistantReply("It is 51.", calls=[Called("calculator", arguments, '{"result": 51}')])
     assert [turn["role"] for turn in one.turns] == ["user", "assistant", "tool", "assistant"]
     assert json.dumps(Tool(calculator).described) in read(one)
     assert '<tool_response>\n{"result": 51}\n</tool_response>' in read(one)
@@ -166,7 +166,7 @@ def test_a_call_that_fails_is_told_to_the_model(said, answer):
 def test_what_is_no_call_is_text():
     for said in (SUM.replace("calculator", "shell"), "<tool_call>calculator(17 * 3)</tool_call>"):
         answer = assistant(actor(said), tools=[Tool(calculator)]).ask("Calculate!")
-        assert answer == Answer(said)
+        assert answer == AssistantReply(said)
 
 
 def test_what_acts_can_be_asked_about_first():
@@ -204,7 +204,7 @@ def test_passages_are_quoted_with_their_titles_for_this_turn_alone():
 
 def test_without_a_passage_it_does_not_know_and_the_model_is_not_asked():
     one = assistant(actor("I guess."), AssistantSettings(unknown="No idea."), retriever=Retriever(PASSAGES))
-    assert one.ask("What about zebras?") == Answer("No idea.", ended="unknown")
+    assert one.ask("What about zebras?") == AssistantReply("No idea.", ended="unknown")
     assert one._session.tokens_read == 0
     assert one.turns[-1] == {"role": "assistant", "content": "No idea."}
 
@@ -222,7 +222,7 @@ def test_the_result_of_a_tool_is_a_source_too():
     parts = {"tools": [Tool(calculator)], "retriever": Retriever(PASSAGES)}
     assert assistant(actor(SUM, "It is 51."), **parts).ask("17 * 3?").text == "It is 51."
     guessed = assistant(actor("It is 50."), **parts).ask("17 * 3?")
-    assert guessed == Answer(AssistantSettings().unknown, ended="unknown")
+    assert guessed == AssistantReply(AssistantSettings().unknown, ended="unknown")
 
 
 def test_marks_stand_between_the_words_of_a_quotation():
@@ -273,7 +273,7 @@ def test_the_worst_passages_are_dropped_before_a_turn_is_refused():
     assert len(wide.sources) == 2
     assert narrow.sources == wide.sources[:1]
     tiny = assistant(actor("Yes.", context_length=100), settings, retriever=Retriever(passages)).ask("join")
-    assert tiny == Answer(settings.unknown, ended="unknown")  # nothing is left that it could rest on
+    assert tiny == AssistantReply(settings.unknown, ended="unknown")  # nothing is left that it could rest on
 
 
 def test_a_turn_that_is_too_long_is_refused_and_changes_nothing():
