@@ -34,7 +34,8 @@ class AssistantSettings:
         unknown: what is said where there is neither a passage nor a result of a tool.
         order: what the model is told about quotations.
         quotation: how passages are quoted, "plain", or "marked" with a sign between their words.
-        guarded: whether tools that act are kept from the model while it reads passages, which may be a stranger's.
+        guarded: whether tools that act are kept from the model while it reads passages, which may be a stranger's. What
+            tools return, and what it said about a passage in an earlier turn, is read without this guard.
 
     Raises:
         TypeError: if a sentence is no text.

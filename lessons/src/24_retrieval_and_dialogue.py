@@ -14,6 +14,7 @@
 
 # %% tags=["hide"]
 # @title Imports
+import contextlib
 import itertools
 import json
 import sqlite3
@@ -84,8 +85,10 @@ writer = sheet.box("language\nmodel", (4.1, 0.75), meaning="weights", width=1.2,
 tools = sheet.box("tools", (6.0, 2.45), meaning="given", width=1.1, height=0.6)
 base = sheet.box("database,\nread only", (6.0, 1.6), meaning="given", width=1.1, height=0.6)
 reply = sheet.box("reply,\nsources", (7.35, 0.75), meaning="output", width=1.0, height=0.6)
-sheet.arrow(user.right, reader.left, "command", through=[(1.2, 1.6), (1.2, 2.45)], above=0.0)
-sheet.arrow(user.right, search.left, "question", through=[(1.2, 1.6), (1.2, 0.75)], above=0.0)
+sheet.arrow(user.right, reader.left, through=[(1.2, 1.6), (1.2, 2.45)])
+sheet.arrow(user.right, search.left, through=[(1.2, 1.6), (1.2, 0.75)])
+sheet.text((0.8, 2.1), "command", size=8.5)
+sheet.text((0.8, 1.1), "question", size=8.5)
 sheet.arrow(reader.right, manager.left)
 sheet.arrow(manager.right, tools.left, "do")
 sheet.arrow(search.right, writer.left, "passages")
@@ -94,7 +97,8 @@ sheet.arrow(writer.top, base.left, through=[(4.1, 1.6)], meaning="given")
 sheet.text((4.85, 1.74), "call, SELECT", size=8.5)
 sheet.arrow(tools.right, reply.top, through=[(7.35, 2.45)], meaning="given")
 sheet.arrow(base.right, reply.top, through=[(7.35, 1.6)], meaning="given")
-sheet.text((3.1, 0.2), "no passage is good enough: I do not know", meaning="error", size=8.5)
+sheet.arrow(search.bottom, reply.bottom, through=[(2.15, 0.22), (7.35, 0.22)], meaning="error", dashed=True)
+sheet.text((4.75, 0.33), "no passage is good enough: I do not know", meaning="error", size=8.5)
 show(sheet.figure, "A user's command goes to a reader that finds intent and slots, then to a dialogue manager and to"
      " tools. A question goes to a search in documents, whose passages go to a language model, which may also call"
      " tools or a database that is read only. All ends in a reply with sources. Reader and model are learned; all else is"
@@ -290,12 +294,13 @@ def broken(step):
     """In how many dialogues of four turns something risky is done without a yes to the question."""
     count = 0
     for turns in itertools.product(HEARD, repeat=4):
-        state, kinds = State(), ["nothing"]
+        state, before, wrong = State(), None, False
         for turn in turns:
             state, act = step(state, turn)
             risky = act.kind == "do" and act.intent in RISKY
-            count += risky and not (turn.intent == "yes" and kinds[-1] == "confirm")
-            kinds += [] if act.kind == "repeat" else [act.kind]
+            wrong |= risky and not (turn.intent == "yes" and before == "confirm")
+            before = before if act.kind == "repeat" else act.kind
+        count += wrong
     return count
 
 
@@ -500,7 +505,7 @@ ATTACKS = [
     "CREATE VIEW books2 AS SELECT * FROM books",
     "ALTER TABLE books RENAME TO b",
     "PRAGMA writable_schema = ON",
-    "PRAGMA query_only = OFF",
+    "PRAGMA query_only = ON",
     "ATTACH DATABASE ':memory:' AS mine",
     "VACUUM",
     "SELECT load_extension('mine')",
@@ -511,34 +516,32 @@ ATTACKS = [
 
 def contents(connection):
     """The whole database as a text, with what is attached and set."""
-    attached, guarded = (connection.execute(f"PRAGMA {one}").fetchall() for one in ("database_list", "query_only"))
-    return "\n".join(connection.iterdump()), attached, guarded
+    settings = ("database_list", "query_only", "writable_schema")
+    return "\n".join(connection.iterdump()), [connection.execute(f"PRAGMA {one}").fetchall() for one in settings]
 
 
 def harmed(run):
-    """How many attacks change something, and how many give rows."""
-    changed = gave = 0
+    """How many attacks change the database or its settings."""
+    changed = 0
     for sql in ATTACKS:
         connection = library_database()
+        connection.execute("PRAGMA query_only = OFF")  # only the guard protects it now
         before = contents(connection)
-        try:
-            gave += bool(run(connection, sql))
-        except (sqlite3.Error, sqlite3.Warning, SelectError):
-            pass
+        with contextlib.suppress(sqlite3.Error, sqlite3.Warning, SelectError):
+            run(connection, sql)
         changed += contents(connection) != before
         connection.close()
-    return changed, gave
+    return changed
 
 
 def trusting(connection, sql):
-    """The control: whatever the text says is done. Endless and huge ones are left out."""
-    connection.execute("PRAGMA query_only = OFF")
+    """The control: whatever the text says is done, but for what takes all time or memory."""
     if "RECURSIVE" not in sql and "randomblob" not in sql:
         connection.executescript(sql)
 
 
 # %%
-safe, library, open_door = (harmed(run)[0] for run in (select, run_select, trusting))
+safe, library, open_door = map(harmed, (select, run_select, trusting))
 print(f"of {len(ATTACKS)} attacks change something: ours {safe}, library {library}, without a guard {open_door}")
 connection = library_database()
 typed = "nobody' OR '1' = '1"
