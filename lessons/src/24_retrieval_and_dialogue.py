@@ -28,7 +28,7 @@ from fastapi.testclient import TestClient
 from keras.losses import SparseCategoricalCrossentropy
 
 from kerasllm import batches, models, tasks, text, weights
-from kerasllm.course import dial
+from kerasllm.course import Claims, dial
 from kerasllm.course.diagrams import Diagram
 from kerasllm.course.figures import bars, curves, show
 from kerasllm.data import load
@@ -101,8 +101,8 @@ sheet.arrow(search.bottom, reply.bottom, through=[(2.15, 0.22), (7.35, 0.22)], m
 sheet.text((4.75, 0.33), "no passage is good enough: I do not know", meaning="error", size=8.5)
 show(sheet.figure, "A user's command goes to a reader that finds intent and slots, then to a dialogue manager and to"
      " tools. A question goes to a search in documents, whose passages go to a language model, which may also call"
-     " tools or a database that is read only. All ends in a reply with sources. Reader and model are learned; all else is"
-     " written by hand.")  # fmt: skip
+     " tools or a database that is read only. All ends in a reply with sources. Reader and model are learned; all"
+     " else is written by hand.")  # fmt: skip
 
 # %% [markdown]
 # ## What is wanted: intents and slots
@@ -238,9 +238,8 @@ def numbers_of(experiment, reader, kind=None, measure=None):
 
 def pooled(reader, measure):
     """A number of the commands of both languages, one for each seed, in percent."""
-    rows = answers.query(
-        "experiment == 'commands' and reader == @reader and measure == @measure and kind in @LANGUAGES"
-    )
+    rows = answers[(answers["experiment"] == "commands") & answers["kind"].isin(LANGUAGES)]
+    rows = rows[(rows["reader"] == reader) & (rows["measure"] == measure)]
     seeds = rows.assign(weight=rows["answer"].astype(int)).groupby("seed")
     return [100 * np.average(some["value"], weights=some["weight"]) for _, some in seeds]
 
@@ -264,9 +263,9 @@ print("whole, both languages:", {reader: np.round(numbers, 1).tolist() for reade
 #
 # "Start a timer." For how long? A single command may leave a slot open, and then the service must ask, and understand
 # "nine minutes" as the answer. Some acts must be confirmed. A **dialogue manager** decides this. Ours is a
-# **state machine**: a function from the state so far and what was heard to the next state and the next act. There is
-# nothing learned in it, on purpose. A reader of commands is sometimes wrong, and we want promises that hold however
-# wrong it is. Nothing may be done with an open slot, and nothing risky without a yes to that very question.
+# **state machine**: a function from the state so far and what was heard to the next state and the next act. There is nothing
+# learned in it, on purpose. A reader of commands is sometimes wrong, and we want promises that hold however wrong it
+# is. Nothing may be done with an open slot, and nothing risky without a yes to that very question.
 
 
 # %%
@@ -711,15 +710,15 @@ claims.show()
 #
 # ## Summary
 #
-# - A service is a model with parts around it: a reader, a dialogue manager, a search, tools, a door to a database. Most of
-#   them are not learned.
+# - A service is a model with parts around it: a reader, a dialogue manager, a search, tools, a door to a database.
+#   Most of them are not learned.
 # - Intents and slots turn a command into a call. What was said must be kept in a state, and a state machine is small
 #   enough to test every dialogue.
 # - A search with scores brings knowledge, sources and a refusal. Its threshold is chosen on validation questions.
-# - Nothing that a model writes is trusted: arguments are checked against a schema, SQL runs behind a guard, values are
-#   parameters.
-# - A document can give orders. Judge a defence by what is obeyed and by what it spoils; let nobody act who has just read a
-#   stranger's text.
+# - Nothing that a model writes is trusted: arguments are checked against a schema, SQL runs behind a guard, values
+#   are parameters.
+# - A document can give orders. Judge a defence by what is obeyed and by what it spoils; let nobody act who has just
+#   read a stranger's text.
 #
 # ## Exercises
 #
@@ -729,13 +728,14 @@ claims.show()
 #
 # ## References
 #
-# - P. Lewis and others (2020). Retrieval-augmented generation for knowledge-intensive NLP tasks. *NeurIPS*. Section 2.
-# - K. Greshake and others (2023). Not what you've signed up for: compromising real-world LLM-integrated applications with
-#   indirect prompt injection. *AISec*. Section 3.
-# - K. Hines and others (2024). Defending against indirect prompt injection attacks with spotlighting. arXiv:2403.14720.
-#   The part on datamarking.
-# - T. Yu and others (2018). Spider: a large-scale human-labeled dataset for complex and cross-domain semantic parsing and
-#   text-to-SQL task. *EMNLP*. Section 5.
+# - P. Lewis and others (2020). Retrieval-augmented generation for knowledge-intensive NLP tasks. *NeurIPS*. Section
+#   2.
+# - K. Greshake and others (2023). Not what you've signed up for: compromising real-world LLM-integrated applications
+#   with indirect prompt injection. *AISec*. Section 3.
+# - K. Hines and others (2024). Defending against indirect prompt injection attacks with spotlighting.
+#   arXiv:2403.14720. The part on datamarking.
+# - T. Yu and others (2018). Spider: a large-scale human-labeled dataset for complex and cross-domain semantic parsing
+#   and text-to-SQL task. *EMNLP*. Section 5.
 # - S. Yao and others (2023). ReAct: synergizing reasoning and acting in language models. *ICLR*. Section 2.
 # - D. Bobrow and others (1977). GUS, a frame-driven dialog system. *Artificial Intelligence* 8(2). Section 2.
 # - SQLite. *Compile-time authorization callbacks* and *Defense against the dark arts*. sqlite.org.
