@@ -262,10 +262,10 @@ print("whole, both languages:", {reader: np.round(numbers, 1).tolist() for reade
 # ## What to do next: a dialogue manager
 #
 # "Start a timer." For how long? A single command may leave a slot open, and then the service must ask, and understand
-# "nine minutes" as the answer. Some acts must be confirmed. A **dialogue manager** decides this. Ours is a
-# **state machine**: a function from the state so far and what was heard to the next state and the next act. There is nothing
-# learned in it, on purpose. A reader of commands is sometimes wrong, and we want promises that hold however wrong it
-# is. Nothing may be done with an open slot, and nothing risky without a yes to that very question.
+# "nine minutes" as the answer. Some acts must be confirmed. A **dialogue manager** decides this. Ours is a **state
+# machine**: a function from a state and what was heard to the next state and the next act. Nothing in it is learned,
+# on purpose. A reader of commands is sometimes wrong, and we want promises that hold however wrong it is. Nothing may
+# be done with an open slot, and nothing risky without a yes to that very question.
 
 
 # %%
@@ -704,7 +704,7 @@ claims.show()
 # Many believe that *a model with sources does not invent*. WRONG-RESULT
 #
 # Three mistakes make no noise. A threshold that was chosen on the questions it is judged by looks better than it is.
-# A retriever in front of a model changes the prompt for every question, so nothing that the cache of lesson 17 holds
+# A retriever in front of a model changes the prompt for every question, so nothing that the cache of lesson 18 holds
 # can be kept. And a dialogue manager that is only tried by hand keeps its promises only in those dialogues that its
 # author thought of.
 #
