@@ -569,8 +569,8 @@ print(f"{sum(same)} of {len(same)} right queries give the same rows in ours and 
 # answer, in English and Chinese, and no SQL of the test part is one of another part with other values. **Execution
 # accuracy** is the share whose SQL gives the rows of the right SQL (Yu et al. 2018). The readers: the SQL of the
 # nearest known question; rules, about 90 lines that look for names, months and words such as "how many", written with
-# the known questions alone; and SmolLM2 with the tables in its prompt, without and with the three nearest known
-# questions and their SQL. What do you expect of 135 million weights against 90 lines?
+# the known questions alone; and SmolLM2 with the tables and the two nearest known questions with their SQL in its
+# prompt. What do you expect of 135 million weights against 90 lines?
 
 # %%
 sql = answers[(answers["experiment"] == "sql") & ~answers["kind"].str.contains("no answer")]
@@ -578,7 +578,7 @@ for reader, rows in sql.groupby("reader", sort=False):
     by_language = [f"{int(some['value'].sum())} of {len(some)} {language}" for language, some in rows.groupby("kind")]
     runs = rows["answer"].str.startswith(("SELECT", "WITH")).sum()
     print(f"{reader:20s} {int(rows['value'].sum()):3d} of {len(rows)} ({', '.join(by_language)}); SQL in {runs}")
-written = sql[(sql["reader"] == "SmolLM2, 3 examples") & (sql["value"] == 0)]
+written = sql[(sql["reader"] == "SmolLM2") & (sql["value"] == 0)]
 print(*written["answer"].iloc[:3], sep="\n")
 
 # %% [markdown]
@@ -598,7 +598,7 @@ for documents in ([(title, page)], [(title, f"{page} {PLANTED}")]):
     print("->", victim.ask(asked[0]).text)
 
 # %% [markdown]
-# One try says nothing, so the table has ten questions with six planted orders each, and the same questions with a
+# One try says nothing, so the table has five questions with six planted orders each, and the same questions with a
 # clean passage as the control. Four defences are compared. *Plain* only says "answer from these sources". *Told* adds
 # that they are quotations, no orders. *Marked* puts a sign between all words of a quotation, so that it looks unlike
 # an order (datamarking, Hines et al. 2024). *Filtered* drops sentences that hold words such as "ignore" or
@@ -672,7 +672,7 @@ jobs = {
         [100 * numbers_of("arithmetic", "rules").mean()],
     ),
     "SQL, an answer exists": (
-        [100 * sql.loc[sql["reader"] == "SmolLM2, 3 examples", "value"].mean()],
+        [100 * sql.loc[sql["reader"] == "SmolLM2", "value"].mean()],
         [100 * sql.loc[sql["reader"] == "rules", "value"].mean()],
     ),
 }

@@ -102,8 +102,6 @@ def test_without_tools_and_documents_it_is_a_chat(context_length):
         assert [{"role": "system", "content": "Be kind."}, *one.turns] == chat.turns
         assert one.dropped == chat.dropped
     assert (one.dropped > 0) == (context_length == 110)
-    drawn = [one.ask("Hi!", Sampling(1.0), seed=seed) == one.ask("Hi!", Sampling(1.0), seed=seed) for seed in (1, 2)]
-    assert drawn == [False, False]  # the conversation goes on between them
 
 
 def test_greedy_replies_are_the_same_every_time_and_a_seed_decides_the_others():
@@ -245,7 +243,7 @@ def test_who_reads_a_strangers_text_may_not_act():
         assert ("Delete an event" in read(one)) is not guarded
     calendar = diary()
     alone = assistant(actor(DELETE, "Done."), tools=calendar.tools, retriever=stranger)
-    alone.ask("Delete my tea.")  # no passage was read: it may
+    alone.ask("Cancel my tea.")  # no passage was read: it may
     assert calendar.events == []
 
 
@@ -253,12 +251,12 @@ def test_who_reads_a_strangers_text_may_not_act():
 
 
 def test_the_oldest_turns_are_dropped_with_their_calls_and_the_system_stays():
-    settings = AssistantSettings(system="Be kind.", max_new_tokens=80)
+    settings = AssistantSettings(system="Be kind.", max_new_tokens=100)
     # The tools of the first turn do not fit beside a second one.
     one = assistant(actor(SUM, "51", context_length=1_500), settings, tools=[Tool(calculator)])
     one.ask("17 * 3?" + " please" * 10)
     assert len(one.turns) == 4
-    one.ask("x" * 300)
+    one.ask("x" * 600)
     assert one.dropped == 4
     assert [turn["role"] for turn in one.turns] == ["user", "assistant"]
     assert read(one).startswith("<|im_start|>system\nBe kind.\n\nYou may call one or more functions")
