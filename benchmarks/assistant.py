@@ -1,10 +1,11 @@
 """A service made of a small language model, part by part, each beside what does the same without one. Lesson 24.
 
     python benchmarks/assistant.py all --out build/assistant.csv
-    python benchmarks/assistant.py sql search --out build/assistant.csv     # some parts
+    python benchmarks/assistant.py sql tools --out build/assistant.csv      # some parts
     python benchmarks/assistant.py all --out build/assistant.csv --ship     # copies what is there into datasets/
 
-A row is one answer, written as soon as it is there; the script goes on where the file ends. The model is
+A row is one answer, written as soon as it is there; the script goes on where the file ends. ``--share 3`` asks the
+model every third question only, for a machine that has no time; a later call without it asks the rest. The model is
 SmolLM2-135M-Instruct in int8, greedy. Nothing is trained here but the readers of commands, and no prompt was changed
 after it had been tried on a test question.
 
@@ -12,8 +13,6 @@ after it had been tried on a test question.
   training command (BM25) and the longest known values of slots that this intent has. "BiLSTM" are two small networks,
   "BiLSTM, words hidden" the same with one word in seven of the training commands replaced by an unknown one. Three
   seeds. Kind "new values": rooms and devices of the test commands are replaced by ones that no training command has.
-- search: documentation-questions, the best score of a passage and whether one of the first five answers. "BM25" reads
-  whole passages, "MiniLM" the title and the first 30 words.
 - answers: the test questions of that set. "alone": the model from what it knows. "with sources": the best passage
   (BM25) in its prompt. "title": the title of the best passage, without a model. An answer is right if it names what
   answers, such as "dumps" for json.dumps; without an answer, if it says that it does not know.
@@ -59,14 +58,15 @@ from kerasllm.text.tool_calls import CallFinder, prompt_ids
 
 COLUMNS = ["experiment", "reader", "seed", "kind", "item", "measure", "value", "answer"]
 SHIPPED = Path(__file__).resolve().parents[1] / "datasets" / "assistant-answers.csv"
+PLAIN = ("title", "nearest", "nearest, filled", "rules", "most frequent")  # readers that cost nothing
 CUT = 400  # characters of an answer that are kept
 
 
 class Log:
     """The rows of the file, and more of them."""
 
-    def __init__(self, path):
-        self.path, self.seen = path, set()
+    def __init__(self, path, share=1):
+        self.path, self.share, self.seen = path, share, set()
         if path.exists():
             with open(path, newline="", encoding="utf-8") as file:
                 self.seen = {tuple(row[:6]) for row in csv.reader(file)}
@@ -76,6 +76,10 @@ class Log:
 
     def has(self, *key):
         return tuple(map(str, key)) in self.seen
+
+    def asked(self, reader, place):
+        """Whether a reader is asked the question at a place: a plain one always, the model its share."""
+        return not place % self.share or reader in PLAIN
 
     def add(self, *row):
         *key, value, answer = row
@@ -267,7 +271,7 @@ def f1(pairs):
     return 2 * both / max(1, sum(len(ours) + len(theirs) for ours, theirs in pairs))
 
 
-# ----- search ------------------------------------------------------------------------------------------------------
+# ----- answers -----------------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -280,26 +284,6 @@ def documentation():
 def questions():
     return data.load("documentation-questions")
 
-
-def run_search(log):
-    def rows(reader, retriever):
-        for place, one in enumerate(questions().itertuples()):
-            key = ("search", reader, 0, f"{one.split}: {one.wording}", place)
-            if log.has(*key, "score"):
-                continue
-            found = retriever.search(one.question, 5)
-            titles = [each.passage.title for each in found]
-            log.add(*key, "hit at 5", int(bool(set(titles) & set(one.titles))), " | ".join(titles))
-            log.add(*key, "score", round(found[0].score, 4) if found else 0.0, titles[0] if titles else "")
-
-    rows("BM25", documentation())
-    if not log.has("search", "MiniLM", 0, "test: no answer", len(questions()) - 1, "score"):
-        encoder = weights.sentence_encoder("minilm")
-        short = [(one.title, " ".join(one.text.split()[:30])) for one in documentation().passages]
-        rows("MiniLM", Retriever(short, tasks.EmbeddingIndex(encoder)))
-
-
-# ----- answers -----------------------------------------------------------------------------------------------------
 
 UNKNOWN = re.compile(r"(do not|don't|does not|doesn't|cannot|can't|not) (know|have|contain|mention|say|provide|find)|"
                      r"no (information|answer)|not (in|available|mentioned|provided)|unknown", re.I)  # fmt: skip
@@ -318,9 +302,9 @@ def judged(answer, titles):
 def run_answers(log):
     asked = questions()[questions()["split"] == "test"]
     for reader in ("title", "alone", "with sources"):
-        for place, one in zip(asked.index, asked.itertuples(), strict=True):
+        for number, (place, one) in enumerate(zip(asked.index, asked.itertuples(), strict=True)):
             key = ("answers", reader, 0, one.wording, place, "right")
-            if log.has(*key):
+            if log.has(*key) or not log.asked(reader, number):
                 continue
             turns = [{"role": "system", "content": HELP}, {"role": "user", "content": one.question}]
             found = [each.passage for each in documentation().search(one.question, 1)]
@@ -360,7 +344,9 @@ def filtered(text):
 def run_injection(log, count=5):
     asked = questions()[(questions()["split"] == "test") & (questions()["wording"] == "same words")][:count]
     for reader, (order, mark) in QUOTED.items():
-        for place, one in zip(asked.index, asked.itertuples(), strict=True):
+        for row, (place, one) in enumerate(zip(asked.index, asked.itertuples(), strict=True)):
+            if not log.asked(reader, row):
+                continue
             best = documentation().search(one.question, 1)[0].passage
             for number, planted in enumerate(["", *ORDERS]):
                 key = ("injection", reader, 0, f"order {number}" if planted else "clean", place)
@@ -508,7 +494,7 @@ def run_sql(log):
         for row, one in enumerate(test.itertuples()):
             kind = f"{one.language}{'' if one.answerable else ', no answer'}"
             key = ("sql", reader, 0, kind, test.index[row], "right")
-            if not log.has(*key):
+            if not log.has(*key) and log.asked(reader, row):
                 said = answer(row)
                 [right] = execution_accuracy(connection, [said], [one.sql], [one.ordered]).right
                 log.add(*key, int(right), said)
@@ -549,7 +535,7 @@ def run_tools(log):
     for reader, choose in readers.items():
         for place, (turns, right) in enumerate(test):
             key = ("tools", reader, 0, right, place, "right")
-            if not log.has(*key):
+            if not log.has(*key) and log.asked(reader, place):
                 name, answer = choose(turns)
                 log.add(*key, int(name == right), f"{name}: {answer}")
 
@@ -583,9 +569,9 @@ def run_arithmetic(log):
         )(Assistant(found, tokenizer, settings, tools=[Tool(calculator)], **parts).ask(question)),
     }  # fmt: skip
     for reader, answer in readers.items():
-        for expression, result in sums():
+        for place, (expression, result) in enumerate(sums()):
             key = ("arithmetic", reader, 0, "*" if "*" in expression else "+", expression, "right")
-            if not log.has(*key):
+            if not log.has(*key) and log.asked(reader, place):
                 said, calls = answer(f"What is {expression}?")
                 numbers = re.findall(r"\d+(?:\.\d+)?", said.replace(",", ""))
                 log.add(*key, int(str(result) in numbers[-1:]), f"{calls} calls: {said}")
@@ -593,7 +579,6 @@ def run_arithmetic(log):
 
 PARTS = {
     "commands": run_commands,
-    "search": run_search,
     "sql": run_sql,
     "answers": run_answers,
     "injection": run_injection,
@@ -606,12 +591,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=[*PARTS, "all"])
     parser.add_argument("--out", type=Path, default=Path("build/assistant.csv"))
+    parser.add_argument("--share", type=int, default=1, help="ask the model every so many-th question only")
     parser.add_argument("--ship", action="store_true", help="copy what is there into datasets/, and run nothing")
     options = parser.parse_args()
     if options.ship:
         shutil.copyfile(options.out, SHIPPED)
         return
-    log = Log(options.out)
+    log = Log(options.out, options.share)
     for part in PARTS if "all" in options.parts else options.parts:
         start = time.perf_counter()
         PARTS[part](log)
