@@ -6,13 +6,9 @@
 
 A row is one answer, written as soon as it is there; the script goes on where the file ends. ``--share 3`` asks the
 model every third question only, for a machine that has no time; a later call without it asks the rest. The model is
-SmolLM2-135M-Instruct in int8, greedy. Nothing is trained here but the readers of commands, and no prompt was changed
-after it had been tried on a test question.
+SmolLM2-135M-Instruct in int8, greedy. Nothing is trained here, and no prompt was changed after it had been
+tried on a test question.
 
-- commands: intents and slots of home-assistant-intents, split by template. "nearest" takes the intent of the nearest
-  training command (BM25) and the longest known values of slots that this intent has. "BiLSTM" are two small networks,
-  "BiLSTM, words hidden" the same with one word in seven of the training commands replaced by an unknown one. Three
-  seeds. Kind "new values": rooms and devices of the test commands are replaced by ones that no training command has.
 - answers: the test questions of that set. "alone": the model from what it knows. "with sources": the best passage
   (BM25) in its prompt. "title": the title of the best passage, without a model. An answer is right if it names what
   answers, such as "dumps" for json.dumps; without an answer, if it says that it does not know.
@@ -38,12 +34,10 @@ import re
 import shutil
 import time
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import numpy as np
 from library_questions import NAME, nearest, values_of
 
 from kerasllm import data, tasks, weights
@@ -110,165 +104,6 @@ def written(turns, tokens, tools=()):
     session().rewrite(prompt_ids(template, turns, list(tools)))
     stops = list(dict.fromkeys([*tokenizer.stop_ids, template.end_id]))
     return session().write(tokens, stop_tokens=stops)[0].text.strip()
-
-
-# ----- commands ----------------------------------------------------------------------------------------------------
-
-NEW = {
-    "english": {"area": ["pantry", "greenhouse", "library"], "name": ["lava lamp", "pond pump", "toaster oven"]},
-    "chinese": {"area": ["阳台", "阁楼", "茶室"], "name": ["加湿器", "鱼缸灯", "热水壶"]},
-}
-HIDDEN = "⬚"  # a word that no command has
-
-
-def commands(part):
-    """Words, tags, intents and languages of a part."""
-    frame = data.load("home-assistant-intents")
-    frame = frame[frame["split"] == part]
-    rows = [[row.split() for row in frame[name]] for name in ("words", "tags")]
-    return *rows, frame["label"].astype(str).tolist(), frame["language"].astype(str).tolist()
-
-
-def with_new_values(words, tags, languages):
-    """The commands that name a room or a device, with ones that are in no training command."""
-    draw, found = random.Random(0), []
-    for place, (row, marks, language) in enumerate(zip(words, tags, languages, strict=True)):
-        new_row, new_marks, changed = [], [], False
-        for word, mark in zip(row, marks, strict=True):
-            kind = mark[2:]
-            if kind not in NEW[language]:
-                new_row.append(word)
-                new_marks.append(mark)
-            elif mark[0] == "B":
-                value = draw.choice(NEW[language][kind])
-                pieces = list(value) if language == "chinese" else value.split()
-                new_row += pieces
-                new_marks += [f"B-{kind}"] + [f"I-{kind}"] * (len(pieces) - 1)
-                changed = True
-        if changed:
-            found.append((place, new_row, new_marks))
-    return found
-
-
-class Nearest:
-    """The intent of the nearest command, and the longest known values of slots that this intent has."""
-
-    def __init__(self, words, tags, intents):
-        self.intents, self.index = intents, tasks.BM25([" ".join(row) for row in words])
-        self.values, self.slots = {}, {}
-        for row, marks, intent in zip(words, tags, intents, strict=True):
-            for first, after, kind in spans(marks):
-                self.values.setdefault(tuple(row[first:after]), Counter())[kind] += 1
-                self.slots.setdefault(intent, set()).add(kind)
-
-    def read(self, words):
-        places, _ = self.index.search([" ".join(row) for row in words], k=1)
-        intents = [self.intents[place] for place in places[:, 0]]
-        return intents, [
-            self.tagged(row, self.slots.get(intent, ())) for row, intent in zip(words, intents, strict=True)
-        ]
-
-    def tagged(self, row, slots):
-        tags, start = ["O"] * len(row), 0
-        while start < len(row):
-            for end in range(min(len(row), start + 8), start, -1):
-                kinds = [kind for kind, _ in self.values.get(tuple(row[start:end]), Counter()).most_common()]
-                kind = next((one for one in kinds if one in slots), None)
-                if kind:
-                    tags[start:end] = [f"B-{kind}"] + [f"I-{kind}"] * (end - start - 1)
-                    break
-            else:
-                end = start + 1
-            start = end
-        return tags
-
-
-def spans(tags):
-    """The slots of a row of tags: first word, word behind the last, name."""
-    edges = [place for place, tag in enumerate(tags) if tag[0] != "I"] + [len(tags)]
-    return [(a, b, tags[a][2:]) for a, b in pairwise(edges) if tags[a][0] == "B"]
-
-
-class Networks:
-    """Two BiLSTMs, one for the intent and one for the slots."""
-
-    def __init__(self, words, tags, intents, seed, hidden, epochs=4, units=64):
-        import keras
-
-        from kerasllm import batches, models, text
-
-        keras.utils.set_random_seed(seed)
-        draw = random.Random(seed)
-        tokenizer = text.train_words([" ".join(row) for row in words], vocabulary_size=2_000)
-        if hidden:  # the tokenizer does not know the sign, so that it stands for all unknown words
-            words = [[HIDDEN if draw.random() < 1 / 7 else word for word in row] for row in words]
-        joined = [" ".join(row) for row in words]
-        sizes = {"embedding_dim": 64, "units": units, "dropout": 0.3}
-        labels = sorted(set(intents))
-        names = sorted({tag for row in tags for tag in row} - {"O"})
-        self.intent = tasks.TextClassifier(
-            models.BiLSTM(tokenizer.vocabulary_size, len(labels), **sizes), tokenizer, labels
-        )
-        self.slots = tasks.TokenTagger(
-            models.BiLSTM(tokenizer.vocabulary_size, 1 + len(names), pooling=None, **sizes), tokenizer, ["O", *names]
-        )
-        order = {"batch_size": 64, "shuffle": True, "seed": seed, "epochs": epochs, "max_length": 24}
-        feeds = (
-            batches.padded(self.intent.examples(joined), [labels.index(one) for one in intents], **order),
-            batches.tagged(*self.slots.examples(words, tags), **order),
-        )
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        for network, feed, losses in zip((self.intent, self.slots), feeds, ([loss], []), strict=True):
-            steps = batches.steps_per_epoch(feed)
-            rate = keras.optimizers.schedules.CosineDecay(3e-3, steps * epochs)
-            network.compile(keras.optimizers.Adam(rate), *losses, jit_compile=False)
-            network.fit(feed, epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0)
-
-    def read(self, words):
-        intents = self.intent.classify([" ".join(row) for row in words], batch_size=256)["label"].tolist()
-        return intents, [[tag for _, tag in row] for row in self.slots.tag(words, batch_size=256)]
-
-
-def run_commands(log):
-    known = commands("train")[:3]
-    words, tags, intents, languages = commands("test")
-    new = with_new_values(words, tags, languages)
-    makers = {("nearest", 0): lambda: Nearest(*known)}
-    for seed in range(3):
-        makers["BiLSTM", seed] = functools.partial(Networks, *known, seed, False)
-        makers["BiLSTM, words hidden", seed] = functools.partial(Networks, *known, seed, True)
-    for (reader, seed), make in makers.items():
-        if log.has("commands", reader, seed, "new values chinese", "all", "slot F1"):
-            continue
-        one = make()
-        said, found = one.read(words)
-        for language in NEW:
-            rows = [place for place, each in enumerate(languages) if each == language]
-            pairs = [(said[place] == intents[place], spans(found[place]), spans(tags[place])) for place in rows]
-            numbers = {
-                "intent": np.mean([right for right, *_ in pairs]),
-                "slot F1": f1([pair[1:] for pair in pairs]),
-                "whole": np.mean([right and ours == theirs for right, ours, theirs in pairs]),
-            }
-            for measure, value in numbers.items():
-                log.add("commands", reader, seed, language, "all", measure, round(float(value), 4), len(rows))
-        _, found = one.read([row for _, row, _ in new])
-        for language in NEW:
-            pairs = [
-                ([span for span in spans(ours) if span[2] in ("area", "name")],
-                 [span for span in spans(theirs) if span[2] in ("area", "name")])
-                for ours, (place, _, theirs) in zip(found, new, strict=True)
-                if languages[place] == language
-            ]  # fmt: skip
-            log.add(
-                "commands", reader, seed, f"new values {language}", "all", "slot F1", round(f1(pairs), 4), len(pairs)
-            )
-
-
-def f1(pairs):
-    """F1 of spans over all commands together."""
-    both = sum(len(set(ours) & set(theirs)) for ours, theirs in pairs)
-    return 2 * both / max(1, sum(len(ours) + len(theirs) for ours, theirs in pairs))
 
 
 # ----- answers -----------------------------------------------------------------------------------------------------
@@ -578,7 +413,6 @@ def run_arithmetic(log):
 
 
 PARTS = {
-    "commands": run_commands,
     "sql": run_sql,
     "answers": run_answers,
     "injection": run_injection,
