@@ -69,7 +69,7 @@ class Retriever:
     Example:
         >>> retriever = Retriever([("cats", "A cat sleeps."), ("dogs", "A dog runs."), ("dogs", "Dogs bark.")])
         >>> [found.passage.title for found in retriever.search("Does a dog bark?")]
-        ['dogs', 'cats']
+        ['dogs', 'dogs', 'cats']
         >>> retriever.remove("dogs"), len(retriever)
         (2, 1)
     """
