@@ -205,8 +205,8 @@ for reader, feed in feeds.items():
 # %% [markdown]
 # A command is only carried out rightly if the intent and every slot are right. We call this share "whole". A second
 # question matters as much: what if a user names a room or a device that stands in no training command, such as
-# *pantry* or *lava lamp*? We put such names into the test commands and count, by F1 as in lesson 16, how many of these
-# slots are still found. Predict: which of the two readers suffers more?
+# *pantry* or *lava lamp*? We put such names into the test commands and count, by F1 as in lesson 16, how many of
+# these slots are still found. Predict: which of the two readers suffers more?
 
 
 # %%
@@ -253,14 +253,24 @@ strange = [renamed(*one) for one in zip(*split(unseen[named]), unseen[named]["la
 strange_words, strange_tags = map(list, zip(*strange, strict=True))
 by_nearest = nearest.read(strange_words)[1]
 by_network = [[tag for _, tag in row] for row in slots.tag(strange_words, batch_size=256)]
-new_names = {}
+new_names, scores = {}, entity_scores(found, split(unseen)[1])["f1"]
+known_names = 100 * np.mean([scores["area"], scores["name"]])
+print(f"networks  F1 of known rooms {100 * scores['area']:.0f}, of known devices {100 * scores['name']:.0f}")
 for name, rows in {"nearest": by_nearest, "networks": by_network}.items():
     scores = entity_scores(rows, strange_tags)["f1"]
     new_names[name] = 100 * np.mean([scores["area"], scores["name"]])
     print(f"{name:9s} F1 of new rooms {100 * scores['area']:.0f}, of new devices {100 * scores['name']:.0f}")
 
 # %% [markdown]
-# COMMANDS-RESULT
+# The networks read a few more commands wholly right than the nearest command does. It is one run with one seed, so
+# the size of this difference is uncertain. What is certain is that both fail at nearly half of the commands: the
+# templates of the test part are new, and a command has several slots, of which each can be wrong.
+#
+# The new names are a failure. The list finds none, as it must. But the network finds hardly more, although one word
+# in seven was hidden from it. It has learned names by heart and not their places. Two reasons are likely. There are
+# only a few dozen names in the training commands, so knowing them is the easiest way to a low loss. And we hid one
+# word at a time, while a new name often has two. Whoever builds a house therefore gives the reader the list of its
+# own rooms, and does not trust that it will guess.
 #
 # ## What to do next: a dialogue manager
 #
@@ -300,8 +310,8 @@ def next_turn(state, heard):
 # away: a manager that has no risky intents.
 
 # %%
-NEEDS = {"StartTimer": ("minutes",), "CancelAllTimers": ()}
-RISKY = {"CancelAllTimers"}
+NEEDS = {"StartTimer": ("minutes",), "CancelTimer": (), "CancelAllTimers": ()}
+RISKY = {"CancelTimer", "CancelAllTimers"}
 HEARD = [*map(Heard, ("StartTimer", "CancelAllTimers", "yes", "no", "cancel", "Dance"))]
 HEARD += [Heard("StartTimer", {"minutes": "5"}), Heard("tell", {"minutes": "9"}), Heard("CancelAllTimers", sure=0.2)]
 
@@ -362,7 +372,10 @@ for said in ("start a timer", "for 9 minutes", "cancel all timers", "no", "æŠŠè®
     print(f"{said:18s} -> {act.kind} {act.intent or ''} {dict(act.slots) or ''}")
 
 # %% [markdown]
-# DIALOGUE-RESULT
+# The machine asks for what is missing, and does not act before it knows. Where the network is not sure enough, the
+# machine lets the user repeat, and after the second time it gives up. So a weak reader makes the service tiresome,
+# but it cannot make it dangerous. This is the reason to keep the two apart: the reader may be exchanged for a better
+# one, and the promises stay.
 #
 # ## Answers with sources, or none
 #
@@ -405,16 +418,18 @@ for wording in ("same words", "other words"):
     print(f"{wording}: an answer among the first five passages for {100 * hit[some].mean():.0f} of 100 test questions")
 print(f"the threshold {threshold:.2f} refuses {refusals[0]:.0f} of 100 test questions without an answer, and"
       f" {refusals[1]:.0f} of 100 with one")  # fmt: skip
+lost = hit[test & answerable & (best < threshold)]
+print(f"of these {len(lost)} the search had found the answer to {lost.sum()}")
 
 # %% tags=["hide"]
 # @title Figure: what a threshold refuses
-shares = np.linspace(0, 1, 21)
+shares = np.linspace(0, 1, 46)
 limits = np.quantile(best[test & answerable], shares)
 refusing = [100 * (best[test & ~answerable] < limit).mean() for limit in limits]
 figure = curves(
     100 * shares,
     {"BM25": refusing, "by chance": 100 * shares},
-    title="FIGURE-TITLE",
+    title="A threshold on the best score refuses what has no answer",
     x_label="test questions with an answer that are refused, %",
     y_label="without an answer, refused, %",
     colors={"BM25": "subject", "by chance": "given"},
@@ -427,7 +442,12 @@ show(figure, "A curve far above the diagonal: for each share of questions with a
      " questions.")  # fmt: skip
 
 # %% [markdown]
-# SEARCH-RESULT
+# Whoever uses the words of the documentation always finds an answer, and whoever uses other words mostly does not, as
+# in lesson 15. The refusals go better than the search. Nearly every question without an answer is refused, and the
+# price is a part of the questions with one. Look at the last line of the output before the figure: most of what was
+# refused wrongly had not been found anyway, so that "I do not know" was true of this service. Remember that the
+# threshold was chosen by 20 questions, of which five have no answer, and judged by 60. One person wrote them all, and
+# questions about cooking are easier to refuse than questions about the next version of Python.
 #
 # Now the parts come together. `Assistant` looks up, quotes the passages with their titles in the system's turn, lets
 # the model write, and returns text and sources. Watch both questions from the beginning.
@@ -701,8 +721,8 @@ show(figure, "Ten bars in five pairs: the share of right answers in five jobs, b
 claims = Claims("What we measured")
 claims.claim("Networks read more commands wholly right", here["networks"][1], ">", here["nearest"][1],
              control="the nearest training command", unit="of 100")  # fmt: skip
-claims.claim("They find new rooms and devices by the words around", new_names["networks"], ">", new_names["nearest"],
-             control="a list of known values", unit="F1 of 100")  # fmt: skip
+claims.claim("They hardly find rooms and devices that training never named", new_names["networks"], "<",
+             known_names / 2, control="half of what they find with known names", unit="F1")  # fmt: skip
 claims.claim("The rule keeps the promise in every dialogue", broken_by["ours"], "<", broken_by["without the rule"],
              control="the manager without the rule", unit="dialogues", exact=True)  # fmt: skip
 claims.claim("A threshold refuses the right questions", refusals[0], ">", refusals[1],
