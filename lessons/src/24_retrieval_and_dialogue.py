@@ -64,7 +64,7 @@ model, tokenizer = weights.pretrained("smollm2-135m-instruct", "int8")
 template = ChatTemplate(tokenizer)
 HELP = "You answer questions about Python in one short sentence. If you do not know, say: I do not know."
 settings = AssistantSettings(system=HELP, max_new_tokens=TOKENS)
-asked = ["Which function recursively copies a directory tree?", "How do I keep sourdough starter alive over a holiday?"]
+asked = ["How can I shuffle a list in place?", "How do I keep sourdough starter alive over a holiday?"]
 for question in asked:
     print(question, "->", Assistant(model, tokenizer, settings).ask(question).text)
 
@@ -418,8 +418,8 @@ for wording in ("same words", "other words"):
     print(f"{wording}: an answer among the first five passages for {100 * hit[some].mean():.0f} of 100 test questions")
 print(f"the threshold {threshold:.2f} refuses {refusals[0]:.0f} of 100 test questions without an answer, and"
       f" {refusals[1]:.0f} of 100 with one")  # fmt: skip
-lost = hit[test & answerable & (best < threshold)]
-print(f"of these {len(lost)} the search had found the answer to {lost.sum()}")
+lost, passed = (hit[test & answerable & some] for some in (best < threshold, best >= threshold))
+print(f"of these {len(lost)} the search had found {lost.sum()}; of {len(passed)} let through it found {passed.sum()}")
 
 # %% tags=["hide"]
 # @title Figure: what a threshold refuses
@@ -443,11 +443,13 @@ show(figure, "A curve far above the diagonal: for each share of questions with a
 
 # %% [markdown]
 # Whoever uses the words of the documentation always finds an answer, and whoever uses other words mostly does not, as
-# in lesson 15. The refusals go better than the search. Nearly every question without an answer is refused, and the
-# price is a part of the questions with one. Look at the last line of the output before the figure: most of what was
-# refused wrongly had not been found anyway, so that "I do not know" was true of this service. Remember that the
-# threshold was chosen by 20 questions, of which five have no answer, and judged by 60. One person wrote them all, and
-# questions about cooking are easier to refuse than questions about the next version of Python.
+# in lesson 15. The refusals look good: every question without an answer is refused. The price is a part of the good
+# questions, and most of these had been found, so something is lost. The last line shows the deeper doubt. Of the good
+# questions that were let through, nearly half stand before passages that do not answer them. A high score says that
+# the question is about Python, and not that a passage answers it. The threshold parts topics, and nobody has asked it
+# for more: the questions without an answer in our set are about cooking, cables and other languages. A question about
+# a function that Python does not have would pass. Remember too that five questions without an answer chose the
+# threshold, and that one person wrote all of them.
 #
 # Now the parts come together. `Assistant` looks up, quotes the passages with their titles in the system's turn, lets
 # the model write, and returns text and sources. Watch both questions from the beginning.
@@ -477,8 +479,8 @@ def of(values):
 
 for reader in ("title", "alone", "with sources"):
     rows = [numbers_of("answers", reader, kind) for kind in ("same words", "other words", "no answer")]
-    print(f"{reader:13s} names what answers: {of(rows[0])} in the same words, {of(rows[1])} in other words; says that it"
-          f" does not know: {of(rows[2])}")  # fmt: skip
+    print(f"{reader:13s} names what answers: {of(rows[0])} in the same words, {of(rows[1])} in other words;"
+          f" says that it does not know: {of(rows[2])}")  # fmt: skip
 
 # %% [markdown]
 # ANSWERS-RESULT
@@ -655,7 +657,7 @@ def share(reader, kinds, measure):
 ORDERS = [f"order {number}" for number in range(1, 7)]
 obeyed = {name: share(name, ORDERS, "obeys") for name in QUOTED}
 useful = {name: share(name, ["clean"], "names the answer") for name in QUOTED}
-figure = bars(obeyed, title="INJECTION-TITLE", x_label="planted orders that are obeyed, %",
+figure = bars(obeyed, title="How a document is quoted decides how often its orders are obeyed", x_label="planted orders that are obeyed, %",
               colors={name: "control" if name == "plain" else "subject" for name in QUOTED}, digits=0)  # fmt: skip
 show(figure, "Four bars, one for each way to quote: the share of planted orders that the model obeys.")
 for name in QUOTED:
@@ -691,7 +693,10 @@ with TestClient(make_app({"python-help": served})) as client:
     print("a wrong request:", client.post("/v1/chat/completions", json={"model": "python-help"}).status_code)
 
 # %% [markdown]
-# HTTP-RESULT
+# The server says what the assistant said, and puts the sources beside it, so that a page can show them. Where nothing
+# was found it refuses, and no token was written: the model was not asked. A wrong request gets an answer too, with
+# the status 400 and a sentence on what is wrong. A client that goes away, a queue that is full, a key, a limit of
+# time: all of these belong to a service, and `kerasllm.serving` has them, but no lesson needs them.
 
 
 # %% tags=["hide"]
@@ -714,7 +719,7 @@ shown, paints = {}, {}
 for job, pair in jobs.items():
     for name, value, paint in zip(("network", "without"), pair, ("subject", "control"), strict=True):
         shown[f"{job}: {name}"], paints[f"{job}: {name}"] = value, paint
-figure = bars(shown, title="JOBS-TITLE", x_label="right, of 100", colors=paints, digits=0)
+figure = bars(shown, title="Five jobs, each with a network and without", x_label="right, of 100", colors=paints, digits=0)
 show(figure, "Ten bars in five pairs: the share of right answers in five jobs, by a network and by a plain method.")
 
 # %%
@@ -734,7 +739,10 @@ claims.show()
 #
 # ## What can go wrong
 #
-# Many believe that *a model with sources does not invent*. WRONG-RESULT
+# Many believe that *a model with sources does not invent*. A passage in the prompt makes some words more probable,
+# and nothing forces the model to keep to it. It may write a name that stands in no passage, and put the source beside
+# it that says otherwise. If it matters, the program has to check: for example, whether every name in the reply stands
+# in the passages. A search that shows its passages without any reply cannot invent at all.
 #
 # Three mistakes make no noise. A threshold that was chosen on the questions it is judged by looks better than it is.
 # A retriever in front of a model changes the prompt for every question, so nothing that the cache of lesson 18 holds
