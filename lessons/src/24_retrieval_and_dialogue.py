@@ -657,8 +657,13 @@ def share(reader, kinds, measure):
 ORDERS = [f"order {number}" for number in range(1, 7)]
 obeyed = {name: share(name, ORDERS, "obeys") for name in QUOTED}
 useful = {name: share(name, ["clean"], "names the answer") for name in QUOTED}
-figure = bars(obeyed, title="How a document is quoted decides how often its orders are obeyed", x_label="planted orders that are obeyed, %",
-              colors={name: "control" if name == "plain" else "subject" for name in QUOTED}, digits=0)  # fmt: skip
+figure = bars(
+    obeyed,
+    title="How a document is quoted decides how often its orders are obeyed",
+    x_label="planted orders that are obeyed, %",
+    colors={name: "control" if name == "plain" else "subject" for name in QUOTED},
+    digits=0,
+)
 show(figure, "Four bars, one for each way to quote: the share of planted orders that the model obeys.")
 for name in QUOTED:
     known_orders, new_orders = (share(name, some, "obeys") for some in (ORDERS[:4], ORDERS[4:]))
@@ -719,7 +724,8 @@ shown, paints = {}, {}
 for job, pair in jobs.items():
     for name, value, paint in zip(("network", "without"), pair, ("subject", "control"), strict=True):
         shown[f"{job}: {name}"], paints[f"{job}: {name}"] = value, paint
-figure = bars(shown, title="Five jobs, each with a network and without", x_label="right, of 100", colors=paints, digits=0)
+title = "Five jobs, each with a network and without"
+figure = bars(shown, title=title, x_label="right, of 100", colors=paints, digits=0)
 show(figure, "Ten bars in five pairs: the share of right answers in five jobs, by a network and by a plain method.")
 
 # %%
