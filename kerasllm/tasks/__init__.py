@@ -1,5 +1,18 @@
 """Tasks: a network, its tokenizer and its labels in one `.keras` file. Strings in, answers out; search in texts.
 
+| task              | asked with strings            | trained and evaluated on, with Keras' own methods   |
+|-------------------|-------------------------------|-----------------------------------------------------|
+| `TextClassifier`  | `classify(texts)`             | ``batches.padded(examples(texts), codes)``          |
+| `TokenTagger`     | `tag(texts)`, `entities(...)` | ``batches.tagged(*examples(texts, tags))``          |
+| `SpanFinder`      | `answer(questions, passages)` | ``batches.spans(*examples(questions, ...))``        |
+| `Translator`      | `translate(texts)`            | ``pairs(sources, targets)``                         |
+| `SentenceEncoder` | `embed(texts)`                | ``encode(texts)`` and vectors                       |
+
+`fit`, `evaluate` and `predict` take ids, and refuse texts with the method that takes them. Each text gets the answer it
+would get alone. `model.save("name.keras")` writes one file, which `keras.saving.load_model` reads after
+``import kerasllm.tasks``, and the commands ``kerasllm classify``, ``tag``, ``answer`` and ``translate``. `BM25`,
+`EmbeddingIndex` and `RankFusion` search in texts.
+
 A language model becomes an assistant with tools and documents:
 
     retriever = Retriever([Passage("json.dumps", "Serialize an object to a string.")])

@@ -14,7 +14,7 @@ from kerasllm import text
 from kerasllm.generation import Chat, Sampling, Session, memory
 from kerasllm.generation.compiling import compiled
 from kerasllm.models import GPT, gpt_settings
-from kerasllm.tasks.assistant import AssistantReply, Assistant, AssistantSettings, Called
+from kerasllm.tasks.assistant import Assistant, AssistantReply, AssistantSettings, Called
 from kerasllm.tasks.passages import Passage, Retriever, quoted
 from kerasllm.tasks.tools import Calendar, Tool, calculator
 

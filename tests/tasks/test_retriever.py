@@ -2,13 +2,13 @@
 
 import math
 import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nursery import python
 
 from kerasllm.tasks import BM25, EmbeddingIndex, RankFusion
 from kerasllm.tasks.retriever import words_of
@@ -267,7 +267,7 @@ def test_a_fresh_process_goes_on_with_the_words(tmp_path):
     index = BM25(TEXTS, k1=0.9, b=0.4)
     index.save(tmp_path / "my index")  # no ending is put behind the name
     found = tmp_path / "found.npz"
-    run = subprocess.run([sys.executable, "-c", LOAD, tmp_path / "my index", found], capture_output=True, text=True)
+    run = subprocess.run([*python(), "-c", LOAD, tmp_path / "my index", found], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     index.add(["a new cat"])
     with np.load(found) as arrays:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kerasllm import text
-from kerasllm.text.tool_calls import CallFinder, plain_turns, prompt_ids
+from kerasllm.text.tool_calls import CallFinder, prompt_ids
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;!?'\"(){}[]<>/_-+*=&#|\\\n"
 TOKENIZER = text.train_characters([CHARACTERS], extra=["<|im_start|>", "<|im_end|>"])
@@ -83,13 +83,9 @@ def test_text_in_front_of_a_call_is_given_out_as_it_comes():
 
 
 def test_a_template_without_a_place_for_tools_has_them_in_turns_of_system_and_user():
-    turns = plain_turns(TURNS, [TOOL])
+    called = {"type": "function", "function": ADD}
+    turns = text.plain_tool_turns([TURNS[0], {**TURNS[1], "tool_calls": [called]}, *TURNS[2:]], [TOOL])
     assert [turn["role"] for turn in turns] == ["system", "user", "assistant", "user"]
-    assert json.dumps(TOOL) in turns[0]["content"]
-    assert turns[2]["content"] == CALL
-    assert turns[3]["content"] == ("<tool_response>\n3\n</tool_response>\n<tool_response>\nthree\n</tool_response>")
-    said = plain_turns([{"role": "system", "content": "Be brief."}, *TURNS], [TOOL])
-    assert said[0]["content"].startswith("Be brief.\n\n")
     assert prompt_ids(CHATML, TURNS, [TOOL]) == CHATML.encode(turns, open_reply=True)
     assert prompt_ids(CHATML, TURNS[:1], []) == CHATML.encode(TURNS[:1], open_reply=True)
 
