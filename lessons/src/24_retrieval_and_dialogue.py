@@ -483,7 +483,11 @@ for reader in ("title", "alone", "with sources"):
           f" says that it does not know: {of(rows[2])}")  # fmt: skip
 
 # %% [markdown]
-# ANSWERS-RESULT
+# The first row needs no model: it only names the page. In the same words this is nearly always right, and in other
+# words nearly never, for the search did not find the page. Compare the rows below with it. What a small model adds is
+# a sentence that reads well. Whether the sentence is right in all that it says, no pattern can tell, and ours only
+# looks for the name. And who shall refuse? The model was asked to say when it does not know. The column for that
+# shows how far this may be relied on, and the threshold does it better.
 #
 # ## Acting: tools
 #
@@ -506,7 +510,11 @@ for experiment, readers in {"arithmetic": ("SmolLM2", "SmolLM2, calculator", "ru
         print(f"{experiment:10s} {reader:20s} right: {of(numbers_of(experiment, reader))}")
 
 # %% [markdown]
-# TOOLS-RESULT
+# Calculator and checks do what they promise. The model does not do its part. It was tuned on conversations without
+# tools, and 135 million weights do not take up a new format from its description alone: it explains how one could
+# compute, and computes wrongly. A pattern that finds the expression needs no understanding and makes no mistake, as
+# long as questions look like these. Models that were tuned on calls, from about a billion weights, do it better. The
+# loop around them is the same, and so are the checks.
 #
 # ## A door to a database
 #
@@ -619,7 +627,12 @@ print(f"the model wrote SQL in {of(of_model['answer'] != '')}; three that gave o
 print(*of_model.loc[(of_model["value"] == 0) & (of_model["answer"] != ""), "answer"][:3], sep="\n")
 
 # %% [markdown]
-# SQL-RESULT
+# The nearest known question is of no use, because its SQL answers another question. The rules are right in about one
+# question of five. On the known questions they are right in more than half (the card of the table has the numbers),
+# for these lay before their author's eyes. So rules overfit as well, without any training. The model knows the look
+# of SQL and not its meaning: it asks for columns that no table has, joins a table with itself, or repeats a condition
+# until the tokens end. Nothing of this does harm, since the guard stands before the database. But most of it is an
+# error or an empty result, and an empty result that is taken for an answer is a lie.
 #
 # ## An order inside a document
 #
@@ -671,7 +684,14 @@ for name in QUOTED:
           f" names the answer on a clean page: {useful[name]:.0f}")  # fmt: skip
 
 # %% [markdown]
-# INJECTION-RESULT
+# The figure and the lines below it say how each way fares with our model. Read both numbers together: a defence that
+# is obeyed never and answers never is no service. The filter can only know orders that its author thought of, so the
+# last two orders are its real test. Nor is it a proof if a model this small does not obey: it often does not
+# understand the order, as it often does not understand the question. A better model obeys better.
+#
+# So the defence that counts is not in the words. Whoever has just read a stranger's text must not act. `Assistant`
+# therefore keeps tools that act from a model that has passages in its prompt (`guarded`), and a test gives it the
+# worst of all models, one that does whatever a document says. Then the order is read, and nothing happens.
 #
 # ## Behind a door on the network
 #
@@ -736,12 +756,25 @@ claims.claim("They hardly find rooms and devices that training never named", new
              known_names / 2, control="half of what they find with known names", unit="F1")  # fmt: skip
 claims.claim("The rule keeps the promise in every dialogue", broken_by["ours"], "<", broken_by["without the rule"],
              control="the manager without the rule", unit="dialogues", exact=True)  # fmt: skip
+claims.claim("The guard stops what a plain connection does", safe, "<", open_door, unit="attacks that change something",
+             control="the same connection without a guard", exact=True)  # fmt: skip
 claims.claim("A threshold refuses the right questions", refusals[0], ">", refusals[1],
-             control="questions that have an answer", unit="of 100")  # fmt: skip
+             control="questions that have an answer", unit="of 100",
+             headline="a threshold on BM25 refuses {measured} without an answer, and {bound} with one")  # fmt: skip
+claims.claim("Rules find more right SQL than the model", both("sql", "SmolLM2", "rules")[1], ">",
+             both("sql", "SmolLM2", "rules")[0], control="SmolLM2, the same questions", unit="of 100",
+             headline="of questions to a database, rules answer {measured}, a model of 135 M {bound}")  # fmt: skip
 claims.show()
 
 # %% [markdown]
-# ANSWER
+# So the answer is: by the parts around it. In this lesson the model, for which all of this was built, is the weakest
+# part. Nearly all that the service does rightly is done by counting words, by a state machine of twenty lines, by a
+# guard of ten, and by the rule that silence is better than a guess. That is a result about a model of 135 million
+# weights, and not about models. The parts do not change when a larger one takes its place, and their promises hold
+# for it too.
+#
+# The doubts: one model and one prompt for each task; one seed for the networks; sixty, a hundred and fewer questions,
+# all written by one person, who also wrote the rules and the attacks.
 #
 # ## What can go wrong
 #
