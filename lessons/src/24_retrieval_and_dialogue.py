@@ -309,13 +309,15 @@ def next_turn(state, heard):
 # that break the promise, and compare every state and act with the library's manager. As a control we take the rule
 # away: a manager that has no risky intents.
 
-# %%
+# %% tags=["hide"]
+# @title What each intent needs, what is risky, and what may be heard
 NEEDS = {"StartTimer": ("minutes",), "CancelTimer": (), "CancelAllTimers": ()}
 RISKY = {"CancelTimer", "CancelAllTimers"}
 HEARD = [*map(Heard, ("StartTimer", "CancelAllTimers", "yes", "no", "cancel", "Dance"))]
 HEARD += [Heard("StartTimer", {"minutes": "5"}), Heard("tell", {"minutes": "9"}), Heard("CancelAllTimers", sure=0.2)]
 
 
+# %%
 def broken(step):
     """In how many dialogues of four turns something risky is done without a yes to the question."""
     count = 0
