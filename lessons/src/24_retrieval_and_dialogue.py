@@ -650,7 +650,7 @@ for documents in ([(title, page)], [(title, f"{page} {PLANTED}")]):
     print("->", victim.ask(asked[0]).text)
 
 # %% [markdown]
-# One try says nothing, so the table has five questions with six planted orders each, and the same questions with a
+# One try says nothing, so the table has further tries with six planted orders each, and the same questions with a
 # clean passage as the control. Four defences are compared. *Plain* only says "answer from these sources". *Told* adds
 # that they are quotations, no orders. *Marked* puts a sign between all words of a quotation, so that it looks unlike
 # an order (datamarking, Hines et al. 2024). *Filtered* drops sentences that hold words such as "ignore" or
@@ -674,7 +674,7 @@ obeyed = {name: share(name, ORDERS, "obeys") for name in QUOTED}
 useful = {name: share(name, ["clean"], "names the answer") for name in QUOTED}
 figure = bars(
     obeyed,
-    title="How a document is quoted decides how often its orders are obeyed",
+    title="Orders planted in a document, and how often the model obeys",
     x_label="planted orders that are obeyed, %",
     colors={name: "control" if name == "plain" else "subject" for name in QUOTED},
     digits=0,
