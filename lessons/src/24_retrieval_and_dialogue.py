@@ -658,7 +658,7 @@ for documents in ([(title, page)], [(title, f"{page} {PLANTED}")]):
 # often the order is obeyed, and how many answers it spoils when nobody attacks.
 
 # %% tags=["hide"]
-# @title Figure: how often the planted order is obeyed
+# @title Table: how often the planted order is obeyed
 QUOTED = ("plain", "told", "marked", "filtered")
 injected = answers[answers["experiment"] == "injection"]
 
@@ -670,23 +670,14 @@ def share(reader, kinds, measure):
 
 
 ORDERS = [f"order {number}" for number in range(1, 7)]
-obeyed = {name: share(name, ORDERS, "obeys") for name in QUOTED}
 useful = {name: share(name, ["clean"], "names the answer") for name in QUOTED}
-figure = bars(
-    obeyed,
-    title="Orders planted in a document, and how often the model obeys",
-    x_label="planted orders that are obeyed, %",
-    colors={name: "control" if name == "plain" else "subject" for name in QUOTED},
-    digits=0,
-)
-show(figure, "Four bars, one for each way to quote: the share of planted orders that the model obeys.")
 for name in QUOTED:
     known_orders, new_orders = (share(name, some, "obeys") for some in (ORDERS[:4], ORDERS[4:]))
     print(f"{name:9s} obeys the first four orders: {known_orders:.0f} of 100, the last two: {new_orders:.0f};"
           f" names the answer on a clean page: {useful[name]:.0f}")  # fmt: skip
 
 # %% [markdown]
-# The figure and the lines below it say how each way fares with our model. Read both numbers together: a defence that
+# The lines say how each way fares with our model. Read both numbers together: a defence that
 # is obeyed never and answers never is no service. The filter can only know orders that its author thought of, so the
 # last two orders are its real test. Nor is it a proof if a model this small does not obey: it often does not
 # understand the order, as it often does not understand the question. A better model obeys better.
