@@ -53,3 +53,10 @@ def _bert_pretraining(dataset: Dataset) -> pd.DataFrame:
     # Hidden words belong to the small BERT alone; a logistic regression has no rate.
     frame = pd.read_csv(folder() / f"{dataset.name}.csv")
     return whole(frame.fillna(0.0).astype({"hidden_steps": int, "passes": int}))
+
+
+@loads("assistant-answers")
+def _assistant_answers(dataset: Dataset) -> pd.DataFrame:
+    # A number of a place or an expression names an item; an empty answer is one.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv", dtype={"item": str}, keep_default_na=False)
+    return whole(frame)
