@@ -67,13 +67,10 @@ class Table:
         return any(all(row[name] == str(value) for name, value in wanted.items()) for row in self.rows)
 
     def add(self, value, interval=("", ""), **row):
-        row |= dict(
-            zip(
-                ("value", "low", "high"),
-                (round(float(one), 4) if one != "" else "" for one in (value, *interval)),
-                strict=True,
-            )
-        )
+        if self.has(**row):
+            return  # of a run that was stopped before its last number
+        numbers = [round(float(one), 4) if one != "" else "" for one in (value, *interval)]
+        row |= dict(zip(("value", "low", "high"), numbers, strict=True))
         row = {name: str(row.get(name, "")) for name in COLUMNS}
         new = not self.path.exists()
         with self.path.open("a", encoding="utf-8", newline="") as file:
@@ -293,7 +290,7 @@ class Texts:
         return [[self.asked[language], *ids, self.tokenizer.eos_id] for ids in self.tokenizer.encode_batch(texts)]
 
     def stream(self, seed, language=None, sixth=False):
-        """One row of ids: the verses of a seed in six languages by turns, in one language, or a sixth of them in one."""
+        """One row of ids: the verses of a seed in six languages by turns, all of them in one, or a sixth in one."""
         chosen = self.rows.loc["train"].sample(READ, random_state=seed)
         if language is None:
             ids = [None] * READ

@@ -1,0 +1,514 @@
+# %% [markdown] tags=["edition-2"]
+# # 26 · Multilingual
+#
+# **What does one model for many languages cost, and what does it give?**
+#
+# **You need** lesson 08 (byte pair encoding, the price of a language), lesson 15 (frozen vectors of texts, BM25),
+# lesson 12 (bits per character) and lesson 19 (the modern block).
+#
+# **You will build** one vocabulary for six languages, a judge of Chinese reviews that has never seen a Chinese label,
+# a search from one language into another, and a small GPT that writes in the language it is asked for. Each is held
+# against a model of one language.
+#
+# **Time** about 3 minutes to run on a laptop with 2 cores, and 45 minutes to read.
+
+# %% tags=["hide"]
+# @title Imports
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from kerasllm import batches, text, weights
+from kerasllm.course import Claims, dial
+from kerasllm.course.diagrams import Diagram
+from kerasllm.course.figures import curves, heat_map, show, use_style
+from kerasllm.course.palette import color
+from kerasllm.data import load
+from kerasllm.evaluation import log_probability, ranks
+from kerasllm.generation import Sampling, generate
+from kerasllm.models import GPT, gpt_settings
+from kerasllm.tasks import BM25, EmbeddingIndex
+from kerasllm.training import modern
+
+use_style()
+LANGUAGES = ["english", "german", "french", "spanish", "russian", "chinese"]
+
+# %%
+LEARNED = dial(2_000, smoke=60)  # verses of each language that vocabularies are learned from
+SIZE = dial(4_096, smoke=2_400)  # tokens in each set of vocabularies that is compared
+LABELS = dial(400, smoke=20)  # English snippets with labels
+CHECKED = dial(200, smoke=10)  # others that choose a setting
+REVIEWS = dial(600, smoke=10)  # Chinese reviews that are judged
+SENTENCES = dial(None, smoke=6)  # pairs of everyday sentences; None means all of the test part
+READ = dial(12_000, smoke=150)  # verses that the GPT reads, each once
+JUDGED = dial(300, smoke=3)  # verses of each language that it has to predict
+BEGUN = dial(10, smoke=1)  # beginnings in each language that it goes on with
+LAYERS = dial(4, smoke=1)  # blocks of the GPT
+
+# %% [markdown]
+# ## Six vocabularies or one?
+#
+# So far each model of this course read one language, or two that were kept apart. The models that people use read a
+# hundred. This lesson asks what that costs a single language and what the language gets for it. We ask it four times:
+# of the vocabulary, of a classifier, of a search, and of a model that writes. The control is always the same in kind:
+# a model that has one language for itself.
+#
+# We begin with the vocabulary. In lesson 08 a BPE that learned from six languages made English a quarter dearer than
+# one that learned from English alone. But six languages need *six* such vocabularies, and these take six times the
+# room. So the fair question is another one. You may keep 4,096 tokens in all. Is it better to have one vocabulary for
+# everybody, or six of 682 tokens each? Write down your guess, and one for each language: who gains by sharing?
+#
+# The texts are verses of the Bible that stand in all six languages, so nobody says more than the others. The price of
+# a language is the number of tokens in a verse. There is one detail. Each of the six must hold the 256 bytes and a
+# token for padding before it can join anything, and the shared one holds them once. So there is a second control: six
+# vocabularies which together have as many *joins* as the shared one, however much room they take.
+
+# %%
+union = load("chinese-bible").rename(columns={"label": "book"}).assign(label="chinese")
+bibles = pd.concat([load("parallel-bible"), union])
+rows = bibles.pivot(index=["split", "book", "chapter", "verse"], columns="label", values="text")
+rows = rows[LANGUAGES].dropna()  # a few verses are joined in one version
+some, test = rows.loc["train"].sample(LEARNED, random_state=0), rows.loc["test"]
+asks = {one: f"<{one}>" for one in LANGUAGES}  # special tokens that the GPT below will need
+shared = text.train_bpe([verse for one in LANGUAGES for verse in some[one]], SIZE, eos=True, extra=asks.values())
+encoder = weights.sentence_encoder("e5-small")  # its vocabulary is looked at here, its network below
+joins = SIZE - 257
+each = {"six, equal room": SIZE // 6, "six, equal joins": 257 + joins // 6}
+vocabularies = {name: {one: text.train_bpe(some[one], size) for one in LANGUAGES} for name, size in each.items()}
+vocabularies |= {"one, shared": dict.fromkeys(LANGUAGES, shared)}
+vocabularies |= {"one, English alone": dict.fromkeys(LANGUAGES, text.train_bpe(some["english"], SIZE))}
+vocabularies |= {"SmolLM2": dict.fromkeys(LANGUAGES, weights.pretrained_tokenizer("smollm2-135m-instruct"))}
+vocabularies |= {"E5": dict.fromkeys(LANGUAGES, encoder.tokenizer)}
+
+# %%
+cost = {}
+for name, of in vocabularies.items():
+    cost[name] = [np.mean([len(ids) for ids in of[one].encode_batch(test[one])]) for one in LANGUAGES]
+used = np.zeros((SIZE, len(LANGUAGES)), bool)  # which language needs which token of the shared vocabulary
+for column, one in enumerate(LANGUAGES):
+    used[
+        np.unique(np.concatenate(shared.encode_batch(rows.loc["train", one].sample(LEARNED, random_state=1)))), column
+    ] = True
+joined = used[-joins + 7 :]  # without bytes and special tokens
+print(f"tokens of the shared vocabulary, of {len(joined):,} joins:")
+for count, words in ((1, "one language alone"), (6, "all six")):
+    print(f"   {np.mean(joined.sum(axis=1) == count):4.0%} are used by {words}")
+sizes = {"SmolLM2": 49_152, "E5": encoder.tokenizer.vocabulary_size}
+
+# %% tags=["hide"]
+# @title Figure: the price of a verse
+figure = heat_map(
+    list(cost.values()),
+    rows=[f"{name} ({sizes[name]:,} tokens)" if name in sizes else name for name in cost],
+    columns=[one.capitalize() for one in LANGUAGES],
+    title="What a verse costs, in tokens",
+    digits=0,
+    most=200,
+    size=(8, 3.2),
+)
+show(figure, "Tokens in a verse for six languages and six vocabularies as a grid of numbers. The shared vocabulary has"
+     " similar numbers in all columns; English alone is dear for Russian and Chinese.")  # fmt: skip
+
+# %% [markdown]
+# RESULT A
+#
+# ## One space for all languages
+#
+# A vocabulary only cuts. Whether a model *understands* two languages as one is another question. **Multilingual E5** is
+# an encoder like MiniLM of lesson 15, with twelve blocks and 250,037 pieces for a hundred languages. It learned on
+# about a thousand million pairs of texts that belong together, and many of them are translations (Wang et al. 2024).
+# So a sentence and its translation were pulled to the same place. If that has worked, something surprising must
+# follow. A head that learned on English vectors what is good and what is bad should know it in Chinese too, without a
+# single Chinese label. This is called **zero-shot transfer**.
+
+# %% tags=["hide"]
+# @title Drawing: one space, one head
+sheet = Diagram(8, 2.5)
+body = sheet.box("encoder\n(frozen)", (3.0, 1.25), meaning="given", width=1.0, height=1.5)
+for y, words, label in ((1.9, "A dull film.", "labelled"), (0.6, "房间很脏。", "never labelled")):
+    one = sheet.box(words if y > 1 else "a Chinese review", (1.1, y), meaning="query" if y > 1 else "key", width=1.5)
+    sheet.text((1.1, y + 0.32), label, meaning="given", size=8.5)
+    sheet.arrow(one.right, (body.left[0], y))
+    vector = sheet.vector((4.6, y), cells=5, meaning="state", upright=False)
+    sheet.arrow((body.right[0], y), vector.left, meaning="state")
+head = sheet.box("head", (6.2, 1.25), meaning="weights", width=0.8, height=0.6)
+sheet.arrow((5.05, 1.9), head.left, through=[(5.5, 1.9), (5.5, 1.25)], meaning="state")
+sheet.arrow((5.05, 0.6), head.bottom, through=[(6.2, 0.6)], meaning="state", dashed=True)
+sheet.text((5.6, 2.1), "learns here", meaning="weights", size=8.5)
+sheet.text((5.75, 0.4), "is asked here", meaning="weights", size=8.5)
+answer = sheet.box("bad", (7.4, 1.25), meaning="output", width=0.7)
+sheet.arrow(head.right, answer.left)
+show(sheet.figure, "An English text and a Chinese one go through the same frozen encoder and become vectors. The head"
+     " learns from the English vectors alone and is then asked about the Chinese ones.")  # fmt: skip
+
+# %% [markdown]
+# It can fail in a way that is easily mistaken for ignorance. Let the head be a line with its border at 0, and let
+# English opinions lie at $-2, -1, 1, 2$. Suppose that Chinese texts of the same four opinions lie at $1, 2, 4, 5$,
+# because the language itself has moved them by 3. All four come out as good, so half of the answers are wrong. Yet the
+# order is perfect: each good text lies above each bad one. If we subtract the mean of the *Chinese* texts, which needs
+# no label, the answers are right. So we measure three things: the answers as they are; the answers after each language
+# was moved to its own mean; and the **ranking**, the share of pairs of a good and a bad text in which the good one gets
+# the higher score (it is the area under the ROC curve of lesson 07).
+
+# %%
+opinion = np.array([-2.0, -1, 1, 2])  # on the axis that the head looks at; its border is 0
+moved = opinion + 3  # the same opinions in another language
+good = opinion > 0
+for name, scores in {"English": opinion, "moved": moved, "moved to its own mean": moved - moved.mean()}.items():
+    above = np.mean(scores[good][:, None] > scores[~good])  # pairs of a good and a bad text
+    print(f"{name:22s} right {np.mean((scores > 0) == good):4.0%}   ranking {above:.0%}")
+
+# %% [markdown]
+# Now the experiment. The head is a logistic regression on vectors, moved and scaled to mean 0 and spread 1 by the
+# training texts. It learns from 400 film snippets in English, 200 others choose its strength, and then it judges 600
+# Chinese reviews. Everybody reads the first 64 tokens.
+#
+# The trouble is that two things change at once. The Chinese texts are reviews of hotels, books and computers, not of
+# films. So we need a third set that changes one thing alone: sentences about cameras and telephones in English,
+# labelled by the same people with the same rules as the snippets (Hutto and Gilbert 2014). The controls are a head
+# that learned from 400 *Chinese* reviews, which is as good as one can hope to be; the same heads on vectors of MiniLM,
+# an encoder for English; a head whose labels were shuffled; and one answer for all. Before you read on: of 100
+# Chinese reviews, how many will the English head judge rightly?
+
+
+# %%
+def head(vectors, labels, check_vectors, check_labels):
+    """Learns to tell good from bad; returns a function from vectors to scores, above 0 for good."""
+    mean, spread = vectors.mean(axis=0), vectors.std(axis=0)
+    strengths = (0.001, 0.01, 0.1, 1)
+    tried = [LogisticRegression(C=C, max_iter=2_000).fit((vectors - mean) / spread, labels) for C in strengths]
+    best = max(tried, key=lambda one: one.score((check_vectors - mean) / spread, check_labels))
+    return lambda texts: best.decision_function((texts - mean) / spread)
+
+
+def drawn(name, part, count):
+    """The first texts of a part in a random order, and 1 for each good one."""
+    frame = load(name)
+    chosen = frame[frame["split"] == part].sample(frac=1, random_state=0)[:count]
+    return encoder.embed(chosen["text"]), (chosen["label"] == "positive").to_numpy(int)
+
+
+encoder.max_length = 64
+films, checks = drawn("movie-snippets", "train", LABELS), drawn("movie-snippets", "validation", CHECKED)
+reviews, truth = drawn("chinese-reviews", "test", REVIEWS)
+scores = head(*films, *checks)(reviews)
+here = 100 * np.mean((scores > 0) == truth)
+
+# %%
+table = load("multilingual")  # every number of benchmarks/multilingual.py
+opinions = table[table["part"] == "transfer"]
+same = opinions.query("model == 'e5-small' and source == 'english films' and target == 'chinese goods' and seed == 0")
+[in_table] = 100 * same.loc[same["measure"] == "accuracy", "value"]
+low, high = (100 * same.loc[same["measure"] == "accuracy", end].item() for end in ("low", "high"))
+print(
+    f"the English head on Chinese reviews: {here:.1f}% right here, {in_table:.1f} in the table ({low:.1f} to {high:.1f})"
+)
+print(f"{100 * np.mean(scores > 0):.0f}% of its answers are good, and {100 * truth.mean():.0f}% of the reviews are")
+
+# %% [markdown]
+# The repeat gives the number of the table. Three such draws of 400 snippets, which share none, and all controls
+# stand in it too. In the figure, look first at how far the blue points lie from the orange ones, and then at the
+# middle group: what does another subject cost without another language?
+
+# %% tags=["hide"]
+# @title Figure: what a head knows of texts that it did not learn from
+figure, panels = plt.subplots(1, 3, figsize=(8.6, 3.6), sharey=True)
+SUBJECTS = ["english films", "english goods", "chinese goods"]
+LINES = [("e5-small", one, "subject" if one == "english films" else "control") for one in SUBJECTS]
+LINES += [("minilm", one, "subject" if one == "english films" else "control") for one in SUBJECTS]
+LINES += [("e5-small", "english films, shuffled labels", "given")]
+of = opinions[opinions["measure"] == "accuracy"].set_index(["model", "source", "target"]).sort_index()
+for ax, target in zip(panels, SUBJECTS, strict=True):
+    for row, (model, source, meaning) in enumerate(LINES):
+        one = 100 * of.loc[(model, source, target)]
+        ax.plot([one["low"].mean(), one["high"].mean()], [row, row], color=color(meaning), lw=5, alpha=0.25)
+        ax.plot(one["value"], [row] * len(one), "o", color=color(meaning), ms=4.5, mec="white", mew=0.6)
+    ax.axvline(100 * of.loc[("one answer for all", "", target), "value"].item(), color=color("given"), ls="--", lw=1)
+    ax.set(xlabel="judged rightly, %", xlim=(38, 95))
+    ax.set_title(f"judges {target.replace('english', 'English').replace('chinese', 'Chinese')}", fontsize=10)
+names = {"e5-small": "E5", "minilm": "MiniLM"}
+panels[0].set_yticks(
+    range(len(LINES)),
+    [f"{names[model]}, {source.replace(', shuffled labels', ', shuffled')}" for model, source, _ in LINES],
+)
+panels[0].invert_yaxis()
+show(figure, "Accuracy on films, English goods and Chinese goods of heads that learned from each of them, on vectors of"
+     " E5 and of MiniLM. Points are three draws of training texts, bands the interval over test texts, the dashed line"
+     " one answer for all.")  # fmt: skip
+
+
+# %%
+def points(model, source, target, measure="accuracy"):
+    """One number for each draw of training texts, in points."""
+    return (
+        100
+        * opinions.query("model == @model and source == @source and target == @target and measure == @measure")["value"]
+    ).tolist()
+
+
+for measure in ("accuracy", "accuracy, centred", "positive answers", "ranking"):
+    print(f"\n{measure:18s}" + "".join(f"{one:>15s}" for one in SUBJECTS))
+    for model in ("e5-small", "minilm"):
+        for source in SUBJECTS:
+            found = [np.mean(points(model, source, target, measure)) for target in SUBJECTS]
+            print(f"{model:9s}{source:>14s}" + "".join(f"{one:15.1f}" for one in found))
+
+# %% [markdown]
+# RESULT B
+#
+# ## Search across languages
+#
+# If a text and its translation lie at the same place, one can ask in English and find Chinese. The test is simple:
+# give the encoder English sentences and their Chinese translations, and count how often a sentence finds *its own*
+# partner first among all of them, or among the first five. If the partner is only one of several with the same score,
+# it counts as found last, since a search that gives all texts the same score has found nothing.
+#
+# The sentences are those of an examination in Chinese, short and plain ("There is a test tomorrow, I need to prepare").
+# Two controls read the same. BM25 counts what two texts share: words, or groups of three characters, so that names and
+# numbers in Latin letters may help. MiniLM has vectors too, but read English alone. Guess how many of 100 sentences
+# each of the three finds.
+
+
+# %%
+def hits(scores, k):
+    """scores (questions, texts); the right text of question i is text i. The share with it among the first k."""
+    own = np.diag(scores)[:, None]
+    return np.mean((scores >= own).sum(axis=1) <= k)  # itself, and whoever is as good or better
+
+
+pairs = load("hsk-sentences").query("split == 'test'").drop_duplicates("source").drop_duplicates("target")[:SENTENCES]
+encoder.max_length = encoder.network.context_length
+english, chinese = (encoder.embed(pairs[side]) for side in ("source", "target"))
+cosines = english @ chinese.T  # (English, Chinese)
+assert hits(cosines, 1) == np.mean(ranks(cosines, np.arange(len(cosines))) <= 1)  # the library's rule
+for asked, found, name in ((cosines, pairs["target"], "English finds Chinese"), (cosines.T, pairs["source"], "back")):
+    best = [found.iloc[row.argmax()] for row in asked[:3]]
+    print(f"{name:22s} first {100 * hits(asked, 1):.1f}%, in the first five {100 * hits(asked, 5):.1f}%:", *best)
+one_hit = 100 * hits(cosines, 1)
+
+# %%
+searches = table[table["part"].isin(["sentences", "verses"])]
+found = searches.query("part == 'sentences'").pivot_table(index="model", columns=["source", "measure"], values="value")
+print((100 * found).round(1).to_string())
+verses = searches.query("part == 'verses' and measure == 'hit at 1'")
+finds = {name: one.pivot(index="source", columns="target", values="value").reindex(index=LANGUAGES, columns=LANGUAGES)
+         for name, one in verses.groupby("model")}  # fmt: skip
+
+# %% tags=["hide"]
+# @title Figure: who finds whom among 300 verses
+figure, panels = plt.subplots(1, 3, figsize=(8.8, 3.3), sharey=True)
+for ax, (name, title) in zip(panels, {"e5-small": "multilingual E5", "minilm": "MiniLM, for English",
+                                      "BM25, three characters": "BM25 on three characters"}.items(), strict=True):  # fmt: skip
+    numbers = 100 * finds[name].to_numpy()
+    ax.imshow(numbers, cmap="Blues", vmin=0, vmax=130)
+    for (row, column), value in np.ndenumerate(numbers):
+        if np.isfinite(value):
+            ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8.5)
+    ax.set_xticks(range(6), [one[:2].capitalize() for one in LANGUAGES])
+    ax.set_yticks(range(6), [one.capitalize() for one in LANGUAGES])
+    ax.set_title(title, fontsize=10)
+    ax.set_xlabel("finds")
+    ax.grid(False)
+show(figure, "Three grids: rows ask, columns are searched. The share of 300 verses that find their own translation"
+     " first: high everywhere for multilingual E5, low for MiniLM and BM25 except among related languages.")  # fmt: skip
+
+# %% [markdown]
+# RESULT C
+#
+# ## One writer, six languages
+#
+# The last question is the price that a model pays which must *write* six languages with the weights of one. Our GPT
+# has four modern blocks of width 96 (lesson 19) and the shared vocabulary. How does it know which language is wanted?
+# The oldest answer is still in use: a **language token**, a special token in front of the text, names the language
+# (Johnson et al. 2017). Each verse is written as `<german>`, its tokens, `<eos>`, and the verses are shuffled. So
+# the verse before says nothing about the language of the next one, and the token must be obeyed.
+#
+# The shared GPT reads 12,000 verses, each once and each in one of the six languages in turn, so it sees 2,000 verses
+# of each. There are two controls. *Its sixth* is a GPT of the same size that reads the same 2,000 verses of one
+# language and nothing else. Against it we see what ten thousand verses in *other* languages give. *All verses* reads
+# all 12,000 verses in one language. It costs as much training as the shared one, so against it we see the price of
+# sharing. All are judged on the same verses of the test books, each verse alone behind its token.
+
+# %%
+lines = rows.loc["train"].sample(READ, random_state=0)
+stream = [None] * READ
+for turn, one in enumerate(LANGUAGES):  # the first verse in English, the second in German, ...
+    tokens = shared.encode_batch(lines[one][turn::6])
+    stream[turn::6] = [[shared.id_of(asks[one]), *ids, shared.eos_id] for ids in tokens]
+stream = np.concatenate(stream)
+steps = (len(stream) - 1) // 128 // 8 - 1  # one pass, in batches of 8 windows
+print(f"{len(stream):,} tokens, {steps} steps:", shared.decode(stream[:60], skip_special=False))
+
+# %%
+keras.utils.set_random_seed(0)
+shape = {"num_layers": LAYERS, "num_heads": 4, "embedding_dim": 96, "hidden_dim": 256, "use_bias": False}
+kinds = {"positions": "rotary", "norm": "rms_norm", "qk_norm": True, "gated": True, "activation": "silu"}
+model = GPT(gpt_settings(SIZE, 128, **shape, **kinds))
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+recipe = modern(steps, 0.01, warmup_steps=max(1, steps // 20), weight_decay=0.1)
+model.compile(recipe, loss, jit_compile=True)
+feed = batches.windows(stream, context=128, batch_size=8, seed=0, steps=steps)
+history = model.fit(feed, shuffle=False, verbose=0)
+print(f"{model.count_params():,} parameters; the mean loss of the pass is {history.history['loss'][0]:.2f}")
+
+# %%
+judged = test.sample(JUDGED, random_state=0)
+writes = table[table["part"] == "writing"]
+bits = {}
+for one in LANGUAGES:
+    ids = [[*line, shared.eos_id] for line in shared.encode_batch(judged[one])]
+    found = log_probability(model, [[shared.id_of(asks[one])]] * len(ids), ids)
+    bits[one] = -found.total.sum() / np.log(2) / (judged[one].str.len() + 1).sum()
+    told = writes.query("model == 'six languages' and target == @one and measure == 'bits a character'")
+    print(f"{one:8s} {bits[one]:.3f} bits a character here; in the table", *told["value"])
+for one in LANGUAGES:
+    ids = generate(model, [shared.id_of(asks[one])], 40, Sampling(0.7), seed=1, stop_tokens=[shared.eos_id])
+    print(asks[one], shared.decode(ids))
+
+# %% tags=["hide"]
+# @title Figure: what sharing costs and gives
+figure, ax = plt.subplots(figsize=(8, 3.4))
+differences = writes[writes["measure"] == "difference"].assign(kind=lambda frame: frame["model"].str.split(", ").str[1])
+for shift, kind, meaning in ((-0.17, "its sixth", "subject"), (0.17, "all verses", "control")):
+    for row, one in enumerate(LANGUAGES):
+        found = differences.query("kind == @kind and target == @one")
+        ax.plot([found["low"].min(), found["high"].max()], [row + shift] * 2, color=color(meaning), lw=5, alpha=0.25)
+        ax.plot(
+            found["value"],
+            [row + shift] * len(found),
+            "o",
+            color=color(meaning),
+            ms=5,
+            label=f"against {kind}" if row == 0 else None,
+        )
+ax.axvline(0, color=color("given"), lw=1)
+ax.set_yticks(range(6), [one.capitalize() for one in LANGUAGES])
+ax.invert_yaxis()
+ax.set(xlabel="bits a character of the shared model minus those of the other", title="What sharing costs and gives")
+ax.legend(loc="best")
+show(figure, "For each language two points: bits a character of the shared GPT minus those of a GPT that read a sixth"
+     " of the verses in one language, and minus those of one that read all verses in it.")  # fmt: skip
+
+# %% [markdown]
+# RESULT D
+#
+# ## Asked in one language, begun in another
+#
+# What does the model write if the token asks for German, but the verse begins in English? In training this never
+# happened: token and text always agreed. The mixture of two languages in one text is called **code-switching**, and
+# people who speak two languages do it all the time. Here it is a conflict between an order and a habit. We let each
+# verse begin with a few tokens of another language, 0 to 16 of them, and judge what comes behind. The judge is a
+# classifier that counts groups of characters; the cell prints how often it is right on pieces of real verses.
+
+# %%
+learn = rows.loc["train"].sample(LEARNED // 2, random_state=1)
+known = [
+    (line[at : at + 20], one) for one in LANGUAGES for line in learn[one] for at in (0, 20, 40) if len(line) > at + 5
+]
+judge = make_pipeline(TfidfVectorizer(analyzer="char", ngram_range=(1, 3)), LogisticRegression(C=10))
+judge.fit(*map(list, zip(*known, strict=True)))
+check = test.sample(JUDGED, random_state=2)
+right = [judge.predict([line[-20:] for line in check[one]]) == one for one in LANGUAGES]
+print(f"the judge knows the language of 20 characters: {100 * np.mean(right):.1f}%")
+begun = {one: shared.encode_batch(test.sample(BEGUN, random_state=3)[one]) for one in LANGUAGES}
+stop = [shared.eos_id, *(shared.id_of(token) for token in asks.values())]
+for asked, given in (("german", "english"), ("english", "chinese"), ("french", "russian"), ("spanish", "french")):
+    prompt = [shared.id_of(asks[asked]), *begun[given][0][:8]]
+    ids = generate(model, prompt, 20, Sampling(0.7), seed=0, stop_tokens=stop)
+    print(f"{asks[asked]} {shared.decode(prompt)} → {shared.decode(ids[len(prompt) :])}")
+
+# %%
+others = [(asked, given) for asked in LANGUAGES for given in LANGUAGES if asked != given]
+obeyed = {}
+for foreign in (2, 8):
+    prompts = [[shared.id_of(asks[asked]), *ids[:foreign]] for asked, given in others for ids in begun[given]]
+    ids = generate(model, prompts, 16, Sampling(1.0), seed=0, stop_tokens=stop)
+    said = judge.predict([shared.decode(one[len(prompt) :]) for one, prompt in zip(ids, prompts, strict=True)])
+    wanted = np.repeat([asked for asked, _ in others], BEGUN)
+    obeyed[foreign] = 100 * np.mean(said == wanted)
+    print(f"after {foreign} tokens of another language {obeyed[foreign]:.0f}% of the texts go on as they were asked to")
+
+# %% tags=["hide"]
+# @title Figure: order against habit
+switches = table[(table["part"] == "switching") & (table["model"] != "judge")].assign(
+    foreign=lambda frame: frame["source"].astype(int)
+)
+lines = {"in the language asked for": ("other", "as asked"), "in that of the beginning": ("other", "as begun"),
+         "both agree": ("same", "as asked")}  # fmt: skip
+shares = {
+    name: 100
+    * switches.query("model == @kind and measure == @measure")
+    .pivot_table(index="seed", columns="foreign", values="value")
+    .to_numpy()
+    for name, (kind, measure) in lines.items()
+}
+figure = curves(
+    sorted(switches["foreign"].unique()),
+    shares,
+    title="Order against habit",
+    x_label="tokens of the beginning",
+    y_label="texts that go on, %",
+    colors={"in the language asked for": "subject", "in that of the beginning": "control", "both agree": "given"},
+)
+show(figure, "Share of texts that go on in the language that was asked for, and in the language of the beginning,"
+     " against the number of tokens of the beginning.")  # fmt: skip
+
+# %% [markdown]
+# RESULT E
+
+# %%
+found = Claims("What we measured")
+found.show()
+
+# %% [markdown]
+# ## What can go wrong
+#
+# It is tempting to read off from bits a character which language is *harder*. The cell shows why that is a mistake. A
+# Chinese character says as much as several letters, so it must cost more bits. The same verse is the fair unit, since
+# it says the same in all six (Cotterell et al. 2018).
+
+# %%
+unit = writes.query("model == 'six languages' and seed == 0").pivot(index="target", columns="measure", values="value")
+unit = unit.loc[LANGUAGES, ["bits a character", "bits a verse"]].assign(
+    characters=[judged[one].str.len().mean() for one in LANGUAGES]
+)
+print(unit.round(2).to_string())
+prefix = searches.query("part == 'sentences' and source == 'english' and measure == 'hit at 1'").set_index("model")[
+    "value"
+]
+print(
+    f"\nE5 finds {100 * prefix['e5-small']:.1f}% with “query: ” in front, {100 * prefix['e5-small, no prefix']:.1f}% without"
+)
+
+# %% [markdown]
+# RESULT F
+#
+# ## Summary
+#
+# - TODO
+#
+# ## Exercises
+#
+# Open [exercises/26_multilingual.ipynb](exercises/26_multilingual.ipynb). You compare prices, move vectors to their
+# own mean, count hits in a search, and let languages take turns. In the experiment you find out what the prefix of E5
+# is worth. Each answer is checked.
+#
+# ## References
+#
+# - A. Petrov and others (2023). Language model tokenizers introduce unfairness between languages. *NeurIPS*. Section 4.
+# - L. Wang and others (2024). Multilingual E5 text embeddings: a technical report. arXiv:2402.05672. Section 2.
+# - A. Conneau and others (2020). Unsupervised cross-lingual representation learning at scale. *ACL*. Section 5: the
+#   price of many languages in one model.
+# - T. Pires, E. Schlinger, D. Garrette (2019). How multilingual is multilingual BERT? *ACL*. Section 4.
+# - J. Libovický, R. Rosa, A. Fraser (2020). On the language neutrality of pre-trained multilingual representations.
+#   *Findings of EMNLP*. Section 3: each language moved to its own mean.
+# - M. Johnson and others (2017). Google's multilingual neural machine translation system: enabling zero-shot
+#   translation. *Transactions of the ACL* 5. Section 3: a token names the language.
+# - R. Cotterell, S. Mielke, J. Eisner, B. Roark (2018). Are all languages equally hard to language-model? *NAACL*.
+#   Section 2: the same text in each language.
+# - C. Hutto, E. Gilbert (2014). VADER: a parsimonious rule-based model for sentiment analysis of social media text.
+#   *ICWSM*. The texts and their labels.
