@@ -31,7 +31,6 @@ from kerasllm.data import load
 from kerasllm.evaluation import log_probability, ranks
 from kerasllm.generation import Sampling, generate
 from kerasllm.models import GPT, gpt_settings
-from kerasllm.tasks import BM25, EmbeddingIndex
 from kerasllm.training import modern
 
 use_style()
@@ -74,9 +73,9 @@ rows = bibles.pivot(index=["split", "book", "chapter", "verse"], columns="label"
 rows = rows[LANGUAGES].dropna()  # a few verses are joined in one version
 some, test = rows.loc["train"].sample(LEARNED, random_state=0), rows.loc["test"]
 asks = {one: f"<{one}>" for one in LANGUAGES}  # special tokens that the GPT below will need
-shared = text.train_bpe([verse for one in LANGUAGES for verse in some[one]], SIZE, eos=True, extra=asks.values())
+shared = text.train_bpe([verse for one in LANGUAGES for verse in some[one]], SIZE, eos=True, extra=list(asks.values()))
 encoder = weights.sentence_encoder("e5-small")  # its vocabulary is looked at here, its network below
-joins = SIZE - 257
+joins = SIZE - 8 - 256  # without special tokens and bytes
 each = {"six, equal room": SIZE // 6, "six, equal joins": 257 + joins // 6}
 vocabularies = {name: {one: text.train_bpe(some[one], size) for one in LANGUAGES} for name, size in each.items()}
 vocabularies |= {"one, shared": dict.fromkeys(LANGUAGES, shared)}
@@ -93,7 +92,7 @@ for column, one in enumerate(LANGUAGES):
     used[
         np.unique(np.concatenate(shared.encode_batch(rows.loc["train", one].sample(LEARNED, random_state=1)))), column
     ] = True
-joined = used[-joins + 7 :]  # without bytes and special tokens
+joined = used[-joins:]
 print(f"tokens of the shared vocabulary, of {len(joined):,} joins:")
 for count, words in ((1, "one language alone"), (6, "all six")):
     print(f"   {np.mean(joined.sum(axis=1) == count):4.0%} are used by {words}")
@@ -204,9 +203,7 @@ opinions = table[table["part"] == "transfer"]
 same = opinions.query("model == 'e5-small' and source == 'english films' and target == 'chinese goods' and seed == 0")
 [in_table] = 100 * same.loc[same["measure"] == "accuracy", "value"]
 low, high = (100 * same.loc[same["measure"] == "accuracy", end].item() for end in ("low", "high"))
-print(
-    f"the English head on Chinese reviews: {here:.1f}% right here, {in_table:.1f} in the table ({low:.1f} to {high:.1f})"
-)
+print(f"the English head on Chinese reviews: {here:.1f}% right, {in_table:.1f} in the table ({low:.1f} to {high:.1f})")
 print(f"{100 * np.mean(scores > 0):.0f}% of its answers are good, and {100 * truth.mean():.0f}% of the reviews are")
 
 # %% [markdown]
@@ -301,8 +298,12 @@ finds = {name: one.pivot(index="source", columns="target", values="value").reind
 # %% tags=["hide"]
 # @title Figure: who finds whom among 300 verses
 figure, panels = plt.subplots(1, 3, figsize=(8.8, 3.3), sharey=True)
-for ax, (name, title) in zip(panels, {"e5-small": "multilingual E5", "minilm": "MiniLM, for English",
-                                      "BM25, three characters": "BM25 on three characters"}.items(), strict=True):  # fmt: skip
+titles = {
+    "e5-small": "multilingual E5",
+    "minilm": "MiniLM, for English",
+    "BM25, three characters": "BM25, three letters",
+}
+for ax, (name, title) in zip(panels, titles.items(), strict=True):
     numbers = 100 * finds[name].to_numpy()
     ax.imshow(numbers, cmap="Blues", vmin=0, vmax=130)
     for (row, column), value in np.ndenumerate(numbers):
@@ -314,7 +315,7 @@ for ax, (name, title) in zip(panels, {"e5-small": "multilingual E5", "minilm": "
     ax.set_xlabel("finds")
     ax.grid(False)
 show(figure, "Three grids: rows ask, columns are searched. The share of 300 verses that find their own translation"
-     " first: high everywhere for multilingual E5, low for MiniLM and BM25 except among related languages.")  # fmt: skip
+     " first: high everywhere for multilingual E5, low elsewhere except among related languages.")  # fmt: skip
 
 # %% [markdown]
 # RESULT C
@@ -340,7 +341,7 @@ for turn, one in enumerate(LANGUAGES):  # the first verse in English, the second
     tokens = shared.encode_batch(lines[one][turn::6])
     stream[turn::6] = [[shared.id_of(asks[one]), *ids, shared.eos_id] for ids in tokens]
 stream = np.concatenate(stream)
-steps = (len(stream) - 1) // 128 // 8 - 1  # one pass, in batches of 8 windows
+steps = ((len(stream) - 1) // 128 - 1) // 8  # one pass, in batches of 8 windows of 128 tokens
 print(f"{len(stream):,} tokens, {steps} steps:", shared.decode(stream[:60], skip_special=False))
 
 # %%
@@ -365,17 +366,17 @@ for one in LANGUAGES:
     bits[one] = -found.total.sum() / np.log(2) / (judged[one].str.len() + 1).sum()
     told = writes.query("model == 'six languages' and target == @one and measure == 'bits a character'")
     print(f"{one:8s} {bits[one]:.3f} bits a character here; in the table", *told["value"])
-for one in LANGUAGES:
-    ids = generate(model, [shared.id_of(asks[one])], 40, Sampling(0.7), seed=1, stop_tokens=[shared.eos_id])
-    print(asks[one], shared.decode(ids))
+prompts = [[shared.id_of(token)] for token in asks.values()]
+for ids in generate(model, prompts, 40, Sampling(0.7), seed=1, stop_tokens=[shared.eos_id]):
+    print(shared.decode(ids, skip_special=False))
 
 # %% tags=["hide"]
 # @title Figure: what sharing costs and gives
 figure, ax = plt.subplots(figsize=(8, 3.4))
 differences = writes[writes["measure"] == "difference"].assign(kind=lambda frame: frame["model"].str.split(", ").str[1])
 for shift, kind, meaning in ((-0.17, "its sixth", "subject"), (0.17, "all verses", "control")):
-    for row, one in enumerate(LANGUAGES):
-        found = differences.query("kind == @kind and target == @one")
+    for row, language in enumerate(LANGUAGES):
+        found = differences[(differences["kind"] == kind) & (differences["target"] == language)]
         ax.plot([found["low"].min(), found["high"].max()], [row + shift] * 2, color=color(meaning), lw=5, alpha=0.25)
         ax.plot(
             found["value"],
@@ -416,10 +417,10 @@ right = [judge.predict([line[-20:] for line in check[one]]) == one for one in LA
 print(f"the judge knows the language of 20 characters: {100 * np.mean(right):.1f}%")
 begun = {one: shared.encode_batch(test.sample(BEGUN, random_state=3)[one]) for one in LANGUAGES}
 stop = [shared.eos_id, *(shared.id_of(token) for token in asks.values())]
-for asked, given in (("german", "english"), ("english", "chinese"), ("french", "russian"), ("spanish", "french")):
-    prompt = [shared.id_of(asks[asked]), *begun[given][0][:8]]
-    ids = generate(model, prompt, 20, Sampling(0.7), seed=0, stop_tokens=stop)
-    print(f"{asks[asked]} {shared.decode(prompt)} → {shared.decode(ids[len(prompt) :])}")
+mixed = [("german", "english"), ("english", "chinese"), ("french", "russian"), ("spanish", "french")]
+prompts = [[shared.id_of(asks[asked]), *begun[given][0][:8]] for asked, given in mixed]
+for ids, prompt in zip(generate(model, prompts, 20, Sampling(0.7), seed=0, stop_tokens=stop), prompts, strict=True):
+    print(f"{shared.decode(prompt, skip_special=False)} → {shared.decode(ids[len(prompt) :])}")
 
 # %%
 others = [(asked, given) for asked in LANGUAGES for given in LANGUAGES if asked != given]
@@ -481,7 +482,7 @@ prefix = searches.query("part == 'sentences' and source == 'english' and measure
     "value"
 ]
 print(
-    f"\nE5 finds {100 * prefix['e5-small']:.1f}% with “query: ” in front, {100 * prefix['e5-small, no prefix']:.1f}% without"
+    f"\nE5 finds {100 * prefix['e5-small']:.1f}% with “query: ”, {100 * prefix['e5-small, no prefix']:.1f}% without it"
 )
 
 # %% [markdown]
