@@ -229,7 +229,7 @@ print(f"{100 * np.mean(scores > 0):.0f}% of its answers are good, and {100 * tru
 figure, panels = plt.subplots(1, 3, figsize=(8.6, 3.6), sharey=True)
 SUBJECTS = ["english films", "english goods", "chinese goods"]
 LINES = [("e5-small", one, "subject" if one == "english films" else "control") for one in SUBJECTS]
-LINES += [("minilm", one, "subject" if one == "english films" else "control") for one in SUBJECTS]
+LINES += [("minilm", "english films", "subject"), ("minilm", "chinese goods", "control")]
 LINES += [("e5-small", "english films, shuffled labels", "given")]
 of = opinions[opinions["measure"] == "accuracy"].set_index(["model", "source", "target"]).sort_index()
 for ax, target in zip(panels, SUBJECTS, strict=True):
@@ -260,16 +260,44 @@ def points(model, source, target, measure="accuracy"):
     ).tolist()
 
 
-for measure in ("accuracy", "accuracy, centred", "positive answers", "ranking"):
-    print(f"\n{measure:18s}" + "".join(f"{one:>15s}" for one in SUBJECTS))
-    for model in ("e5-small", "minilm"):
-        for source in SUBJECTS:
-            found = [np.mean(points(model, source, target, measure)) for target in SUBJECTS]
-            print(f"{model:9s}{source:>14s}" + "".join(f"{one:15.1f}" for one in found))
+heads = opinions[opinions["source"] != ""]
+means = heads.pivot_table(index=["measure", "model", "source"], columns="target", values="value")[SUBJECTS]
+print((100 * means).round(1).to_string())
 
 # %% [markdown]
-# RESULT B
+# Begin with the right panel. Without one Chinese label the head of English films judges 73 of 100 Chinese reviews
+# rightly, and the head of 400 Chinese reviews 79. With shuffled labels it is a coin, and over MiniLM it is one too,
+# for MiniLM has read no Chinese. So the transfer is real, and labels of one's own are still worth more.
 #
+# Is that loss the price of the language? The middle panel says: hardly. There the language stays English, only the
+# subject is another one, and the head of films stays eight points behind the head of goods. In the opposite direction it
+# is clearer. The head that learned from *Chinese* goods judges English goods as well as the one that learned from them in
+# English, to within two points. It even judges films no worse. For these vectors it matters less in which
+# language a text is than what it is about. With one source alone we would have blamed the language for all of it.
+#
+# What is lost is partly the border and not the knowledge. Look at the rows of the film head, which the table gives as
+# means of three draws. Its ranking of Chinese reviews is 84%, near the 86% of the Chinese head, and it is the same for
+# each draw. But the three accuracies are far apart, from 67 to 78, and the lowest belongs to a head that calls only 21%
+# of the reviews good. These are the moved texts of our toy. After each set was moved to its own mean the same three
+# heads are right in 77 to 78 of 100. This repair has a condition, though: good and bad must have the same share in both
+# sets. The goods in English are good six times in ten, and their head gets *worse* by it, from 76 to 71.
+
+# %%
+heads = Claims("What a head knows of Chinese reviews", over="draws of 400 training texts")
+zero_shot, own = (
+    points("e5-small", "english films", "chinese goods"),
+    points("e5-small", "chinese goods", "chinese goods"),
+)
+heads.claim("Without a Chinese label it judges better than over an English encoder", zero_shot, ">",
+            points("minilm", "english films", "chinese goods"), control="the same texts over MiniLM",
+            unit="points")  # fmt: skip
+heads.claim("Chinese labels are worth more", own, ">", zero_shot, control="English labels", unit="points",
+            headline="400 Chinese labels are worth {difference} against 400 English ones of other subjects")  # fmt: skip
+heads.claim("The repeat is the number of the table", here, "==", in_table, tolerance=1.0, unit="points",
+            control="the table")  # fmt: skip
+heads.show()
+
+# %% [markdown]
 # ## Search across languages
 #
 # If a text and its translation lie at the same place, one can ask in English and find Chinese. The test is simple:
@@ -305,11 +333,12 @@ searches = table[table["part"].isin(["sentences", "verses"])]
 found = searches.query("part == 'sentences'").pivot_table(index="model", columns=["source", "measure"], values="value")
 print((100 * found).round(1).to_string())
 verses = searches.query("part == 'verses' and measure == 'hit at 1'")
+by_words = 100 * found.loc["BM25, three characters", ("english", "hit at 1")]
 finds = {name: one.pivot(index="source", columns="target", values="value").reindex(index=LANGUAGES, columns=LANGUAGES)
          for name, one in verses.groupby("model")}  # fmt: skip
 
 # %% tags=["hide"]
-# @title Figure: who finds whom among 300 verses
+# @title Figure: who finds whom among 100 verses
 figure, panels = plt.subplots(1, 3, figsize=(8.8, 3.3), sharey=True)
 titles = {
     "e5-small": "multilingual E5",
@@ -327,7 +356,7 @@ for ax, (name, title) in zip(panels, titles.items(), strict=True):
     ax.set_title(title, fontsize=10)
     ax.set_xlabel("finds")
     ax.grid(False)
-show(figure, "Three grids: rows ask, columns are searched. The share of 300 verses that find their own translation"
+show(figure, "Three grids: rows ask, columns are searched. The share of 100 verses that find their own translation"
      " first: high everywhere for multilingual E5, low elsewhere except among related languages.")  # fmt: skip
 
 # %% [markdown]
@@ -372,13 +401,17 @@ print(f"{model.count_params():,} parameters; the mean loss of the pass is {histo
 # %%
 judged = test.sample(JUDGED, random_state=0)
 writes = table[table["part"] == "writing"]
+told = writes.query("measure == 'bits a character' and seed == 0").set_index(["model", "target"])["value"]
+of_shared, of_sixth = (
+    [told[name.format(one), one] for one in LANGUAGES] for name in ("six languages", "{}, its sixth")
+)
 bits = {}
 for one in LANGUAGES:
     ids = [[*line, shared.eos_id] for line in shared.encode_batch(judged[one])]
     found = log_probability(model, [[shared.id_of(asks[one])]] * len(ids), ids)
     bits[one] = -found.total.sum() / np.log(2) / (judged[one].str.len() + 1).sum()
-    told = writes.query("model == 'six languages' and target == @one and measure == 'bits a character'")
-    print(f"{one:8s} {bits[one]:.3f} bits a character here; in the table", *told["value"])
+for one, in_it, sixth in zip(LANGUAGES, of_shared, of_sixth, strict=True):
+    print(f"{one:8s} {bits[one]:.3f} bits a character here, {in_it:.3f} in the table; its sixth {sixth:.3f}")
 prompts = [[shared.id_of(token)] for token in asks.values()]
 for ids in generate(model, prompts, 40, Sampling(0.7), seed=1, stop_tokens=[shared.eos_id]):
     print(shared.decode(ids, skip_special=False))
@@ -415,7 +448,7 @@ show(figure, "For each language two points: bits a character of the shared GPT m
 # What does the model write if the token asks for German, but the verse begins in English? In training this never
 # happened: token and text always agreed. The mixture of two languages in one text is called **code-switching**, and
 # people who speak two languages do it all the time. Here it is a conflict between an order and a habit. We let each
-# verse begin with a few tokens of another language, 0 to 16 of them, and judge what comes behind. The judge is a
+# verse begin with a few tokens of another language, 0 to 8 of them, and judge what comes behind. The judge is a
 # classifier that counts groups of characters; the cell prints how often it is right on pieces of real verses.
 
 # %%
@@ -436,15 +469,15 @@ for ids, prompt in zip(generate(model, prompts, 20, Sampling(0.7), seed=0, stop_
     print(f"{shared.decode(prompt, skip_special=False)} → {shared.decode(ids[len(prompt) :])}")
 
 # %%
-others = [(asked, given) for asked in LANGUAGES for given in LANGUAGES if asked != given]
-obeyed = {}
-for foreign in (2, 8):
-    prompts = [[shared.id_of(asks[asked]), *ids[:foreign]] for asked, given in others for ids in begun[given]]
-    ids = generate(model, prompts, 16, Sampling(1.0), seed=0, stop_tokens=stop)
-    said = judge.predict([shared.decode(one[len(prompt) :]) for one, prompt in zip(ids, prompts, strict=True)])
-    wanted = np.repeat([asked for asked, _ in others], BEGUN)
-    obeyed[foreign] = 100 * np.mean(said == wanted)
-    print(f"after {foreign} tokens of another language {obeyed[foreign]:.0f}% of the texts go on as they were asked to")
+cases = [(asked, given, foreign, ids[:foreign]) for asked in LANGUAGES for given in LANGUAGES if asked != given
+         for foreign in (2, 8) for ids in begun[given]]  # fmt: skip
+prompts = [[shared.id_of(asks[asked]), *ids] for asked, _, _, ids in cases]
+texts = generate(model, prompts, 16, Sampling(1.0), seed=0, stop_tokens=stop)
+said = judge.predict([shared.decode(ids[len(prompt) :]) for ids, prompt in zip(texts, prompts, strict=True)])
+wanted, foreign = np.array([case[0] for case in cases]), np.array([case[2] for case in cases])
+obeyed = {count: 100 * np.mean((said == wanted)[foreign == count]) for count in (2, 8)}
+for count, share in obeyed.items():
+    print(f"after {count} tokens of another language {share:.0f}% of the texts go on as they were asked to")
 
 # %% tags=["hide"]
 # @title Figure: order against habit
@@ -475,8 +508,20 @@ show(figure, "Share of texts that go on in the language that was asked for, and 
 # RESULT E
 
 # %%
-found = Claims("What we measured")
+found = Claims("What one model costs and gives")
+found.claim("One vocabulary is cheaper than six that fill the same room", np.mean(cost["one, shared"]), "<",
+            np.mean(cost["six, equal room"]), control="six vocabularies of as many tokens together",
+            unit="tokens a verse")  # fmt: skip
+found.claim("E5 finds more translations than words can", one_hit, ">", by_words, unit="% of the sentences",
+            control="BM25 on three characters")  # fmt: skip
+found.claim("The longer the beginning, the less the token is obeyed", obeyed[8], "<", obeyed[2], unit="% of the texts",
+            control="2 tokens of another language")  # fmt: skip
 found.show()
+sharing = Claims("What other languages give to a writer", over="languages")
+sharing.claim("Verses in other languages save bits", of_shared, "<", of_sixth, unit="bits a character",
+              control="a GPT that read the same verses of its language alone",
+              headline="verses in five other languages change a small GPT by {difference} a character")  # fmt: skip
+sharing.show()
 
 # %% [markdown]
 # ## What can go wrong
