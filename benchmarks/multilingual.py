@@ -39,7 +39,7 @@ from kerasllm.generation import Sampling, generate
 from kerasllm.models import GPT, gpt_settings
 from kerasllm.tasks import BM25
 from kerasllm.text import train_bpe
-from kerasllm.training import modern
+from kerasllm.training import warmup_linear
 from kerasllm.weights import sentence_encoder
 
 COLUMNS = ["part", "model", "source", "target", "seed", "measure", "value", "low", "high", "texts"]
@@ -339,28 +339,41 @@ SETTINGS = gpt_settings(
 )
 
 
-def trained(tokens, seed, rate):
-    """A GPT after one pass over the tokens, and its processor seconds."""
-    keras.utils.set_random_seed(seed)
-    batches = Windows(tokens, CONTEXT, BATCH, seed=seed)
-    model, steps = GPT(SETTINGS), batches.steps_per_epoch
-    optimizer = modern(steps, rate, warmup_steps=max(1, steps // 20), weight_decay=0.1)
-    optimizer.build(model.trainable_variables)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+class Trainer:
+    """A GPT that is compiled once and trained several times from the start: `modern` of kerasllm.training, by hand."""
 
-    @tf.function(jit_compile=True)
-    def step(inputs, targets):
-        with tf.GradientTape() as tape:
-            value = loss(targets, model(inputs, training=True))
-        weights = model.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(value, weights), weights, strict=True))
-        return value
+    def __init__(self):
+        self.model = GPT(SETTINGS)
+        self.optimizer = keras.optimizers.Muon(
+            0.01, weight_decay=0.1, adam_weight_decay=0.0, adam_beta_1=0.9, adam_beta_2=0.95, epsilon=1e-8
+        )
+        self.optimizer.build(self.model.trainable_variables)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    started = time.process_time()
-    for number in range(steps):
-        value = step(*batches.batch(number))
-    print(f"{steps} steps, loss {float(value):.3f}, {time.process_time() - started:.0f} s", flush=True)
-    return model, steps
+        @tf.function(jit_compile=True)
+        def step(inputs, targets, rate):
+            self.optimizer.learning_rate.assign(rate)
+            with tf.GradientTape() as tape:
+                value = loss(targets, self.model(inputs, training=True))
+            weights = self.model.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(value, weights), weights, strict=True))
+            return value
+
+        self.step = step
+
+    def run(self, tokens, seed, rate):
+        """The GPT after one pass over the tokens, and how many steps that were."""
+        keras.utils.set_random_seed(seed)
+        self.model.set_weights(GPT(SETTINGS).get_weights())
+        for one in self.optimizer.variables:
+            one.assign(np.zeros(one.shape, one.dtype))
+        batches = Windows(tokens, CONTEXT, BATCH, seed=seed)
+        steps, started = batches.steps_per_epoch, time.process_time()
+        schedule = warmup_linear(rate, steps, max(1, steps // 20))
+        for number in range(steps):
+            value = self.step(*batches.batch(number), tf.constant(float(schedule(number))))
+        print(f"{steps} steps, loss {float(value):.3f}, {time.process_time() - started:.0f} s", flush=True)
+        return self.model, steps
 
 
 def designs(alone):
@@ -370,7 +383,7 @@ def designs(alone):
     return found | {f"{one}, all verses": (one, False) for one in alone}
 
 
-def best_rate(table, texts, first=0.02):
+def best_rate(table, texts, trainer, first=0.02):
     """The best rate of an English sixth on validation verses: doubled or halved until both neighbours are worse."""
     tried = {}
     while True:
@@ -381,20 +394,21 @@ def best_rate(table, texts, first=0.02):
         key = {"part": "rates", "model": "english, its sixth", "source": ahead[0], "target": "english"}
         key |= {"seed": RATE_SEED, "measure": "bits a character"}
         if not table.has(**key):
-            model, _ = trained(texts.stream(RATE_SEED, "english", sixth=True), RATE_SEED, ahead[0])
+            model, _ = trainer.run(texts.stream(RATE_SEED, "english", sixth=True), RATE_SEED, ahead[0])
             bits, letters = texts.bits(model, "validation", "english"), texts.characters("validation", "english")
             table.add(bits.sum() / letters.sum(), **key, texts=VERSES)
         tried[ahead[0]] = table.find(**key)
 
 
 def writing(table, seeds, alone):
-    texts = Texts()
-    rate_of_sixth = best_rate(table, texts)
+    texts, trainer = Texts(), Trainer()
+    rate_of_sixth = best_rate(table, texts, trainer)
     for seed in seeds:
         for name, (language, sixth) in designs(alone).items():
             if table.has(part="writing", model=name, seed=seed, measure="steps"):
                 continue
-            model, steps = trained(texts.stream(seed, language, sixth), seed, rate_of_sixth if sixth else RATE)
+            rate = rate_of_sixth if sixth else RATE
+            model, steps = trainer.run(texts.stream(seed, language, sixth), seed, rate)
             for one in LANGUAGES if language is None else [language]:
                 bits, letters = texts.bits(model, "test", one), texts.characters("test", one)
                 np.save(table.folder / f"bits-{name.replace(' ', '-')}-{one}-{seed}.npy", bits)
@@ -486,7 +500,7 @@ if __name__ == "__main__":
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}; all when left out")
     parser.add_argument("--out", default="build/multilingual.csv")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the GPTs")
-    parser.add_argument("--alone", nargs="+", default=LANGUAGES, choices=LANGUAGES, help="GPTs that read all verses")
+    parser.add_argument("--alone", nargs="*", default=LANGUAGES, choices=LANGUAGES, help="GPTs that read all verses")
     parser.add_argument("--ship", action="store_true", help="compute nothing, copy the table into datasets/")
     given = parser.parse_args()
     if given.ship:
