@@ -51,7 +51,7 @@ SEARCHED, VERSES = 100, 300  # test verses that are searched, and that are writt
 VOCABULARY, LEARNED = 4_096, 2_000  # tokens, and verses of each language that they are learned from
 READ = 9_000  # verses that a GPT reads, once
 CONTEXT, BATCH = 128, 8
-RATE, RATE_SEED = 0.01, 100  # the best of this block and as many steps in modern_blocks.py; a sixth has its own
+RATE_SEED = 100
 FOREIGN = (0, 1, 2, 4, 8)  # tokens of another language behind the request
 
 
@@ -383,31 +383,35 @@ def designs(alone):
     return found | {f"{one}, all verses": (one, False) for one in alone}
 
 
-def best_rate(table, texts, trainer, first=0.02):
-    """The best rate of an English sixth on validation verses: doubled or halved until both neighbours are worse."""
+def best_rate(table, texts, trainer, name, first):
+    """The best rate of a design on validation verses: doubled or halved until both neighbours are worse."""
+    language, sixth = designs(())[name]
     tried = {}
     while True:
         best = min(tried, key=tried.get, default=first)
         ahead = [rate for rate in (best, best * 2, best / 2) if rate not in tried]
         if not ahead:
             return best
-        key = {"part": "rates", "model": "english, its sixth", "source": ahead[0], "target": "english"}
+        some = LANGUAGES if language is None else [language]
+        key = {"part": "rates", "model": name, "source": ahead[0], "target": language or "six"}
         key |= {"seed": RATE_SEED, "measure": "bits a character"}
         if not table.has(**key):
-            model, _ = trainer.run(texts.stream(RATE_SEED, "english", sixth=True), RATE_SEED, ahead[0])
-            bits, letters = texts.bits(model, "validation", "english"), texts.characters("validation", "english")
-            table.add(bits.sum() / letters.sum(), **key, texts=VERSES)
+            model, _ = trainer.run(texts.stream(RATE_SEED, language, sixth), RATE_SEED, ahead[0])
+            bits = sum(texts.bits(model, "validation", one).sum() for one in some)
+            letters = sum(texts.characters("validation", one).sum() for one in some)
+            table.add(bits / letters, **key, texts=VERSES * len(some))
         tried[ahead[0]] = table.find(**key)
 
 
 def writing(table, seeds, alone):
     texts, trainer = Texts(), Trainer()
-    rate_of_sixth = best_rate(table, texts, trainer)
+    rate_of_sixth = best_rate(table, texts, trainer, "english, its sixth", 0.02)
+    rate_of_all = best_rate(table, texts, trainer, "six languages", 0.01)
     for seed in seeds:
         for name, (language, sixth) in designs(alone).items():
             if table.has(part="writing", model=name, seed=seed, measure="steps"):
                 continue
-            rate = rate_of_sixth if sixth else RATE
+            rate = rate_of_sixth if sixth else rate_of_all
             model, steps = trainer.run(texts.stream(seed, language, sixth), seed, rate)
             for one in LANGUAGES if language is None else [language]:
                 bits, letters = texts.bits(model, "test", one), texts.characters("test", one)
