@@ -29,6 +29,7 @@ import pandas as pd
 
 from kerasllm.data.catalogue import folder
 from kerasllm.data.loaders import library_database, load
+from kerasllm.evaluation import execution_accuracy
 from kerasllm.tasks import BM25
 
 NAME = "library-questions"
@@ -37,27 +38,6 @@ VALUES = {
     "members": ("name", "kind"),
     "branches": ("name",),
 }
-
-
-# ----- execution accuracy ----------------------------------------------------------------------------------------
-
-
-def rows_of(connection: sqlite3.Connection, sql: str) -> list[tuple]:
-    """The rows of a SELECT; numbers are rounded, for sums of decimals differ in their last digits."""
-    return [
-        tuple(round(cell, 6) if isinstance(cell, float) else cell for cell in row) for row in connection.execute(sql)
-    ]
-
-
-def correct(connection: sqlite3.Connection, said: str, right: str, ordered: bool) -> bool:
-    """Whether both give the same rows; "" says that there is no answer."""
-    if not said or not right:
-        return said == right
-    try:
-        found, expected = rows_of(connection, said), rows_of(connection, right)
-    except sqlite3.Error:
-        return False
-    return found == expected if ordered else sorted(map(repr, found)) == sorted(map(repr, expected))
 
 
 # ----- readers that know no SQL ----------------------------------------------------------------------------------
@@ -131,8 +111,8 @@ def measured() -> dict[str, pd.DataFrame]:
     }
     found = {}
     for reader, answers in said.items():
-        rows = zip(answers, test["sql"], test["ordered"], strict=True)
-        found[reader] = test.assign(right=[correct(connection, *row) for row in rows])
+        scores = execution_accuracy(connection, answers, test["sql"], test["ordered"])
+        found[reader] = test.assign(right=scores.right)
     connection.close()
     return found
 

@@ -70,9 +70,10 @@ ENTRIES = {
     "flat, then down": Entry(flat=0.5),
     "faster": Entry(rate=8e-3),
     "slower embeddings": Entry(adam_ratio=0.3),
+    "faster embeddings": Entry(adam_ratio=3.0),
+    "faster embeddings, more tokens": Entry(adam_ratio=3.0, tokens=4096),
     "tied": Entry(changes={"tied": True}),
-    "megabyte": Entry(tokens=512, layers=4, width=128, heads=4, batch=16, bits=8),
-    "megabyte, eight bits, wider": Entry(tokens=256, layers=5, width=128, heads=4, batch=16, bits=8),
+    "narrow, eight bits": Entry(width=128, bits=8),
 }
 
 

@@ -10,12 +10,12 @@ before it:
     layers       one idea a file: attention, positions, feed-forward, experts, recurrence, pooling, convolution
     models       networks, ids or images in and numbers out: GPT, FastGPT, BERT, Seq2Seq, EfficientNet, BiLSTM
     generation   samplers and the loop that writes; beam search from one text to another
-    evaluation   how good it is: bits per character, probabilities of answers, BLEU and chrF, entities, spans, ranks
+    evaluation   how good it is: bits per character, probabilities, BLEU, chrF, ROUGE, entities, spans, ranks, SQL
     tasks        network + tokenizer + labels: strings in, answers out; search by words and by meaning
     training     recipes, schedules, resuming, runs in a folder, adapters, tuning by replies, pairs and rewards
     weights      files of weights; models that others trained, by name, from a folder or a file, and written for them
     serving      many requests at once to one model; an HTTP API that OpenAI's clients speak
-    cli          the commands: kerasllm data, train, tune, evaluate, generate, chat, serve, translate
+    cli          the commands: kerasllm data, train, tune, evaluate, generate, chat, serve, and one a task
 
 Below them all lies ``common`` (checks of arguments, files written whole); beside them ``course``, which only
 lessons use. A room is loaded when it is named, ``kerasllm.layers`` or ``from kerasllm import layers``; importing

@@ -2,7 +2,9 @@
 
 import gc
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 # A GPU rounds what it multiplies to ten bits unless it is told not to; parity is tested in float32.
@@ -11,6 +13,23 @@ os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
+
+import nursery  # noqa: E402
+
+
+def pytest_configure(config):
+    if nursery.FOLDER not in os.environ:  # else it is that of the process which started this one
+        folder = tempfile.mkdtemp()
+        nursery.open_nursery(folder)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+# What takes longest goes first, so that no worker is left alone with it at the end.
+LONGEST = ("test_runs_at_smoke_scale", "on_jax", "test_a_quantised_model_stays_close_and_gives_the_same_in_a_fresh")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not any(name in item.name for name in LONGEST))  # all others stay as they were
 
 
 FEW, MANY = 5, 80  # tests between two collections of what is new, and of all

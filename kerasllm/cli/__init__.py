@@ -7,7 +7,10 @@
     kerasllm generate runs/bible --prompt "In the beginning"
     kerasllm chat SmolLM2-135M-Instruct.gguf       # a conversation, each line a turn
     kerasllm serve smollm2-135m-instruct           # the same over HTTP, for OpenAI's clients and a page
-    kerasllm translate translator.keras "Good morning"
+    kerasllm translate translator.keras "Good morning"      # saved tasks: texts, or lines of stdin
+    kerasllm classify spam.keras < mails.txt
+    kerasllm tag names.keras "Ada met Bob in Rome" --json
+    kerasllm answer finder.keras --passage moons.txt "Who found them?"
 
 ``python -m kerasllm`` is the same. Each command has ``--help``. What goes wrong is one line on stderr that names the
 fix, and exit code 2.

@@ -10,7 +10,7 @@ from pathlib import Path
 import kerasllm
 from kerasllm.cli.errors import program
 
-COMMANDS = "data | train | tune | evaluate | generate | chat | serve | translate"
+COMMANDS = "data | train | tune | evaluate | generate | chat | serve | translate | classify | tag | answer"
 
 NAMED = ("king-james-gpt", "smollm2-135m-instruct")  # the first comes with the package, the other is fetched once
 NUMBERS = {
@@ -27,19 +27,31 @@ MODEL = (
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
+    texts: str | None = None  # the name of an argument that takes all texts, also those behind an option
+
     def error(self, message):
         self.exit(2, f"kerasllm: {message}. See {self.prog} --help.\n")
+
+    def parse_known_args(self, args=None, namespace=None):
+        found, rest = super().parse_known_args(args, namespace)
+        # Before Python 3.12 argparse ends a list of texts at the first option and knows nothing of those behind it.
+        place = rest.index("--") if "--" in rest else len(rest)
+        if self.texts and not any(one.startswith("-") for one in rest[:place]):
+            setattr(found, self.texts, getattr(found, self.texts) + rest[:place] + rest[place + 1 :])
+            rest = []
+        return found, rest
 
 
 def parser() -> Parser:
     """The parser of all commands."""
     whole = Parser(
         prog=program(),
-        description="Data, training, tuning, evaluation, generation, chat, serving and translation of kerasllm.",
+        description="Data, training, tuning, evaluation, generation, chat and serving of kerasllm, and saved tasks: "
+        "translation, classification, tagging, answers.",
     )
     whole.add_argument("--version", action="version", version=f"kerasllm {kerasllm.__version__}")
     commands = whole.add_subparsers(required=True, metavar=COMMANDS)
-    for add in (_data, _train, _tune, _evaluate, _generate, _chat, _serve, _translate):
+    for add in (_data, _train, _tune, _evaluate, _generate, _chat, _serve, _translate, _classify, _tag, _answer):
         add(commands)
     return whole
 
@@ -199,16 +211,7 @@ def _serve(commands) -> None:
 
 
 def _translate(commands) -> None:
-    translate = commands.add_parser(
-        "translate",
-        help="translate texts with a saved translator",
-        description="Print a line for each text or, where no text is given, for each line of stdin (64 lines of a pipe "
-        "at a time).",
-    )
-    translate.add_argument(
-        "model", metavar="MODEL", type=Path, help="a *.keras file that kerasllm.tasks.Translator.save wrote"
-    )
-    translate.add_argument("texts", metavar="TEXT", nargs="*", help="a text to translate; without one stdin is read")
+    translate = _task(commands, "translate", "Translator", "translate texts with a saved translator", "TEXT")
     option = translate.add_argument
     option("--beams", metavar="N", type=whole_number, default=4, help="how many beginnings the search keeps (4)")
     option(
@@ -219,6 +222,41 @@ def _translate(commands) -> None:
         help="0 favours short answers, a larger one long ones (0.6)",
     )
     translate.set_defaults(command=_command("translate_command", "translate_texts"), stopped=_nothing)
+
+
+def _classify(commands) -> None:
+    line = "A line is the most probable label and, behind a tab, its probability."
+    classify = _task(commands, "classify", "TextClassifier", "the label of texts, by a saved classifier", "TEXT", line)
+    classify.set_defaults(command=_command("classify_command", "classify_texts"), stopped=_nothing)
+
+
+def _tag(commands) -> None:
+    line = "A line is the names in the text with their kinds, tabs between them; without names it is empty."
+    tag = _task(commands, "tag", "TokenTagger", "the names in texts, by a saved tagger", "TEXT", line)
+    tag.add_argument("--words", action="store_true", help="each word with its label, in place of names")
+    tag.set_defaults(command=_command("tag_command", "tag_texts"), stopped=_nothing)
+
+
+def _answer(commands) -> None:
+    line = "A line is the words of the passage that answer, or (no answer)."
+    answer = _task(commands, "answer", "SpanFinder", "answer questions with the words of a passage", "QUESTION", line)
+    passage = "a text file (UTF-8), a text, or - to read stdin"
+    answer.add_argument("--passage", metavar="FILE|TEXT", required=True, help=passage)
+    answer.set_defaults(command=_command("answer_command", "answer_questions"), stopped=_nothing)
+
+
+def _task(commands, name: str, task: str, what: str, text: str, line: str = "") -> Parser:
+    """The parser of a command that asks a saved task: its file, and texts or lines of stdin."""
+    asked = text.lower()
+    about = f"Print a line for each {asked} or, where none is given, for each line of stdin (64 of a pipe at a time)."
+    parser = commands.add_parser(name, help=what, description=f"{about} {line}".strip())
+    saved = f"a *.keras file that kerasllm.tasks.{task}.save wrote"
+    parser.add_argument("model", metavar="MODEL", type=Path, help=saved)
+    several = "questions" if asked == "question" else "texts"
+    parser.add_argument(several, metavar=text, nargs="*", help=f"a {asked}; without one stdin is read")
+    parser.texts = several
+    parser.add_argument("--json", action="store_true", help="each line is a JSON object with all that was found")
+    return parser
 
 
 def _nothing(options) -> str:

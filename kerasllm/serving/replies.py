@@ -5,7 +5,7 @@ import time
 import uuid
 
 from kerasllm.serving.schemas import RequestError
-from kerasllm.serving.tool_calls import CallFinder
+from kerasllm.text.tool_calls import CallFinder
 
 FINISHED = {"stop": "stop", "stop string": "stop", "length": "length"}
 FAILED = {

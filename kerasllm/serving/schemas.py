@@ -170,7 +170,7 @@ class ChatRequest(Common):
         return [] if self.tool_choice == "none" else [tool.model_dump(exclude_none=True) for tool in self.tools or []]
 
     def turns(self) -> list[dict]:
-        """The conversation as `kerasllm.serving.tool_calls.prompt_ids` takes it.
+        """The conversation as `kerasllm.text.tool_calls.prompt_ids` takes it.
 
         Raises:
             RequestError: if the arguments of a call are no JSON object, or a turn says nothing.

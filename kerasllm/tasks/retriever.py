@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -133,6 +133,26 @@ class BM25(_Index):
                 counts.append(count)
             self._lengths.append(len(words))
 
+    def remove(self, places: Iterable[int]) -> None:
+        """Take texts out. Those behind them move up, and the index is what it would be without them from the start.
+
+        Args:
+            places: where the texts stand, as `search` gives them.
+
+        Raises:
+            ValueError: if there is no text at a place; then none is taken out.
+        """
+        kept = _kept(places, len(self))
+        new = np.cumsum(kept) - 1  # the place of each text that stays
+        self._lengths = array("i", np.array(self._lengths, "int32")[kept].tobytes())
+        before, self._postings = self._postings, {}
+        for word, (rows, counts) in before.items():
+            rows, counts = np.array(rows), np.array(counts)
+            stays = kept[rows]
+            if stays.any():
+                pair = new[rows[stays]].astype("int32"), counts[stays].astype("int32")
+                self._postings[word] = tuple(array("i", one.tobytes()) for one in pair)
+
     def _scores(self, queries: list[str]) -> Iterator[np.ndarray]:
         lengths = np.array(self._lengths)
         norm = self.k1 * (1 - self.b + self.b * lengths / (lengths.mean() or 1))  # (texts,)
@@ -228,6 +248,10 @@ class EmbeddingIndex(_Index):
             found = self._embed(texts, **({} if self.prefix is None else {"prefix": self.prefix}))
             self.vectors = np.concatenate([self.vectors, found]) if len(self) else found
 
+    def remove(self, places: Iterable[int]) -> None:
+        """Take texts out; those behind them move up. See `BM25.remove`."""
+        self.vectors = self.vectors[_kept(places, len(self))]
+
     def _embed(self, texts: list[str], **prefix) -> np.ndarray:
         vectors = np.asarray(self.encoder.embed(texts, **prefix), "float32")
         return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
@@ -306,10 +330,20 @@ class RankFusion(_Index):
         for index in self.indexes:
             index.add(texts)
 
-    def _scores(self, queries: list[str]) -> Iterator[np.ndarray]:
+    def remove(self, places: Iterable[int]) -> None:
+        """Take texts out of each index; those behind them move up. See `BM25.remove`."""
+        self._check_sizes()
+        places = list(places)
+        for index in self.indexes:
+            index.remove(places)
+
+    def _check_sizes(self) -> None:
         sizes = list(map(len, self.indexes))
         if len(set(sizes)) > 1:
             raise ValueError(f"The indexes have {sizes} texts: make all of them from the same texts.")
+
+    def _scores(self, queries: list[str]) -> Iterator[np.ndarray]:
+        self._check_sizes()
         answers = [index.search(queries, self.depth) for index in self.indexes]
         for row in range(len(queries)):
             total = np.zeros(len(self))
@@ -317,6 +351,16 @@ class RankFusion(_Index):
                 found = places[row][scores[row] > 0]
                 total[found] += 1 / (self.constant + 1 + np.arange(len(found)))
             yield total
+
+
+def _kept(places: Iterable[int], count: int) -> np.ndarray:
+    """For each text whether it stays, bool (texts,)."""
+    kept = np.ones(count, bool)
+    for place in places:
+        if not count:
+            raise ValueError(f"There is no text at place {place!r}: the index is empty.")
+        kept[whole_number("place", place, 0, count - 1)] = False
+    return kept
 
 
 def _name(function: Callable) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from kerasllm.text.checks import check_texts
+
 TOKENS_AT_ONCE = 2**16  # ids in a batch of texts, padding included; a longer text goes alone
 
 
@@ -80,6 +82,7 @@ def checked_texts(texts, method: str) -> list[str]:
         raise TypeError(f"Give a list of texts, not one string: {method}([text]).")
     if not isinstance(texts, Iterable):
         raise TypeError(f"Give a list of texts, not {texts!r}: {method}([text]).")
+    check_texts(texts)  # Python would go through bytes, a dictionary or a frame
     texts = list(texts)
     for i, text in enumerate(texts):
         if not isinstance(text, str):

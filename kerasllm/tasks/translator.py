@@ -8,25 +8,26 @@ from typing import Unpack
 import keras
 import numpy as np
 
-import kerasllm.models  # noqa: F401  registers the networks that a file may hold
 from kerasllm.batches import paired
 from kerasllm.batches.rows import Order
 from kerasllm.common import whole_number
 from kerasllm.generation import beam_search
 from kerasllm.generation.arguments import barred_ids
-from kerasllm.tasks.texts import batches_by_length, checked_texts, padded, refuse_texts
+from kerasllm.tasks.task import Task
+from kerasllm.tasks.texts import batches_by_length, checked_texts, padded
 from kerasllm.text import Tokenizer, check_tokenizer, is_blank
 
 CONTEXT = 256  # tokens of a text for a network that has no longest one
 
 
 @keras.saving.register_keras_serializable(package="kerasllm")
-class Translator(keras.Model):
+class Translator(Task):
     """A network that reads one text and writes another, with the tokenizers of both: strings in, strings out.
 
     Whatever is a pair of texts can be learned: a translation, a summary, a spelling. Train it like any Keras model, on
-    the feed that `pairs` makes, with a loss that takes logits. `model.save("name.keras")` stores weights, tokenizers
-    and settings in one file; `keras.saving.load_model` after ``import kerasllm.tasks`` brings all of it back.
+    the feed that `pairs` makes, with a loss that takes logits; `evaluate` and `predict` take that feed too.
+    `model.save("name.keras")` stores weights, tokenizers and settings in one file; `keras.saving.load_model` after
+    ``import kerasllm.tasks`` brings all of it back.
 
     Args:
         network: a `kerasllm.models.Seq2Seq` or `LSTMSeq2Seq`, or a model with their interface.
@@ -65,6 +66,8 @@ class Translator(keras.Model):
     Reference: Sutskever et al. (2014), "Sequence to Sequence Learning with Neural Networks", sections 2 and 3.2.
     """
 
+    answers, makes_ids = "translate(texts)", "pairs(sources, targets)"
+
     def __init__(
         self,
         network: keras.Model,
@@ -73,35 +76,19 @@ class Translator(keras.Model):
         max_length: int | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.source_tokenizer = _made("source_tokenizer", source_tokenizer)
-        self.target_tokenizer = self.source_tokenizer
-        if target_tokenizer is not None:
-            self.target_tokenizer = _made("target_tokenizer", target_tokenizer)
-        _check_fit(network, self.source_tokenizer, self.target_tokenizer)
-        self.network = network
+        source = _made("source_tokenizer", source_tokenizer)
+        target = source if target_tokenizer is None else _made("target_tokenizer", target_tokenizer)
+        _check_fit(network, source, target)
+        super().__init__(network, source, **kwargs)
+        self.source_tokenizer, self.target_tokenizer = source, target
         longest = getattr(network, "context_length", None)
         limited = longest if getattr(network, "limited", False) else None
         given = longest or CONTEXT if max_length is None else max_length
         self.max_length = whole_number("max_length", given, most=limited)
         self.build((None, None))
 
-    def build(self, input_shape):
-        if not self.network.built:
-            self.network.build(input_shape)
-
     def call(self, inputs, target_ids=None, source_mask=None, target_mask=None, training=None):
         return self.network(inputs, target_ids, source_mask, target_mask, training=training)
-
-    # What Keras calls with ids says what to do with texts.
-
-    def __call__(self, inputs, *args, **kwargs):
-        refuse_texts("the call", inputs, "translate(texts)", "encode(texts)")
-        return super().__call__(inputs, *args, **kwargs)
-
-    def fit(self, x=None, y=None, *args, **kwargs):
-        refuse_texts("fit", x, "translate(texts)", "pairs(sources, targets)")
-        return super().fit(x, y, *args, **kwargs)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """The ids of some texts to read as one array, cut to `max_length` and padded on the right.
@@ -188,18 +175,13 @@ class Translator(keras.Model):
         return [one[: self.max_length] for one in self.source_tokenizer.encode_batch(texts)]
 
     def get_config(self):
+        config = super().get_config()
         return {
-            **super().get_config(),
-            "network": keras.saving.serialize_keras_object(self.network),
-            "source_tokenizer": self.source_tokenizer.to_json(),
+            **{name: value for name, value in config.items() if name != "tokenizer"},
+            "source_tokenizer": config["tokenizer"],
             "target_tokenizer": self.target_tokenizer.to_json(),
             "max_length": self.max_length,
         }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
-        return cls(**{**config, "network": network})
 
 
 def _made(name, tokenizer) -> Tokenizer:

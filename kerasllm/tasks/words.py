@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kerasllm.text.checks import check_text
+from kerasllm.text.checks import check_text, check_texts
 from kerasllm.text.cutting import by_words
 
 
@@ -48,6 +48,7 @@ def cut_texts(texts: Sequence, unit: str, method: str) -> list[Cut]:
     """
     if isinstance(texts, str) or not hasattr(texts, "__iter__"):
         raise TypeError(f"Give a list of texts, not {texts!r:.40}: {method}([text]).")
+    check_texts(texts)  # Python would go through bytes, a dictionary or a frame
     return [_cut(one, unit, place) for place, one in enumerate(texts)]
 
 

@@ -20,17 +20,21 @@ Conversations follow the template that came with a tokenizer; a mask says what o
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     ids, learned = template.encode_learned(turns)
 
+Tools are called in turns as OpenAI's API has it, `check_turns`, where the template has words for it; elsewhere
+`plain_tool_turns` says the same in turns of user and assistant.
+
 A tokenizer.json of others is read with what stands beside it: `Tokenizer.load(folder)` knows then which tokens begin
 and end a text or a turn, and what to pad with.
 
 Importing this module loads neither Keras nor TensorFlow.
 """
 
-from kerasllm.text.chat import ChatTemplate, check_turns
+from kerasllm.text.chat import ChatTemplate
 from kerasllm.text.cleaning import clean, cleaning_report, is_blank
 from kerasllm.text.offsets import encode_with_offsets
 from kerasllm.text.tokenizer import Tokenizer, check_tokenizer
 from kerasllm.text.trainers import train_bpe, train_characters
+from kerasllm.text.turns import check_turns, plain_tool_turns
 from kerasllm.text.word_trainers import train_wordpiece, train_words
 
 __all__ = [
@@ -42,6 +46,7 @@ __all__ = [
     "cleaning_report",
     "encode_with_offsets",
     "is_blank",
+    "plain_tool_turns",
     "train_bpe",
     "train_characters",
     "train_wordpiece",

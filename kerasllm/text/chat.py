@@ -12,11 +12,26 @@ from typing import Any
 from kerasllm.text.chat_forms import DATE, FORMS, Turn, known_form
 from kerasllm.text.chat_jinja import JinjaForm, TemplateError
 from kerasllm.text.chat_marks import Marks, free_marker
-from kerasllm.text.checks import check_text
 from kerasllm.text.tokenizer import Tokenizer, check_tokenizer
+from kerasllm.text.turns import check_form, check_turns, decoded_turns, has_calls
 
-SPEAKERS = ("system", "user", "assistant")
 _PROBE = ({"role": "user", "content": "xwzq"}, {"role": "assistant", "content": "qzwx"})
+_TOOL = {
+    "type": "function",
+    "function": {"name": "xzqw", "description": "wqxz", "parameters": {"type": "object", "properties": {}}},
+}
+_CALLED = (  # words that stand nowhere by chance, and an id of the length that Mistral's templates want
+    _PROBE[0],
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {"id": "abcdefgh1", "type": "function", "function": {"name": "qwzx", "arguments": {"zwqx": "xqzw"}}}
+        ],
+    },
+    {"role": "tool", "tool_call_id": "abcdefgh1", "name": "qwzx", "content": "zxwq"},
+    _PROBE[1],
+)
 
 
 class _UnseenError(ValueError):
@@ -125,40 +140,54 @@ class ChatTemplate:
 
         Args:
             turns: a dictionary with "role" and "content" for each turn: if wanted "system", then "user" and "assistant"
-                in turns.
+                in turns. With a template that has words for them the assistant may call tools, as OpenAI's API has it:
+                see `check_turns`.
             open_reply: whether the beginning of a reply stands at the end, for a model to go on.
-            tools: descriptions of functions that the model may call, for a template that `takes_tools`; it then is run
-                as the program that it is. Turns may have the role "tool", and those of the assistant "tool_calls", in
-                whatever order the template takes. An empty list where calls stand in the turns and none may follow.
+            tools: descriptions of functions that the model may call, for a template that `takes_tools`. The order of
+                turns is then left to the template.
 
         Raises:
             TypeError: if a turn is no dictionary or its content no text.
-            ValueError: if turns are out of order, a role is unknown, or the template refuses them, or the tools.
+            ValueError: if turns are out of order, a role is unknown, the template refuses them, or it has no words for
+                tools: `plain_tool_turns` says them in turns of system, user and assistant.
         """
-        marks = self._marks_for(turns, open_reply, tools)
+        turns, tools, marks = self._checked(turns, open_reply, tools)
         return marks.plain(self._marked(turns, open_reply, marks, tools))
 
     def encode(
         self, turns: Sequence[Turn], open_reply: bool = False, tools: Sequence[Mapping[str, Any]] | None = None
     ) -> list[int]:
         """The ids of a conversation. See `text`."""
-        marks = self._marks_for(turns, open_reply, tools)
+        turns, tools, marks = self._checked(turns, open_reply, tools)
         return marks.encoded(self._marked(turns, open_reply, marks, tools))[0]
 
-    @property
+    @functools.cached_property
     def takes_tools(self) -> bool:
         """Whether the tokenizer's template has a place for descriptions of tools."""
-        return re.search(r"\btools\b", self.tokenizer.chat_template or "") is not None
+        if re.search(r"\btools\b", self.tokenizer.chat_template or "") is None:
+            return False
+        try:
+            return _TOOL["function"]["name"] in self._run(_PROBE, False, self._marks(free_marker(())), [_TOOL])
+        except TemplateError:  # it looks at them
+            return True
 
-    def encode_learned(self, turns: Sequence[Turn]) -> tuple[list[int], list[bool]]:
+    @property
+    def takes_calls(self) -> bool:
+        """Whether the tokenizer's template has words for calls of tools and for what tools answer."""
+        return not self._calls_problem
+
+    def encode_learned(
+        self, turns: Sequence[Turn], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> tuple[list[int], list[bool]]:
         """The ids of a conversation, and which of them a model is to learn: the replies and what ends them.
 
         A token that begins in front of a reply is not learned, though the reply may begin inside it: a model that
         writes finds it read already. What a template puts between the opened reply and what is said, such as the signs
-        around a thought, is learned, for the model has to write it.
+        around a thought, is learned, for the model has to write it. So are calls of tools; what tools answer is not.
 
         Args:
-            turns: see `text`.
+            turns: see `text`; here in order, whatever the tools.
+            tools: see `text`.
 
         Returns:
             The ids, and for each True within what the assistant says and at the token that ends it.
@@ -166,10 +195,11 @@ class ChatTemplate:
         Raises:
             TypeError, ValueError: see `text`; and if the template does not show where a reply begins.
         """
-        marks = self._marks_for(turns, False)
-        ids, places = marks.encoded(self._marked(turns, False, marks))
+        check_turns(turns)
+        turns, tools, marks = self._checked(turns, False, tools)
+        ids, places = marks.encoded(self._marked(turns, False, marks, tools))
         learned = [False] * len(ids)
-        for start, end in self._replies(turns, marks):
+        for start, end in self._replies(turns, marks, tools):
             for number, (first, _) in enumerate(places):
                 learned[number] |= start <= first < end
         return ids, learned
@@ -179,15 +209,44 @@ class ChatTemplate:
     def _marks_with(self, marker: str) -> Marks:
         return Marks(self.tokenizer.to_json(), self._special, marker)
 
-    def _marks_for(self, turns: Sequence[Turn], open_reply: bool, tools: Sequence | None = None) -> Marks:
+    def _checked(
+        self, turns: Any, open_reply: bool, tools: Sequence | None
+    ) -> tuple[Sequence[Turn], Sequence | None, Marks]:
+        """Turns and tools as a template takes them, and marks that stand in none of them; no tools for a form."""
         if tools is None:
             check_turns(turns, open_reply)
-            return self._marks(free_marker(turn["content"] for turn in turns))
-        if not self.takes_tools:
-            raise ValueError("The chat template of this tokenizer has no place for tools: describe them in a turn.")
-        for place, turn in enumerate(turns):
-            _check_tool_turn(place, turn)
-        return self._marks(free_marker([json.dumps([list(turns), list(tools)], ensure_ascii=False)]))
+        else:
+            check_form(turns)
+            if not self.takes_tools:
+                raise ValueError(
+                    "The chat template of this tokenizer has no place for tools: describe them in a turn, with "
+                    "kerasllm.text.plain_tool_turns(turns, tools)."
+                )
+        if has_calls(turns):
+            if self._calls_problem:
+                raise ValueError(
+                    f"{self._calls_problem}: say calls and answers in plain turns, with "
+                    "kerasllm.text.plain_tool_turns(turns)."
+                )
+            tools = tools or ()
+        if tools is None:
+            return turns, None, self._marks(free_marker(turn["content"] for turn in turns))
+        turns, tools = decoded_turns(turns), list(tools)
+        return turns, tools, self._marks(free_marker([json.dumps([turns, tools], ensure_ascii=False)]))
+
+    @functools.cached_property
+    def _calls_problem(self) -> str:
+        """Why calls of tools cannot be written; "" where they can."""
+        if self.tokenizer.chat_template is None:
+            return f"The form {self.form!r} has no words for tools"
+        tools = [_TOOL] if self.takes_tools else None
+        try:
+            text = self._run(_CALLED, False, self._marks(free_marker(())), tools)
+        except TemplateError as error:
+            return f"The chat template of this tokenizer refuses calls of tools ({error})"
+        if all(word in text for word in ("qwzx", "zwqx", "xqzw", "zxwq", "qzwx")):
+            return ""
+        return "The chat template of this tokenizer leaves out what is called, or what tools answer"
 
     def _marked(self, turns: Sequence[Turn], open_reply: bool, marks: Marks, tools: Sequence | None = None) -> str:
         """The text of a conversation with twins in place of the template's special tokens."""
@@ -227,34 +286,35 @@ class ChatTemplate:
             return True
         return False
 
-    def _replies(self, turns: Sequence[Turn], marks: Marks) -> list[tuple[int, int]]:
+    def _replies(self, turns: Sequence[Turn], marks: Marks, tools: Sequence | None = None) -> list[tuple[int, int]]:
         """For each reply where it begins in the marked text, and where what ends it ends.
 
         It begins where the text of the turns before it, with a reply opened, goes on as the whole does.
         """
-        whole, found = self._marked(turns, False, marks), []
+        whole, found = self._marked(turns, False, marks, tools), []
         for place, turn in enumerate(turns):
             if turn["role"] != "assistant":
                 continue
-            opened = self._marked(turns[:place], True, marks)
+            opened = self._marked(turns[:place], True, marks, tools)
             start = marks.shared(whole, opened)
-            if start < marks.shared(opened, self._marked(turns[:place], False, marks)):
+            if start < marks.shared(opened, self._marked(turns[:place], False, marks, tools)):
                 raise _UnseenError(
                     f"The chat template of this tokenizer changes what stands before turn {place} when more turns "
                     "follow, so that nobody can tell where the reply begins. Name a form: "
                     "ChatTemplate(tokenizer, 'ChatML')."
                 )
-            found.append((start, self._reply_end(turns, place, marks, whole, opened)))
+            ends = self._calls_end if turn.get("tool_calls") else self._reply_end
+            found.append((start, ends(turns, place, marks, tools, whole, opened)))
         return found
 
-    def _reply_end(self, turns: Sequence[Turn], place: int, marks: Marks, whole: str, opened: str) -> int:
+    def _reply_end(self, turns, place: int, marks: Marks, tools, whole: str, opened: str) -> int:
         """The place behind what ends a reply: behind the first special token after what is said.
 
         What is said may be empty, or look like what stands around it. So a word takes its place, and the special tokens
         up to the end are counted.
         """
         asked = [*turns[:place], _PROBE[1], *turns[place + 1 :]]
-        probed, alone = self._marked(asked, False, marks), self._marked(asked[: place + 1], False, marks)
+        probed, alone = (self._marked(one, False, marks, tools) for one in (asked, asked[: place + 1]))
         counts = []
         for text in (probed, alone):
             start = marks.shared(text, opened)
@@ -266,70 +326,14 @@ class ChatTemplate:
         # Where no token follows the last reply, what follows an earlier one is not its end but the next turn.
         if before < min(count, len(twins)) and before_alone < count_alone:
             return twins[before][2]
-        return marks.shared(whole, self._marked(turns[: place + 1], False, marks))
+        return self._turn_end(turns, place, marks, tools, whole)
 
+    def _calls_end(self, turns, place: int, marks: Marks, tools, whole: str, opened: str) -> int:
+        """The place behind what ends calls of tools: special tokens may stand around each of them."""
+        end = self._turn_end(turns, place, marks, tools, whole)
+        twins = marks.twins_in(whole[:end], marks.shared(whole, opened))
+        return next((behind for token, _, behind in twins[::-1] if self._special[token] == self.end_id), end)
 
-def check_turns(turns: Any, open_reply: bool = False) -> None:
-    """Raise for what is no conversation.
-
-    Args:
-        turns: what should be a list of dictionaries with "role" and "content".
-        open_reply: whether a reply is to follow.
-
-    Raises:
-        TypeError: if it is no list of dictionaries, or a content is no text.
-        ValueError: if turns are out of order, or a role is unknown; the message names the place.
-
-    Example:
-        >>> check_turns([{"role": "user", "content": "Hi"}, {"role": "robot", "content": "Hello"}])
-        Traceback (most recent call last):
-        ValueError: Turn 1 has the role 'robot'. Use one of system, user, assistant.
-    """
-    if isinstance(turns, str | Mapping) or not isinstance(turns, Sequence):
-        raise TypeError(f"A conversation is a list of turns, not {turns!r:.60}: [{{'role': 'user', 'content': 'Hi'}}].")
-    if not turns:
-        raise ValueError("The conversation has no turns. It begins with one of the system or of the user.")
-    for place, turn in enumerate(turns):
-        _check_turn(place, turn)
-    said = [turn["role"] for turn in turns]
-    first = int(said[0] == "system")
-    for place, role in enumerate(said[first:], first):
-        due = ("user", "assistant")[(place - first) % 2]
-        if role != due:
-            fix = "Put it first" if role == "system" else "Join the two turns of one speaker into one"
-            fix = "Begin with what the user says" if place == first and role == "assistant" else fix
-            raise ValueError(
-                f"Turn {place} is by the {role} and should be by the {due}: after a system turn, if there is one, user "
-                f"and assistant speak in turns. {fix}."
-            )
-    if open_reply and said[-1] != "user":
-        raise ValueError(f"A reply follows a turn of the user; turn {len(turns) - 1}, the last, is by the {said[-1]}.")
-
-
-def _check_turn(place: int, turn: Any) -> None:
-    if not isinstance(turn, Mapping):
-        raise TypeError(f"Turn {place} is {turn!r:.60}, not a dictionary {{'role': 'user', 'content': 'Hi'}}.")
-    for key in ("role", "content"):
-        if turn.get(key) is None:
-            raise ValueError(f"Turn {place} has no {key}. A turn is {{'role': 'user', 'content': 'Hi'}}.")
-    if turn["role"] not in SPEAKERS:
-        raise ValueError(f"Turn {place} has the role {turn['role']!r}. Use one of {', '.join(SPEAKERS)}.")
-    more = [key for key in turn if key not in ("role", "content")]
-    if more:
-        raise ValueError(
-            f"Turn {place} has more than role and content: {more[0]!r}. No form has a place for it: drop it."
-        )
-    try:
-        check_text(turn["content"], 0)
-    except (TypeError, ValueError) as error:
-        raise type(error)(str(error).replace("Text 0", f"The content of turn {place}", 1)) from None
-
-
-def _check_tool_turn(place: int, turn: Any) -> None:
-    """Raise for a turn that cannot stand in a conversation with tools."""
-    if not isinstance(turn, Mapping):
-        raise TypeError(f"Turn {place} is {turn!r:.60}, not a dictionary {{'role': 'user', 'content': 'Hi'}}.")
-    if turn.get("role") not in (*SPEAKERS, "tool"):
-        raise ValueError(f"Turn {place} has the role {turn.get('role')!r}. Use one of {', '.join(SPEAKERS)}, tool.")
-    if not isinstance(turn.get("content"), str):
-        raise TypeError(f"The content of turn {place} is {turn.get('content')!r:.60}, not a text; '' beside calls.")
+    def _turn_end(self, turns, place: int, marks: Marks, tools, whole: str) -> int:
+        """The place where the text of a turn ends in the whole."""
+        return marks.shared(whole, self._marked(turns[: place + 1], False, marks, tools))

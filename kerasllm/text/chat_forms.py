@@ -7,8 +7,9 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-Turn = Mapping[str, str]
+Turn = Mapping[str, Any]  # role, content, and tool_calls of some: see check_turns
 DATE = datetime.date(2024, 7, 26)  # what the templates of Llama 3.1 and 3.2 say where they are told no date
 
 

@@ -55,7 +55,7 @@ class JinjaForm:
 
     def text(
         self,
-        turns: Sequence[Mapping[str, str]],
+        turns: Sequence[Mapping[str, Any]],
         open_reply: bool,
         tokens: Mapping[str, str],
         date: datetime.date,
@@ -81,7 +81,8 @@ class JinjaForm:
         known |= {"messages": [dict(turn) for turn in turns], "strftime_now": date.strftime}
         if dated:
             known["date_string"] = f"{date:%d %b %Y}"
-        most = MOST_CHARACTERS + 2 * sum(len(turn["content"]) for turn in turns) + 2 * len(json.dumps(tools))
+        most = MOST_CHARACTERS + 2 * sum(len(turn["content"]) for turn in turns)
+        most += 2 * len(json.dumps([tools, [turn.get("tool_calls") for turn in turns]]))
         parts, size = [], 0
         try:
             for part in self.template.generate(known, counted_=_counter()):

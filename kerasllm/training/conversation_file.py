@@ -15,7 +15,8 @@ def read_conversations(path: str | os.PathLike) -> list[list[dict]]:
     """The conversations of a file in which every line is a JSON object.
 
     An object has "messages", a list of turns with "role" and "content" as the interfaces of chat services have them; or
-    "prompt" and "reply" (also "completion" or "response", or "instruction" and "output").
+    "prompt" and "reply" (also "completion" or "response", or "instruction" and "output"). Tools may be called in turns,
+    see `kerasllm.text.check_turns`; descriptions of tools and other keys beside "messages" are not read.
 
     Args:
         path: the file, UTF-8. Empty lines are passed over.

@@ -49,15 +49,20 @@ class Instructions:
         *,
         context: int,
         learn: str = "replies",
+        tools: Sequence[dict] | None = None,
     ) -> Instructions:
         """The ids of conversations, as a chat template writes them.
 
         Args:
             template: a `kerasllm.text.ChatTemplate`.
-            conversations: for each one its turns: dictionaries with "role" and "content".
+            conversations: for each one its turns: dictionaries with "role" and "content". With a template that
+                `takes_calls` the assistant may call tools, which is learned, and tools answer, which is not; see
+                `kerasllm.text.check_turns`.
             context: the most ids that the model reads at a time.
             learn: "replies" for what the assistant says and what ends it, or "everything", the turns of the user and
                 the words of the template too. Both have the same conversations and windows, so that they compare.
+            tools: descriptions of the functions that may be called, the same for all; for a template that
+                `takes_tools`.
 
         Returns:
             The `Instructions`.
@@ -77,7 +82,7 @@ class Instructions:
         found = []
         for place, turns in enumerate(conversations):
             try:
-                found.append(template.encode_learned(turns))
+                found.append(template.encode_learned(turns, tools))
             except (TypeError, ValueError) as error:
                 raise type(error)(f"Conversation {place}: {error}") from error
         return cls._chosen(found, context, learn)

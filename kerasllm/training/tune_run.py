@@ -15,7 +15,8 @@ import numpy as np
 
 from kerasllm.batches import steps_per_epoch
 from kerasllm.common import choice, positive, whole_number, write_whole
-from kerasllm.text import ChatTemplate, Tokenizer
+from kerasllm.text import ChatTemplate, Tokenizer, plain_tool_turns
+from kerasllm.text.turns import has_calls
 from kerasllm.training.adapters import add_lora, save_adapter
 from kerasllm.training.instruct import LEARNED, Instructions, supervise
 from kerasllm.training.recipes import classic
@@ -141,8 +142,12 @@ def tune_adapter(
 
 def fingerprint(conversations: Sequence[Sequence[dict]]) -> str:
     """16 hexadecimal digits of what is said."""
-    text = json.dumps([[[turn["role"], turn["content"]] for turn in turns] for turns in conversations])
+    text = json.dumps([[_said(turn) for turn in turns] for turns in conversations])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _said(turn: dict) -> list:
+    return [turn["role"], turn.get("content"), *([turn["tool_calls"]] if turn.get("tool_calls") else [])]
 
 
 def read_tuned(folder: str | os.PathLike) -> dict:
@@ -228,6 +233,9 @@ def _parts(template, conversations, settings) -> tuple[Instructions, Instruction
     """What is trained on, and what is held out."""
     if len(conversations) < 2:
         raise ValueError(f"There are {len(conversations)} conversations: two are needed, one of them to be held out.")
+    conversations = [  # calls of tools as a server writes them for a template that has no words for them
+        plain_tool_turns(turns) if has_calls(turns) and not template.takes_calls else turns for turns in conversations
+    ]
     order = np.random.default_rng(settings.seed).permutation(len(conversations))
     held = max(1, int(HELD_OUT * len(order)))
     parts = ([conversations[place] for place in part] for part in (order[held:], order[:held]))

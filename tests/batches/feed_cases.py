@@ -1,8 +1,9 @@
 """One small case of each feed, and a process that trains on all of them.
 
-    python tests/batches/feed_cases.py [--without-tensorflow]
+    python tests/batches/feed_cases.py
 
-prints what it found as JSON: for each feed a fingerprint of its batches, and what `fit`, `evaluate` and `predict` gave.
+prints what it found as JSON, without TensorFlow and then with it: for each feed a fingerprint of its batches, and what
+`fit`, `evaluate` and `predict` gave.
 """
 
 import functools
@@ -133,7 +134,7 @@ def trained(make) -> dict:
     between = model.evaluate(feed, verbose=0)
     model.fit(make(epochs=3, start_step=steps + 1), shuffle=False, verbose=0)
     apart = [np.abs(one - other).max() for one, other in zip(model.get_weights(), end, strict=True)]
-    return {
+    found = {
         "fingerprint": fingerprint(feed),
         "kind": type(feed).__name__,
         "losses": losses,
@@ -141,18 +142,22 @@ def trained(make) -> dict:
         "apart": float(max(apart)),
         "predict": float(np.sum(model.predict(make(epochs=1), verbose=0))),
     }
+    model.set_weights(start)  # for the next feed with these inputs
+    return found
 
 
 if __name__ == "__main__":
-    if "--without-tensorflow" in sys.argv:
-        sys.modules["tensorflow"] = None  # what `import tensorflow` finds where it is not installed
+    sys.modules["tensorflow"] = None  # what `import tensorflow` finds where it is not installed
     import keras
 
     made = feeds(drop_remainder=True)
-    result = {"backend": keras.backend.backend(), "feeds": {name: trained(make) for name, make in made.items()}}
+    result = {"backend": keras.backend.backend()}
+    result["without"] = {name: trained(make) for name, make in made.items()}
+    of_python = made["padded"](epochs=3)
+    del sys.modules["tensorflow"]  # the same models, so that nothing is compiled twice
+    result["with"] = {name: trained(make) for name, make in made.items()}
     try:
-        feed = made["padded"](epochs=3)
-        model_for(feed).fit(feed, verbose=0)  # without shuffle=False
+        model_for(of_python).fit(of_python, verbose=0)  # without shuffle=False; the model is of no use after it
     except ValueError as error:
         result["refused"] = str(error)
     json.dump(result, sys.stdout)

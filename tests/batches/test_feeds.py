@@ -4,13 +4,13 @@ import functools
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from feed_cases import IDS, LABELS, SIZE, arrays, cases, feeds, fingerprint, model_for, small_model, trained
+from nursery import ON_JAX, python
 
 from kerasllm.batches import padded, pipeline, steps_per_epoch, windows
 from kerasllm.batches.window import Windows
@@ -126,18 +126,15 @@ def test_shapes_are_what_the_feed_says(name):
 def on_jax() -> dict:
     """What training on each feed gives on JAX, with TensorFlow's feeds and without TensorFlow."""
     pytest.importorskip("jax")
-    environment = os.environ | {"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | ON_JAX | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    found = {}
-    for option in ([], ["--without-tensorflow"]):
-        script = Path(__file__).with_name("feed_cases.py")
-        run = subprocess.run([sys.executable, script, *option], capture_output=True, text=True, env=environment)
-        assert run.returncode == 0, run.stderr[-3000:]
-        assert "ran out of data" not in run.stderr
-        result = json.loads(run.stdout.splitlines()[-1])
-        assert result["backend"] == "jax"
-        found[bool(option)] = result["feeds"]
-    assert "pass shuffle=False to fit" in result["refused"]  # Keras would shuffle the batches again
+    command = [*python(), Path(__file__).with_name("feed_cases.py")]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "ran out of data" not in run.stderr
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found["backend"] == "jax"
+    assert "pass shuffle=False to fit" in found["refused"]  # Keras would shuffle the batches again
     return found
 
 
@@ -154,7 +151,7 @@ def test_a_feed_of_python_is_read_in_turn_and_as_often_as_one_likes():
 
 @every_feed
 def test_without_tensorflow_training_is_the_same(name, on_jax):
-    with_it, without = on_jax[False][name], on_jax[True][name]
+    with_it, without = on_jax["with"][name], on_jax["without"][name]
     assert (with_it["kind"], without["kind"]) == ("_OptionsDataset", "PythonFeed")
     assert without["fingerprint"] == with_it["fingerprint"]
     for key in ("losses", "evaluate", "predict"):
@@ -167,7 +164,7 @@ def test_without_tensorflow_training_is_the_same(name, on_jax):
 def test_training_goes_on_in_the_middle_and_sees_the_same_batches_on_every_backend(name, on_jax):
     found = trained(feeds(drop_remainder=True)[name])
     assert found["apart"] == 0
-    assert found["fingerprint"] == on_jax[True][name]["fingerprint"]
+    assert found["fingerprint"] == on_jax["without"][name]["fingerprint"]
     # The loss is a mean over all places, those of weight 0 too: it differs with the batches more than by learning.
     few = ("paired", "prompted", "masked", "conversations", "conversations, packed")
     assert found["losses"][-1] < found["losses"][0] or name in few

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import keras
 import pytest
 from command_line import fails, kerasllm
+from nursery import python
 
 from kerasllm import generation, models, weights
 from kerasllm.cli import options
@@ -152,7 +153,7 @@ def test_what_chat_refuses(talker, trained, tmp_path, piped, monkeypatch, capsys
 
 def test_a_process_talks_through_pipes(talker, replies):
     run = subprocess.run(
-        [sys.executable, "-m", "kerasllm", "chat", str(talker), *map(str, GREEDY)],
+        [*python(), "-m", "kerasllm", "chat", str(talker), *map(str, GREEDY)],
         input=b"hello\nmore\n",
         capture_output=True,
         cwd=ROOT,

@@ -6,7 +6,6 @@ import random
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from command_line import RUN, SMALL, TEXT, fails, kerasllm, log
 from filelock import FileLock
+from nursery import python
 
 from kerasllm import weights
 from kerasllm.text import train_characters
@@ -333,7 +333,7 @@ main(sys.argv[1:])
 def test_a_killed_run_goes_on(corpus, tmp_path, capsys):
     folder = tmp_path / "run"
     options = ["train", str(corpus), "--out", str(folder), *SMALL, "--steps", "2", "--evaluate-every", "1"]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *options], capture_output=True)
+    killed = subprocess.run([*python(), "-c", KILLED, *options], capture_output=True)
     assert killed.returncode == -9
     assert (folder / ".lock").exists()  # nobody tidied up
     assert kerasllm("train", "--out", folder, "--resume") == 0

@@ -1,6 +1,7 @@
 """The command translate: a line for each text, of the command line or of stdin."""
 
 import io
+import json
 import sys
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 from command_line import fails, kerasllm
 
 from kerasllm import models, tasks, text
-from kerasllm.cli import translate_command
+from kerasllm.cli import saved_tasks, translate_command
 
 TEXTS = ["ein Film", "gut", "der Film ist gut", "so so"]
 
@@ -38,9 +39,16 @@ def test_each_text_of_the_command_line_is_a_line(translator, capsys):
     assert capsys.readouterr().out == lines(model.translate(TEXTS[:1]))
 
 
+def test_as_json_a_line_has_text_and_translation(translator, capsys):
+    path, model = translator
+    assert kerasllm("translate", path, "--json", *TEXTS) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert found == [{"text": a, "translation": b} for a, b in zip(TEXTS, model.translate(TEXTS, 4), strict=True)]
+
+
 def test_each_line_of_stdin_is_a_line(translator, monkeypatch, capsys):
     path, model = translator
-    monkeypatch.setattr(translate_command, "LINES", 3)
+    monkeypatch.setattr(saved_tasks, "LINES", 3)
     content = "\ufeff" + "\r\n".join([TEXTS[0], "", *TEXTS[1:]]) + "\n"
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content.encode()), isatty=lambda: False))
     assert kerasllm("translate", path, "--beams", 1) == 0
@@ -49,7 +57,7 @@ def test_each_line_of_stdin_is_a_line(translator, monkeypatch, capsys):
 
 def test_an_answer_with_a_line_end_is_one_line(translator, monkeypatch, capsys):
     model = SimpleNamespace(translate=lambda texts, *rest: ["one\ntwo"])
-    monkeypatch.setattr(translate_command, "load_translator", lambda path: model)
+    monkeypatch.setattr(translate_command, "load_task", lambda path, name: model)
     assert kerasllm("translate", translator[0], "gut") == 0
     assert capsys.readouterr().out == "one two\n"
 

@@ -128,6 +128,21 @@ def test_experiments_of_ours_come_with_the_package():
     assert frame["test_bits"].between(1, 6).all()
 
 
+def test_answers_of_a_service_stand_once_and_each_has_its_control():
+    table = loaded("assistant-answers")
+    assert not table.duplicated(["experiment", "reader", "seed", "kind", "item", "measure"]).any()
+    assert table["value"].between(0, 1).all()
+    readers = table.groupby("experiment")["reader"].agg(set)
+    assert set(readers.index) == {"commands", "answers", "injection", "sql", "tools", "arithmetic"}
+    # Each experiment has a reader without a network or, for orders in documents, a prompt without a defence.
+    controls = {"nearest", "title", "plain", "rules"}
+    assert all(one & controls for one in readers)
+    # Whatever the model was asked, its control was asked too.
+    for name, rows in table.groupby("experiment"):
+        items = rows.groupby("reader")[["kind", "item"]].apply(lambda some: set(map(tuple, some.to_numpy())))
+        assert all(one <= max(items, key=len) for one in items), name
+
+
 def test_runs_of_taggers_and_finders_stand_once_and_the_rule_leaves_nothing_illegal():
     table = loaded("tokens-and-spans")
     assert not table.duplicated([name for name in table.columns if name != "value"]).any()

@@ -2,11 +2,11 @@
 
 import math
 import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
 import pytest
+from nursery import python
 
 from kerasllm.evaluation import bleu, chrf, compare_translations
 
@@ -161,7 +161,7 @@ def test_other_arguments_are_checked():
 
 def test_without_sacrebleu_the_extra_is_named():
     code = "import sys; sys.modules['sacrebleu'] = None; from kerasllm.evaluation import bleu; bleu(['a'], ['a'])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    run = subprocess.run([*python(), "-c", code], capture_output=True, text=True)
     assert run.stderr.strip().endswith(
         'ImportError: This needs sacrebleu, which is not installed: pip install "kerasllm[evaluation]"'
     )

@@ -4,7 +4,6 @@ import functools
 import itertools
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from nursery import ON_JAX, python
 
 from kerasllm.generation import beam_search, sequence_to_sequence
 from kerasllm.models import GPT, LSTMSeq2Seq, Seq2Seq, Seq2SeqSettings, gpt_settings
@@ -272,11 +272,9 @@ def test_a_model_that_only_writes_is_refused():
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="this is the run on the second backend")
 def test_the_search_passes_on_jax():
-    # What is compiled to be called once: let the compiler take less care.
-    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     run = subprocess.run(
         [
-            sys.executable,
+            *python(),
             "-m",
             "pytest",
             "-q",
@@ -286,7 +284,7 @@ def test_the_search_passes_on_jax():
             "exhaustive or alone",
             __file__,
         ],
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick},
+        env=os.environ | ON_JAX,
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

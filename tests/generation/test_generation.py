@@ -4,7 +4,6 @@ import gc
 import itertools
 import os
 import subprocess
-import sys
 import weakref
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from nursery import ON_JAX, python
 
 from kerasllm import text
 from kerasllm.generation import Beam, Greedy, Sampling, generate, stream
@@ -516,10 +516,9 @@ def test_a_beam_names_its_bad_number(settings):
 def test_it_is_the_same_on_jax():
     chosen = "(cached and (learned or shared or all)) or (past_the_context and not window)"
     chosen += " or beam or lstm or same_seed or traces or joined"
-    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # each loop runs a few times
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, __file__],
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick},
+        [*python(), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, __file__],
+        env=os.environ | ON_JAX,
         cwd=ROOT,
         capture_output=True,
         text=True,

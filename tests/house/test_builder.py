@@ -1,6 +1,7 @@
 """The lesson builder, on small lessons of its own."""
 
 import json
+import sys
 import textwrap
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import build_lessons as builder
 import nbformat
 import pytest
 from lesson_tools import execution, publishing, readme
+
+pytestmark = pytest.mark.usefixtures("quick_kernels")
 
 GOOD = """
     # %% [markdown]
@@ -51,7 +54,8 @@ def report(tmp_path: Path) -> dict:
     return json.loads((tmp_path / "report.json").read_text("utf-8"))
 
 
-def test_a_good_lesson_is_executed_normalised_and_reported(write, tmp_path):
+def test_a_good_lesson_is_executed_normalised_and_reported(write, tmp_path, monkeypatch):
+    monkeypatch.setattr(execution.ThisPython, "command", (sys.executable,))  # a plain one, whose memory is measured
     lesson = write("90_good", GOOD)
     assert builder.build_all([lesson], tmp_path / "out", "cpu") == 0
     [entry] = report(tmp_path)["lessons"]

@@ -21,15 +21,6 @@ ALL = builder.lessons()
 EXERCISES = [lesson for lesson in ALL if lesson.is_exercise]
 APPENDICES = [lesson for lesson in ALL if lesson.is_appendix]
 every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
-# Minutes of those that are to become shorter, as a busy machine took them.
-LONGER = {"06_generalisation": 7.5, "09_word_embeddings": 4}
-LONGER |= {
-    "12_language_models": 12,
-    "13_attention": 3.5,
-    "14_translation": 3.5,
-    "15_bert": 5,
-    "16_tokens_and_spans": 4.5,
-}  # a very busy one
 every_exercise = pytest.mark.parametrize("lesson", EXERCISES, ids=lambda lesson: lesson.name)
 
 
@@ -54,7 +45,7 @@ def test_sources_and_notebooks_are_one_to_one():
 
 @pytest.mark.lessons
 @pytest.mark.parametrize("lesson", LESSONS + APPENDICES, ids=lambda lesson: lesson.name)
-def test_runs_at_smoke_scale(lesson, tmp_path, monkeypatch):
+def test_runs_at_smoke_scale(lesson, tmp_path, monkeypatch, quick_kernels):
     monkeypatch.setattr(builder, "FAILED", tmp_path / "failed")
     entry = builder.build(lesson, tmp_path, "smoke")
     wanted = [claim["text"] for claim in committed(lesson).metadata.kerasllm.claims]
@@ -104,7 +95,7 @@ def test_claims_hold_and_a_headline_is_named(lesson):
     assert 5 <= len(record.claims) <= 8
     assert all(claim["holds"] is True for claim in record.claims)
     assert 1 <= sum(bool(claim.get("headline")) for claim in record.claims) <= 2
-    assert record.minutes <= LONGER.get(lesson.name, builder.MAX_SECONDS / 60)
+    assert record.minutes <= builder.MAX_SECONDS / 60
 
 
 @pytest.mark.parametrize("lesson", APPENDICES, ids=lambda lesson: lesson.name)

@@ -3,13 +3,13 @@
 import itertools
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from nursery import ON_JAX, python
 
 from kerasllm.layers import CRF, viterbi
 
@@ -177,7 +177,7 @@ def test_inputs_and_masks_of_another_shape_are_refused():
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="this is the run on the second backend")
 def test_all_of_this_holds_on_jax():
     command = [
-        sys.executable,
+        *python(),
         "-m",
         "pytest",
         "-q",
@@ -187,6 +187,6 @@ def test_all_of_this_holds_on_jax():
         "likelihood or probabilities or best",
         __file__,
     ]
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | ON_JAX
     run = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]

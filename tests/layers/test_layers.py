@@ -1,10 +1,10 @@
 """The battery every layer and model passes; the cases stand in battery.py."""
 
 import functools
+import gc
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from battery import CASES, LayerCase
 from keras import layers, ops
+from nursery import ON_JAX, python
 
 ROOT = Path(__file__).parents[2]
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -38,6 +39,12 @@ def built(case: LayerCase, **kwargs) -> keras.layers.Layer:
             inputs = 1 if "embedding" in weight.path else weight.shape[-2]
             weight.assign(noise * 1.5 / inputs**0.5)
     return layer
+
+
+@functools.cache
+def made(case: LayerCase) -> keras.layers.Layer:
+    """The layer as it is made, to look at its kind and its config."""
+    return case.make()
 
 
 @functools.cache
@@ -89,23 +96,21 @@ def test_config_round_trip(case):
 
 # Whichever is quicker for models that are called once: TensorFlow calls eagerly, JAX compiles.
 LOAD = """
-import sys
+import gc, sys
 import keras, numpy as np
 import kerasllm.layers, kerasllm.models
 for name in sys.argv[2:]:
+    gc.freeze()  # Keras collects garbage for each kernel that it quantises: let it look at this model alone
     model = keras.saving.load_model(f"{sys.argv[1]}/{name}.keras")
     call = model if keras.backend.backend() == "tensorflow" else model.predict_on_batch
     inputs = [value for _, value in sorted(np.load(f"{sys.argv[1]}/{name}.npz").items())]
     np.save(f"{sys.argv[1]}/{name}.loaded.npy", np.array(call(inputs)))
 """
-# Hundreds of small functions are compiled to be called once: let the compiler take less care.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-ON_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK}
 
 
 def assert_loaded(folder, expected, rtol=1e-7, atol=1e-6, **environment):
     """A fresh process loads the models of a folder, and they give what is expected."""
-    command = [sys.executable, "-c", LOAD, folder, *expected]
+    command = [*python(), "-c", LOAD, folder, *expected]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | environment)
     assert run.returncode == 0, run.stderr[-3000:]
     for name, output in expected.items():
@@ -167,7 +172,7 @@ def test_gradient_reaches_every_weight(case):
 
 with_initializer = pytest.mark.parametrize(
     "case",
-    [c for c in CASES if "kernel_initializer" in c.make().get_config()],
+    [c for c in CASES if "kernel_initializer" in made(c).get_config()],
     ids=lambda case: case.name,
 )
 
@@ -277,6 +282,7 @@ def test_a_quantised_model_stays_close_and_gives_the_same_in_a_fresh_process(tmp
             name = f"{case.name}.{mode}"
             model = as_model(built(case), case)
             before = usual(case)
+            gc.freeze()  # Keras collects garbage for each kernel that it quantises: let it look at this model alone
             model.quantize(mode)
             assert all(part.quantization_mode == mode for part in dense_parts(model.layers[-1])), name
             after = np.array(model(fed(case)))
@@ -332,7 +338,7 @@ def test_a_compiled_model_with_lora_loads_with_its_sum_and_without_its_optimizer
     np.testing.assert_allclose(outputs(again, case.inputs()), outputs(model, case.inputs()), atol=1e-5)
 
 
-REFUSED = [(case.refuses or type(case.make()), *one) for case in CASES for one in case.refused]
+REFUSED = [(case.refuses or type(made(case)), *one) for case in CASES for one in case.refused]
 
 
 @pytest.mark.parametrize(("layer", "given", "word"), REFUSED)
@@ -365,7 +371,7 @@ def test_the_battery_passes_on_jax():
     chosen = "test_layers and (gradient or gpt_modern) or (test_attention and compiled)"
     files = [Path(__file__), Path(__file__).with_name("test_attention.py")]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", f"({chosen}) and not ({alike})", *files],
+        [*python(), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", f"({chosen}) and not ({alike})", *files],
         env=os.environ | ON_JAX,
         cwd=ROOT,
         capture_output=True,

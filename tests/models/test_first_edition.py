@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from nursery import python
 
 from kerasllm import weights
 
@@ -50,7 +50,7 @@ def expected():
 def found(tmp_path_factory):
     """What this edition gives for all files, in one fresh process; an error's text in place of what failed."""
     out = tmp_path_factory.mktemp("found") / "found.npz"
-    command = [sys.executable, "-c", LOAD, FILES, out, *LANGUAGE_MODELS, *TRAINED, "everything"]
+    command = [*python(), "-c", LOAD, FILES, out, *LANGUAGE_MODELS, *TRAINED, "everything"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(np.load(out))

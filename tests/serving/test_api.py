@@ -24,6 +24,10 @@ def parrot(said, **settings):
     return Engine(Parrot(chat_tokenizer(), said), chat_tokenizer(), **settings)
 
 
+def looked_up(question):
+    return SOURCES if "1 + 2" in question else []
+
+
 @pytest.fixture
 def server(running):
     """A server of models that chat, that call a tool, that look things up, and that only go on with a text."""
@@ -31,6 +35,7 @@ def server(running):
         "says": Served(parrot(SAID), chat_template()),
         "calls": Served(parrot(CALL), chat_template()),
         "looks up": Served(parrot("[1]"), chat_template(), lambda question: SOURCES),
+        "knows": Served(parrot("[1]"), chat_template(), looked_up, unknown="I do not know."),
         "writes": Served(Engine(tiny_gpt(), numbers_tokenizer())),
     }
     return running(models, key=KEY, most_bytes=20_000, most_tokens=100, body_seconds=1.0)
@@ -112,6 +117,31 @@ def test_what_was_looked_up_stands_in_the_prompt_and_beside_the_reply(client, st
         assert reply.usage.prompt_tokens - alone.usage.prompt_tokens > len(SOURCES[0]["text"])
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_where_nothing_is_found_the_model_is_not_asked(client, server, stream):
+    def said(content, **more):
+        turns = [{"role": "user", "content": content}]
+        reply = client.chat.completions.create(model="knows", messages=turns, stream=stream, **more)
+        if not stream:
+            return reply.choices[0].message.content, reply.choices[0].message.sources, reply.choices[0].finish_reason
+        events = [event.choices[0] for event in reply if event.choices]
+        text = "".join(event.delta.content or "" for event in events)
+        return text, events[0].delta.sources, events[-1].finish_reason
+
+    assert said("What is 1 + 2?") == ("[1]", SOURCES, "stop")
+    [engine] = {one for one in server.engines if one.counts["submitted"]}
+    for asked in ("What is 2 + 2?", "", "x" * 5_000):
+        assert said(asked) == ("I do not know.", [], "stop")
+    assert engine.counts["submitted"] == 1
+    assert said("What is 2 + 2?", tools=TOOLS)[0] == "[1]"  # a tool may know
+    if stream:
+        options = {"stream": True, "stream_options": {"include_usage": True}}
+        *_, last = client.chat.completions.create(
+            model="knows", messages=[{"role": "user", "content": "2?"}], **options
+        )
+        assert (last.choices, last.usage.total_tokens) == ([], 0)
+
+
 def test_the_client_of_openai_goes_on_with_a_text_as_generate_does(client):
     ask = {"model": "writes", "prompt": "ABC", "max_tokens": 8}
     tokenizer = numbers_tokenizer()
@@ -129,7 +159,7 @@ def test_the_client_of_openai_goes_on_with_a_text_as_generate_does(client):
 
 
 def test_models_are_listed(client):
-    assert [model.id for model in client.models.list()] == ["says", "calls", "looks up", "writes"]
+    assert [model.id for model in client.models.list()] == ["says", "calls", "looks up", "knows", "writes"]
     assert client.models.retrieve("says").id == "says"
     with pytest.raises(openai.NotFoundError, match="There is no model 'none'"):
         client.models.retrieve("none")

@@ -2,13 +2,13 @@
 
 import math
 import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nursery import python
 
 from kerasllm.tasks import BM25, EmbeddingIndex, RankFusion
 from kerasllm.tasks.retriever import words_of
@@ -156,6 +156,46 @@ def test_texts_added_later_count_as_if_they_had_been_there(make):
 
 
 @kinds
+@pytest.mark.parametrize("places", [[], [0], [5], [1, 3, 4], np.array([4, 2, 2]), range(6)])
+def test_an_index_without_some_texts_is_that_of_the_others(make, places):
+    index = make(TEXTS)
+    index.search(["cat"])
+    index.remove(places)
+    others = [text for place, text in enumerate(TEXTS) if place not in list(places)]
+    assert len(index) == len(others)
+    assert_same_answers(index, make(others))
+    index.add(TEXTS[:3])
+    assert_same_answers(index, make([*others, *TEXTS[:3]]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(some_texts, st.data())
+def test_words_added_and_removed_in_any_order_are_those_of_a_new_index(texts, data):
+    index, held = BM25(), []
+    for _ in range(4):
+        if held and data.draw(st.booleans()):
+            gone = data.draw(st.sets(st.integers(0, len(held) - 1)))
+            index.remove(gone)
+            held = [text for place, text in enumerate(held) if place not in gone]
+        else:
+            index.add(texts)
+            held = held + texts
+    assert_same_answers(index, BM25(held), ("ab c", "猫 b", ""))
+    assert set(index._postings) == set(BM25(held)._postings)  # nothing is left of what is gone
+
+
+@kinds
+@pytest.mark.parametrize("place", [6, -1, True, "0", 1.0])
+def test_a_place_without_a_text_is_refused_and_nothing_removed(make, place):
+    index = make(TEXTS)
+    with pytest.raises(ValueError, match="place must be a whole number from 0 to 5"):
+        index.remove([0, place])
+    assert_same_answers(index, make(TEXTS))
+    with pytest.raises(ValueError, match="the index is empty"):
+        make().remove([0])
+
+
+@kinds
 def test_odd_texts_and_queries_have_an_answer(make):
     long = "word " * 1_999 + "🙂" * 5
     index = make([*TEXTS, "x" * 10_000, long, " \n", "\ud800"])
@@ -227,7 +267,7 @@ def test_a_fresh_process_goes_on_with_the_words(tmp_path):
     index = BM25(TEXTS, k1=0.9, b=0.4)
     index.save(tmp_path / "my index")  # no ending is put behind the name
     found = tmp_path / "found.npz"
-    run = subprocess.run([sys.executable, "-c", LOAD, tmp_path / "my index", found], capture_output=True, text=True)
+    run = subprocess.run([*python(), "-c", LOAD, tmp_path / "my index", found], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     index.add(["a new cat"])
     with np.load(found) as arrays:

@@ -1,11 +1,11 @@
 """The encoder of sentences as a task: strings in, vectors out, one file."""
 
 import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
+from nursery import python
 
 from kerasllm import models, tasks, text
 
@@ -81,7 +81,7 @@ np.save(sys.argv[2], model.embed(["a good film", "bad"]))
 def test_one_file_brings_everything_back_in_a_fresh_process(tmp_path):
     model = encoder("first", normalize=False, prefix="so ", max_length=9)
     model.save(tmp_path / "model.keras")
-    command = [sys.executable, "-c", LOAD, tmp_path / "model.keras", tmp_path / "found.npy"]
+    command = [*python(), "-c", LOAD, tmp_path / "model.keras", tmp_path / "found.npy"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), model.embed(["a good film", "bad"]), atol=1e-6)

@@ -3,12 +3,12 @@
 import json
 import math
 import subprocess
-import sys
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from nursery import python
 
 from kerasllm import batches, models, tasks, text
 
@@ -286,7 +286,7 @@ def test_one_file_gives_the_same_answers_in_a_fresh_process(tmp_path):
     passages = [*ODD, PASSAGE]
     questions = [QUESTIONS[i % 4] for i in range(len(passages))]
     (tmp_path / "asked.json").write_text(json.dumps([questions, passages]))
-    command = [sys.executable, "-c", LOAD, tmp_path / "model.keras", tmp_path / "asked.json"]
+    command = [*python(), "-c", LOAD, tmp_path / "model.keras", tmp_path / "asked.json"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     found, compiled = json.loads((tmp_path / "asked.json").read_text())

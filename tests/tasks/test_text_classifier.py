@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from nursery import python
 
 from kerasllm import batches, models, tasks, text
 
@@ -180,7 +180,7 @@ def test_one_file_goes_from_strings_to_the_same_probabilities_in_a_fresh_process
     path = tmp_path / "model.keras"
     model.save(path)
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
-    subprocess.run([sys.executable, "-c", LOAD, path, *texts], check=True, cwd=tmp_path, capture_output=True)
+    subprocess.run([*python(), "-c", LOAD, path, *texts], check=True, cwd=tmp_path, capture_output=True)
     found = pd.read_json(str(path) + ".json")
     assert found["label"].tolist() == expected["label"].tolist()
     np.testing.assert_allclose(found[LABELS], expected[LABELS], atol=1e-6)

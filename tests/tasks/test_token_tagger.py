@@ -3,11 +3,11 @@
 import itertools
 import json
 import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
+from nursery import python
 
 from kerasllm import batches, models, tasks, text
 from kerasllm.tasks.bio import legal, spans
@@ -310,7 +310,7 @@ def test_one_file_gives_the_same_answers_in_a_fresh_process(kind, crf, tmp_path)
     shaken(model).save(tmp_path / "model.keras")
     texts = [*ODD[3:], "Ada Lovelace met Bob " * 5]
     (tmp_path / "texts.json").write_text(json.dumps(texts))
-    command = [sys.executable, "-c", LOAD, tmp_path / "model.keras", tmp_path / "texts.json"]
+    command = [*python(), "-c", LOAD, tmp_path / "model.keras", tmp_path / "texts.json"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     answers, entities, compiled = json.loads((tmp_path / "texts.json").read_text())

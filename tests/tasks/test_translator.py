@@ -3,12 +3,13 @@
 import functools
 import json
 import subprocess
-import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from nursery import python
 
 from kerasllm import generation, models, tasks, text
 
@@ -154,9 +155,11 @@ def test_numbers_out_of_range_are_refused(given, word):
 
 
 @pytest.mark.parametrize("texts", ["gut", ["gut"], np.array(["gut"]), pd.Series(["gut"])], ids=str)
-@pytest.mark.parametrize("method", ["__call__", "fit"])
+@pytest.mark.parametrize("method", ["__call__", "fit", "evaluate", "predict"])
 def test_texts_where_ids_belong_are_refused_with_the_right_word(method, texts):
-    with pytest.raises(TypeError, match=r"takes ids, not texts.*model.translate\(texts\)"):
+    with pytest.raises(
+        TypeError, match=r"takes ids, not texts.*model\.translate\(texts\).*model\.pairs\(sources, targets\)"
+    ):
         getattr(translator(), method)(texts)
 
 
@@ -178,6 +181,18 @@ def test_pairs_that_are_none_are_refused():
         model.pairs(GERMAN, ENGLISH[:4], batch_size=2)
     with pytest.raises(TypeError, match="position 1"):
         model.pairs(GERMAN[:2], ["good", None], batch_size=2)
+
+
+def test_keras_own_methods_take_the_feed_of_pairs():
+    model = trained(transformer)
+    assert isinstance(model, tasks.task.Task)
+    feed = model.pairs(GERMAN, ENGLISH, batch_size=5)
+    [(inputs, labels, weights)] = feed
+    logits = model.predict(feed, verbose=0)
+    np.testing.assert_allclose(logits, np.array(model(inputs)), atol=1e-4)
+    logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    lost = -np.take_along_axis(logs, np.array(labels)[..., None], -1)[..., 0] * np.array(weights)
+    assert model.evaluate(feed, verbose=0) == pytest.approx(lost.sum() / np.array(weights).sum(), rel=1e-3)
 
 
 # Parts that fit -----------------------------------------------------------------------------------
@@ -211,6 +226,7 @@ def test_one_tokenizer_may_serve_both_sides():
 
 # Files --------------------------------------------------------------------------------------------
 
+DATA = Path(__file__).parent / "data"
 LOAD = """
 import json, sys
 import keras
@@ -221,12 +237,27 @@ open(sys.argv[1] + ".json", "w").write(json.dumps(answers))
 """
 
 
+def test_a_file_from_before_the_common_base_gives_the_answers_it_gave(tmp_path):
+    expected = json.loads((DATA / "translator.json").read_text("utf-8"))
+    model = keras.saving.load_model(DATA / "translator.keras")
+    assert model.compiled
+    model.save(tmp_path / "again.keras")
+    for one in (model, keras.saving.load_model(tmp_path / "again.keras")):
+        for beams, answers in expected["answers"].items():
+            assert one.translate(expected["texts"], num_beams=int(beams)) == answers
+        begun = np.full((3, 2), one.target_tokenizer.bos_id)
+        np.testing.assert_allclose(one(one.encode(expected["texts"][:3]), begun), expected["logits"], atol=1e-4)
+        assert set(one.get_config()) == {
+            *("name", "trainable", "dtype", "network", "source_tokenizer", "target_tokenizer", "max_length"),
+        }
+
+
 def test_one_file_goes_from_strings_to_the_same_strings_in_a_fresh_process(tmp_path):
     model, texts = trained(transformer), [*GERMAN, "ein unbekanntes Wort", "", "gut " * 40]
     path = tmp_path / "model.keras"
     model.save(path)
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
-    command = [sys.executable, "-c", LOAD, path, *texts]
+    command = [*python(), "-c", LOAD, path, *texts]
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert run.returncode == 0, run.stderr[-3000:]
     found = json.loads((tmp_path / "model.keras.json").read_text())

@@ -278,7 +278,7 @@ WRONG = [
     ([USER, {"role": "assistant"}], ValueError, "Turn 1 has no content"),
     ([{"content": "x"}], ValueError, "Turn 0 has no role"),
     ([USER, {"role": "assistant", "content": None}], ValueError, "Turn 1 has no content"),
-    ([{"role": "tool", "content": "x"}], ValueError, "Turn 0 has the role 'tool'. Use one of system, user, assistant"),
+    ([{"role": "robot", "content": "x"}], ValueError, "the role 'robot'. Use one of system, user, assistant, tool"),
     ([USER, REPLY, {"role": "user", "content": 3}], TypeError, "The content of turn 2 is 3"),
     ([{"role": "user", "content": "\ud800"}], ValueError, "The content of turn 0 holds the lone surrogate"),
     ([{**USER, "name": "Ann"}], ValueError, "Turn 0 has more than role and content: 'name'"),

@@ -68,9 +68,10 @@ def test_ordinary_programs_are_no_trouble(tmp_path):
 
 WITH_TOOLS = (
     "{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n"
-    "{{ m.content }}{% for call in m.tool_calls or [] %}{{ call.name }}{% endfor %}<|im_end|>{% endfor %}"
+    "{{ m.content }}{% for call in m.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}<|im_end|>{% endfor %}"
 )
-CONVERSATION = [*turns("1 + 2?"), {"role": "assistant", "content": "", "tool_calls": [{"name": "add"}]}]
+ADD = {"type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+CONVERSATION = [*turns("1 + 2?"), {"role": "assistant", "content": None, "tool_calls": [ADD]}]
 
 
 def test_tools_and_their_answers_reach_a_template_that_takes_them(tmp_path):
@@ -78,7 +79,8 @@ def test_tools_and_their_answers_reach_a_template_that_takes_them(tmp_path):
     said = [*CONVERSATION, {"role": "tool", "content": "3 <|im_end|>"}]
     found = template.text(said, tools=[{"name": "add"}])
     assert found == (
-        '{"name": "add"}<|im_start|>user\n1 + 2?<|im_end|><|im_start|>assistant\nadd<|im_end|>'
+        '{"name": "add"}<|im_start|>user\n1 + 2?<|im_end|><|im_start|>assistant\n'
+        '{"name": "add", "arguments": {"a": 1}}<|im_end|>'
         "<|im_start|>tool\n3 <|im_end|><|im_end|>"
     )
     ids, end = template.encode(said, tools=[{"name": "<|im_end|>"}]), template.tokenizer.id_of("<|im_end|>")
@@ -94,7 +96,7 @@ def test_tools_are_refused_where_they_have_no_place_and_turns_that_are_none(tmp_
         template.text(turns("x"), tools=[{"name": "add"}])
     with pytest.raises(ValueError, match="has the role 'robot'"):
         template.text([{"role": "robot", "content": "x"}], tools=[])
-    with pytest.raises(TypeError, match="content of turn 0 is None"):
+    with pytest.raises(ValueError, match="Turn 0 has no content"):
         template.text([{"role": "user", "content": None}], tools=[])
     with pytest.raises(TypeError, match="not a dictionary"):
         template.text(["x"], tools=[])

@@ -2,54 +2,55 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+
+import numpy as np
+from nursery import ON_JAX, python
 
 ROOT = Path(__file__).parents[2]
 
 TRAIN = """
-import sys
+import jax
+jax.config.update("jax_num_cpu_devices", 4)
 import keras, numpy as np
 from kerasllm import models, training
-kind, devices = sys.argv[1], keras.distribution.list_devices()
+distribution, devices = keras.distribution, keras.distribution.list_devices()
 assert len(devices) == 4
-if kind == "data":
-    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
-if kind == "model":
-    mesh = keras.distribution.DeviceMesh((2, 2), ("batch", "model"), devices)
-    layout = keras.distribution.LayoutMap(mesh)
-    layout[".*(query|key|value|expand|gate)/kernel"] = (None, "model")
-    layout[".*(output|project)/kernel"] = ("model", None)
-    layout[".*embedding/embeddings"] = ("model", None)
-    keras.distribution.set_distribution(keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch"))
-keras.utils.set_random_seed(1)
+layout = distribution.LayoutMap(distribution.DeviceMesh((2, 2), ("batch", "model"), devices))
+layout[".*(query|key|value|expand|gate)/kernel"] = (None, "model")
+layout[".*(output|project)/kernel"] = ("model", None)
+layout[".*embedding/embeddings"] = ("model", None)
+kinds = [
+    None,
+    distribution.DataParallel(devices=devices),
+    distribution.ModelParallel(layout_map=layout, batch_dim_name="batch"),
+]
 sizes = {"context_length": 8, "num_layers": 2, "num_heads": 4, "embedding_dim": 16, "num_kv_heads": 2}
 modern = {"positions": "rotary", "norm": "rms_norm", "gated": True, "activation": "silu", "qk_norm": True}
-model = models.GPT(models.gpt_settings(32, **sizes, **modern), name="gpt")
-model.compile(training.classic(12, learning_rate=0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 ids = np.random.default_rng(0).integers(0, 32, (16, 9)).astype("int32")
-losses = model.fit(ids[:, :-1], ids[:, 1:], batch_size=8, epochs=3, shuffle=False, verbose=0).history["loss"]
-spec = model.blocks[0].attention.query.kernel.value.sharding.spec if kind == "model" else ""
-print(*losses, "model" in str(spec))
+for kind in kinds:
+    distribution.set_distribution(kind)
+    keras.utils.set_random_seed(1)
+    model = models.GPT(models.gpt_settings(32, **sizes, **modern), name="gpt")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(training.classic(12, learning_rate=0.01), loss)
+    losses = model.fit(ids[:, :-1], ids[:, 1:], batch_size=8, epochs=3, shuffle=False, verbose=0).history["loss"]
+    kernel = model.blocks[0].attention.query.kernel.value
+    print(*losses, "model" in str(getattr(kernel.sharding, "spec", "")), len(kernel.sharding.device_set))
 """
 
 
-def losses(kind):
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "4"}
-    command = [sys.executable, "-c", TRAIN, kind]
-    run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-3000:]
-    *numbers, cut = run.stdout.split()[-4:]
-    return [float(number) for number in numbers], cut == "True"
-
-
 def test_data_and_model_parallel_training_has_the_losses_of_one_device():
-    alone, _ = losses("alone")
+    environment = os.environ | ON_JAX
+    run = subprocess.run([*python(), "-c", TRAIN], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+    found = [line.split() for line in run.stdout.splitlines()[-3:]]
+    # Whether a kernel is cut, and on how many devices it is.
+    assert [one[3:] for one in found] == [["False", "1"], ["False", "4"], ["True", "4"]]
+    alone, *others = [[float(number) for number in one[:3]] for one in found]
     assert alone[-1] < alone[0]
-    for kind in ("data", "model"):
-        found, cut = losses(kind)
-        assert cut == (kind == "model"), "the kernels were not cut"
-        assert max(abs(a - b) for a, b in zip(found, alone, strict=True)) < 1e-4, kind
+    for losses in others:
+        np.testing.assert_allclose(losses, alone, rtol=0, atol=1e-4)
 
 
 MIRRORED = """
@@ -75,7 +76,7 @@ for scope in (contextlib.nullcontext, tf.distribute.MirroredStrategy(["CPU:0", "
 def test_a_feed_without_its_mask_trains_under_mirrored_strategy_as_on_one_device():
     """Keras would take the mean of the mask over the devices; the segments say where padding is, too."""
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-    command = [sys.executable, "-c", MIRRORED]
+    command = [*python(), "-c", MIRRORED]
     run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     alone, mirrored = run.stdout.splitlines()[-2:]

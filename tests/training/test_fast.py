@@ -3,12 +3,12 @@
 import copy
 import pickle
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from nursery import python
 
 from kerasllm import training
 from kerasllm.models import GPT, gpt_settings
@@ -176,7 +176,7 @@ for parts in (None, 2):
 
 
 def test_fast_paths_report_the_same_loss_under_a_strategy():
-    run = subprocess.run([sys.executable, "-c", STRATEGY], capture_output=True, text=True, cwd=ROOT)
+    run = subprocess.run([*python(), "-c", STRATEGY], capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stderr[-2000:]
     plain, fast = run.stdout.splitlines()
     assert plain == fast

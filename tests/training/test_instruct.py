@@ -6,6 +6,7 @@ import pytest
 from tuning_cases import COMPILED, CONTEXT, reply_log_probabilities, small_gpt
 
 from kerasllm import text, training
+from kerasllm.training import tune_run
 from kerasllm.training.instruct import prompt_and_reply
 
 PROMPTS, REPLIES = [[1, 2, 3], [4], [5, 6]], [[7, 0], [8, 8, 9, 0], [10, 0]]
@@ -46,6 +47,19 @@ def test_replies_and_their_ends_are_learned_or_everything(template):
     assert learned_ids(whole) == whole.ids
     [first, second] = targets_that_weigh(whole.feed(packed=False, batch_size=2))
     assert [first, second] == [one[1:] for one in whole.ids]
+
+
+def test_tuning_says_calls_of_tools_as_a_server_does_where_the_template_has_no_words_for_them(template):
+    called = {"type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    asked = [{"role": "user", "content": "a"}, {"role": "assistant", "content": None, "tool_calls": [called]}]
+    turns = [*asked, {"role": "tool", "content": "b"}, {"role": "assistant", "content": "c."}]
+    settings = tune_run.TuneSettings(context=500)
+    train, held_out = tune_run._parts(template, [turns, talk("ab", "c.")] * 2, settings)
+    said = {template.tokenizer.decode(ids) for ids in learned_ids(train) + learned_ids(held_out)}
+    assert said == {'<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>c.', "c."}
+    prints = [tune_run.fingerprint([one]) for one in (turns, asked, asked[:1])]
+    other = [asked[0], {**asked[1], "tool_calls": [{**called, "id": "1"}]}]
+    assert len({*prints, tune_run.fingerprint([other])}) == 4
 
 
 def test_both_kinds_have_the_same_windows_so_that_they_compare(template):

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from nursery import python
 
 from kerasllm import batches, models, training
 
@@ -107,8 +108,9 @@ CHANCE = random.Random()  # whatever seed other tests set
 def test_a_gpt_that_is_killed_at_any_moment_ends_like_one_that_was_not(name, what, tmp_path):
     last = EPOCHS if what == "write" else EPOCHS * STEPS - 1
     number = CHANCE.randint(1, last)
-    command = [sys.executable, __file__, name, str(tmp_path / "state.npz"), what, str(number)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    command = [*python(), __file__, name, str(tmp_path / "state.npz"), what, str(number)]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, env=environment)
     assert run.returncode == -signal.SIGKILL, run.stderr.decode()[-2000:]
 
     model = make(name)

@@ -4,12 +4,12 @@ import copy
 import os
 import pickle
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from nursery import python
 
 from kerasllm import training
 from kerasllm.layers import FeedForward
@@ -162,7 +162,7 @@ def compiled_models(tmp_path_factory):
 @pytest.mark.parametrize("room", ["layers", "models"])
 def test_a_compiled_model_loads_where_only_the_room_is_imported_that_made_its_layers(room, compiled_models):
     run = subprocess.run(
-        [sys.executable, "-c", LOAD.format(room=room), *compiled_models],
+        [*python(), "-c", LOAD.format(room=room), *compiled_models],
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from nursery import python
 from sklearn.utils.class_weight import compute_class_weight
 
 from kerasllm import training
@@ -310,7 +311,7 @@ np.savez(result, *model.get_weights(), loss=resume.history["loss"], steps=len(st
 def test_a_killed_run_ends_like_one_that_was_not(tmp_path, monkeypatch):
     state, resumed = tmp_path / "killed.npz", tmp_path / "resumed.npz"
     # Killed at the third step of the third epoch, in a process of its own.
-    killed = subprocess.run([sys.executable, "-c", RUN, state, resumed, "15"], cwd=ROOT, capture_output=True)
+    killed = subprocess.run([*python(), "-c", RUN, state, resumed, "15"], cwd=ROOT, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     assert not resumed.exists()
     whole = tmp_path / "whole.npz"

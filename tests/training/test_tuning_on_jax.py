@@ -3,11 +3,11 @@
 import importlib.util
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import pytest
+from nursery import ON_JAX, python
 
 HERE = Path(__file__).parent
 CHOSEN = (
@@ -22,11 +22,9 @@ CHOSEN = (
 def test_losses_gradients_and_steps_pass_on_jax():
     if not importlib.util.find_spec("jax"):
         pytest.skip("JAX is not installed")
-    # What is compiled to be called once: let the compiler take less care.
-    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(HERE / one) for one in CHOSEN)],
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick},
+        [*python(), "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(HERE / one) for one in CHOSEN)],
+        env=os.environ | ON_JAX,
         cwd=HERE.parents[1],
         capture_output=True,
         text=True,

@@ -3,10 +3,10 @@
 import importlib.util
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from nursery import python
 
 ROOT = Path(__file__).parents[2]
 TRAIN = """
@@ -48,6 +48,6 @@ def test_recipes_resume_fast_paths_and_adapters_work_on_jax_alone(tmp_path):
     if not importlib.util.find_spec("jax"):
         pytest.skip("JAX is not installed")
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", TRAIN, str(tmp_path / "state.npz")]
+    command = [*python(), "-c", TRAIN, str(tmp_path / "state.npz")]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert run.returncode == 0, run.stderr[-3000:]

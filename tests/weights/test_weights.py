@@ -2,12 +2,12 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from nursery import python
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -82,7 +82,7 @@ def test_a_fresh_process_needs_the_file_alone(tmp_path):
     code = "import sys, numpy as np\nfrom kerasllm import weights\nmodel = weights.load_safetensors(sys.argv[1])\n"
     code += "np.save(sys.argv[1] + '.npy', np.array(model(np.load(sys.argv[2]))))"
     np.save(tmp_path / "ids.npy", IDS)
-    command = [sys.executable, "-c", code, tmp_path / "m.safetensors", tmp_path / "ids.npy"]
+    command = [*python(), "-c", code, tmp_path / "m.safetensors", tmp_path / "ids.npy"]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
     np.testing.assert_allclose(np.load(tmp_path / "m.safetensors.npy"), np.array(model(IDS)), atol=1e-6)
 

@@ -23,10 +23,16 @@ from lesson_tools.places import CELL_TIMEOUT, KERNEL_LOG, LessonError
 
 
 class ThisPython(KernelSpecManager):
-    """One kernel: ipykernel in the Python that runs the builder. Kernels of the same name elsewhere do not matter."""
+    """One kernel: ipykernel in the Python that runs the builder. Kernels of the same name elsewhere do not matter.
+
+    Attributes:
+        command: how a command of this Python begins.
+    """
+
+    command = (sys.executable,)
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv = [*self.command, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
 

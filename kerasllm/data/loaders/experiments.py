@@ -64,3 +64,10 @@ def _multilingual(dataset: Dataset) -> pd.DataFrame:
     for end in ("low", "high"):
         frame[end] = frame[end].fillna(frame["value"])
     return whole(frame.fillna({"texts": 0}).astype({"texts": int}))
+
+
+@loads("assistant-answers")
+def _assistant_answers(dataset: Dataset) -> pd.DataFrame:
+    # A number of a place or an expression names an item; an empty answer is one.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv", dtype={"item": str}, keep_default_na=False)
+    return whole(frame)

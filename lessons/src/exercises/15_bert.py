@@ -16,7 +16,8 @@ from kerasllm.course import between, case, check
 #
 # The places that are asked for are chosen already. Write what happens to their tokens: a number `fate` from 0 to 1 is
 # given for each. Below 0.8 the token becomes the mask, from 0.8 to below 0.9 it becomes the token that was drawn for
-# it, and above that it stays. Nothing else changes, and the ids that were given stay as they are.
+# it, and above that it stays. Nothing else changes, and the array that was given stays as it is, for it is needed for
+# the loss.
 #
 # *Predict:* of 1,000 tokens 150 are chosen. How many tokens look different afterwards? (A drawn token is hardly ever
 # the right one.)
@@ -38,12 +39,12 @@ text, other = np.array([7, 8, 9, 7]), np.array([20, 21, 22, 23])
 def leaves_the_text_alone(answer):
     """Whether the ids that were given are the same after the call."""
 
-    def call(*arguments):
+    def given_ids(*arguments):
         given = text.copy()
         answer(given, *arguments)
         return given
 
-    return call
+    return given_ids
 
 
 check(
@@ -234,7 +235,7 @@ def hidden_loss(logits, ids, asked):
 # ## Exercise 3: a mean without padding
 #
 # Write the vector of a text: the mean over its real tokens, divided by its length, so that a dot product of two is a
-# cosine. A text without a real token becomes zeros, not NaN.
+# cosine. A text without a real token becomes zeros, not NaN. Anything may stand at the places of padding, NaN too.
 #
 # *Predict:* somebody takes the mean over all places, padding included, where the padding's vectors are zeros, and
 # divides by the length afterwards. Is the result wrong?
@@ -493,8 +494,9 @@ def bm25(question, passages, k1=1.2, b=0.75):
 #
 # MiniLM was trained on the mean of its vectors. Twelve pairs of sentences say the same in other words, and sentences
 # of different pairs have nothing to do with each other. A good vector is near that of its partner *and far from those
-# of strangers*. Write `gap`: make a `kerasllm.tasks.SentenceEncoder` of the network and the tokenizer with the pooling
-# that is asked for, embed both lists, and return the mean cosine of partners minus the mean cosine of strangers.
+# of strangers*. Write `gap`: make a `SentenceEncoder(network, tokenizer, pooling=pooling)`, let its `embed` turn both
+# lists into vectors of length 1, and return the mean cosine of partners minus the mean cosine of strangers. A stranger
+# of a first sentence is the second sentence of any other pair.
 #
 # *Predict* the gap for "mean" and for "first", the vector of `[CLS]`. Only the pooling changes. Then explain.
 

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises 19 · Modern blocks
 #
-# Four exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*,
+# Five exercises and an experiment, each alone. They need NumPy and no training. Where the text says *predict*,
 # write your guess down before you run anything.
 
 # %%
@@ -231,7 +231,8 @@ def cache_numbers(windows, time, kv_heads, d):
 
 
 # %% [markdown]
-# After 32 tokens by nothing, after 3,200 by nearly 2: the blocks that see all are then almost the whole cache.
+# After 32 tokens by a factor of 1, which is not at all; after 3,200 by nearly 2: the blocks that see all are then
+# almost the whole cache.
 #
 # ## Exercise 4: a router
 #
@@ -320,6 +321,100 @@ def shares(scores, used):
 
 # %% [markdown]
 # It does not matter: dividing by the sum over the chosen removes whatever all had in common.
+#
+# ## Exercise 5: a verdict
+#
+# You get the bits of runs with a change and without it, in two dictionaries. A key is a pair of size and seed, such
+# as `("small", 2)`. Subtract within each key, and judge by the rule of the lesson: `"saves"` if the change needs
+# fewer bits in every pair, `"costs"` if it needs more in every pair, otherwise `"cannot tell"`. The keys may stand in
+# another order on the two sides. A run without a partner on the other side counts for nothing.
+#
+# *Predict:* the three seeds of a block need 2.155, 2.158 and 2.276 bits, and with a change 2.147, 2.148 and 2.246. So
+# the seeds are 0.12 apart, and the change saves 0.016 on average. Can these six runs show anything at all?
+
+
+# %% tags=["answer"]
+def verdict(without, with_it):
+    """without, with_it: dict, (size, seed): bits. Returns "saves", "costs" or "cannot tell"."""
+    ### BEGIN SOLUTION
+    saved = [without[key] - with_it[key] for key in without if key in with_it]
+    if all(bits > 0 for bits in saved):
+        return "saves"
+    return "costs" if all(bits < 0 for bits in saved) else "cannot tell"
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+block = {("small", 0): 2.155, ("small", 1): 2.158, ("small", 2): 2.276}
+better = {("small", 0): 2.147, ("small", 1): 2.148, ("small", 2): 2.246}
+check(
+    verdict,
+    case("the three seeds above", block, better, expect="saves"),
+    case("the other way round", better, block, expect="costs"),
+    case("another order", dict(reversed(block.items())), better, expect="saves"),
+    case("one sign differs", {**block, ("large", 0): 2.10}, {**better, ("large", 0): 2.11}, expect="cannot tell"),
+    case("one pair is equal", {**block, ("large", 0): 2.10}, {**better, ("large", 0): 2.10}, expect="cannot tell"),
+    case("runs without a partner", {**block, ("large", 0): 1.9}, {**better, ("large", 1): 2.3}, expect="saves"),
+    nudge="Which run is each one held against: the one at the same place, or the one with the same size and seed?",
+    hint="Collect without[key] - with_it[key] for the keys on both sides, then ask for the sign of all of them.",
+)
+
+
+# %% tags=["right"]
+def verdict(without, with_it):  # arrays and signs
+    both = sorted(without.keys() & with_it.keys())
+    signs = set(np.sign([without[key] - with_it[key] for key in both]))
+    return {1.0: "saves", -1.0: "costs"}[signs.pop()] if len(signs) == 1 and 0.0 not in signs else "cannot tell"
+
+
+# %% tags=["right"]
+def verdict(without, with_it):  # a loop that counts
+    wins = losses = pairs = 0
+    for key, bits in with_it.items():
+        if key not in without:
+            continue
+        pairs += 1
+        wins += bits < without[key]
+        losses += bits > without[key]
+    return "saves" if wins == pairs else "costs" if losses == pairs else "cannot tell"
+
+
+# %% tags=["right"]
+def verdict(without, with_it):  # library: pandas lines up the keys
+    import pandas as pd
+
+    saved = (pd.Series(without) - pd.Series(with_it)).dropna()
+    return "saves" if saved.min() > 0 else "costs" if saved.max() < 0 else "cannot tell"
+
+
+# %% tags=["wrong"]
+def verdict(without, with_it):
+    pairs = list(zip(without.values(), with_it.values(), strict=True))  # by place, not by key
+    saved = [a - b for a, b in pairs]
+    return "saves" if min(saved) > 0 else "costs" if max(saved) < 0 else "cannot tell"
+
+
+# %% tags=["wrong"]
+def verdict(without, with_it):
+    saved = np.mean(list(without.values())) - np.mean(list(with_it.values()))  # means alone
+    return "saves" if saved > 0 else "costs" if saved < 0 else "cannot tell"
+
+
+# %% tags=["wrong"]
+def verdict(without, with_it):
+    old, new = list(without.values()), list(with_it.values())  # every run against every other
+    return "saves" if max(new) < min(old) else "costs" if min(new) > max(old) else "cannot tell"
+
+
+# %% tags=["wrong"]
+def verdict(without, with_it):
+    saved = [without[key] - with_it[key] for key in without if key in with_it]
+    return "saves" if min(saved) >= 0 else "costs" if max(saved) <= 0 else "cannot tell"  # equal counts as saved
+
+
+# %% [markdown]
+# They can. Unpaired, the bad seed hides the change; within each seed its sign is the same. Three equal signs come
+# by luck in one of four tables, though, which is why the lesson asks for six.
 #
 # ## Experiment: weights that grow
 #

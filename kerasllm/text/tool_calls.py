@@ -5,18 +5,7 @@ import re
 import uuid
 from dataclasses import dataclass, field
 
-OPEN, CLOSE = "<tool_call>", "</tool_call>"  # what Qwen, SmolLM2 1.7B and models tuned after Hermes write
-EXPLAINED = """You may call one or more functions to assist with the user query.
-
-You are provided with function signatures within <tools></tools> XML tags:
-<tools>
-{tools}
-</tools>
-
-For each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:
-<tool_call>
-{{"name": <function-name>, "arguments": <args-json-object>}}
-</tool_call>"""  # the words of Qwen 2.5's template, on which many models were tuned
+from kerasllm.text.turns import CLOSE, OPEN, plain_tool_turns
 
 
 @dataclass(frozen=True)
@@ -55,48 +44,15 @@ def prompt_ids(template, turns, tools):
     called = any(turn.get("tool_calls") or turn["role"] == "tool" for turn in turns)
     if not tools and not called:
         return template.encode(turns, open_reply=True)
-    if not template.takes_tools:
-        return template.encode(plain_turns(turns, tools), open_reply=True)
     wrapped = [
         {**turn, "tool_calls": [{"type": "function", "function": one} for one in turn["tool_calls"]]}
         if turn.get("tool_calls")
         else turn
         for turn in turns
     ]
+    if not template.takes_tools or (called and not template.takes_calls):
+        return template.encode(plain_tool_turns(wrapped, tools), open_reply=True)
     return template.encode(wrapped, open_reply=True, tools=tools)
-
-
-def plain_turns(turns, tools):
-    """A conversation with functions as turns of system, user and assistant alone.
-
-    Example:
-        >>> call = {"name": "add", "arguments": {"a": 1, "b": 2}}
-        >>> turns = [{"role": "user", "content": "1 + 2?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
-        >>> for turn in plain_turns([*turns, {"role": "tool", "content": "3"}], []):
-        ...     print(turn["role"], repr(turn["content"]))
-        user '1 + 2?'
-        assistant '<tool_call>\\n{"name": "add", "arguments": {"a": 1, "b": 2}}\\n</tool_call>'
-        user '<tool_response>\\n3\\n</tool_response>'
-    """
-    found = []
-    for turn in turns:
-        role, content = turn["role"], turn["content"]
-        if turn.get("tool_calls"):
-            calls = [f"{OPEN}\n{json.dumps(one, ensure_ascii=False)}\n{CLOSE}" for one in turn["tool_calls"]]
-            content = "\n".join([content, *calls] if content else calls)
-        if role == "tool":
-            role, content = "user", f"<tool_response>\n{content}\n</tool_response>"
-        if role == "user" and found and found[-1]["role"] == "user":
-            found[-1] = {"role": role, "content": f"{found[-1]['content']}\n{content}"}
-        else:
-            found.append({"role": role, "content": content})
-    if tools:
-        described = EXPLAINED.format(tools="\n".join(json.dumps(one, ensure_ascii=False) for one in tools))
-        if found and found[0]["role"] == "system":
-            found[0] = {"role": "system", "content": f"{found[0]['content']}\n\n{described}"}
-        else:
-            found.insert(0, {"role": "system", "content": described})
-    return found
 
 
 class CallFinder:

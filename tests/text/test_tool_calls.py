@@ -3,11 +3,13 @@
 import json
 
 import pytest
-from serving_models import chat_template, chat_tokenizer
 
 from kerasllm import text
-from kerasllm.serving.tool_calls import CallFinder, plain_turns, prompt_ids
+from kerasllm.text.tool_calls import CallFinder, prompt_ids
 
+CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;!?'\"(){}[]<>/_-+*=&#|\\\n"
+TOKENIZER = text.train_characters([CHARACTERS], extra=["<|im_start|>", "<|im_end|>"])
+CHATML = text.ChatTemplate(TOKENIZER, "ChatML")
 ADD = {"name": "add", "arguments": {"a": 1, "b": 2}}
 CALL = f"<tool_call>\n{json.dumps(ADD)}\n</tool_call>"
 TOOL = {"type": "function", "function": {"name": "add", "description": "The sum", "parameters": {"type": "object"}}}
@@ -81,16 +83,11 @@ def test_text_in_front_of_a_call_is_given_out_as_it_comes():
 
 
 def test_a_template_without_a_place_for_tools_has_them_in_turns_of_system_and_user():
-    turns = plain_turns(TURNS, [TOOL])
+    called = {"type": "function", "function": ADD}
+    turns = text.plain_tool_turns([TURNS[0], {**TURNS[1], "tool_calls": [called]}, *TURNS[2:]], [TOOL])
     assert [turn["role"] for turn in turns] == ["system", "user", "assistant", "user"]
-    assert json.dumps(TOOL) in turns[0]["content"]
-    assert turns[2]["content"] == CALL
-    assert turns[3]["content"] == ("<tool_response>\n3\n</tool_response>\n<tool_response>\nthree\n</tool_response>")
-    said = plain_turns([{"role": "system", "content": "Be brief."}, *TURNS], [TOOL])
-    assert said[0]["content"].startswith("Be brief.\n\n")
-    template = chat_template()
-    assert prompt_ids(template, TURNS, [TOOL]) == template.encode(turns, open_reply=True)
-    assert prompt_ids(template, TURNS[:1], []) == template.encode(TURNS[:1], open_reply=True)
+    assert prompt_ids(CHATML, TURNS, [TOOL]) == CHATML.encode(turns, open_reply=True)
+    assert prompt_ids(CHATML, TURNS[:1], []) == CHATML.encode(TURNS[:1], open_reply=True)
 
 
 def spelled(template, ids):
@@ -99,11 +96,11 @@ def spelled(template, ids):
 
 
 def test_a_template_with_a_place_for_tools_is_given_them(tmp_path):
-    (tmp_path / "tokenizer.json").write_text(chat_tokenizer().to_json(), "utf-8")
+    (tmp_path / "tokenizer.json").write_text(TOKENIZER.to_json(), "utf-8")
     (tmp_path / "chat_template.jinja").write_text(TEMPLATE, "utf-8")
     template = text.ChatTemplate(text.Tokenizer.load(tmp_path))
     assert template.takes_tools
-    assert not chat_template().takes_tools
+    assert not CHATML.takes_tools
     rendered = spelled(template, prompt_ids(template, TURNS, [TOOL]))
     assert rendered == (
         f"<|im_start|>system\n{json.dumps(TOOL)}<|im_end|><|im_start|>user\nWhat is 1 + 2?<|im_end|>"
