@@ -198,6 +198,7 @@ def head(vectors, labels, check_vectors, check_labels):
     return lambda texts: best.decision_function((texts - mean) / spread)
 
 
+# %%
 def drawn(name, part, count):
     """The first texts of a part in a random order, and 1 for each good one."""
     frame = load(name)
