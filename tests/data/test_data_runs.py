@@ -1,4 +1,4 @@
-"""The tables of lessons 14 and 15: every cell of the plan once, and no test text for a run that chose a rate."""
+"""The tables of lessons 14, 15 and 26: every cell of the plan once, and no test text for a run that chose a rate."""
 
 import itertools
 
@@ -54,3 +54,46 @@ def test_the_rates_of_the_encoders_were_chosen_without_the_test_part():
     best = rates.loc[rates.groupby(names)["validation_loss"].idxmin()].set_index(names)["rate"]
     for way, some in runs[runs["rate"] > 0].groupby(names):
         assert (some["rate"] == best.loc[way]).all()
+
+
+LANGUAGES = ["english", "german", "french", "spanish", "russian", "chinese"]
+SUBJECTS = ["english films", "english goods", "chinese goods"]
+
+
+def test_every_head_judges_every_subject_from_three_draws():
+    table = data.load("multilingual")
+    assert not table.duplicated(["part", "model", "source", "target", "seed", "measure"]).any()
+    assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
+    heads = table.query("part == 'transfer' and measure == 'accuracy' and source != ''")
+    e5 = [*SUBJECTS, "english films, shuffled labels"]
+    minilm = ["english films", "english films, shuffled labels", "chinese goods"]
+    plan = set(itertools.product(["e5-small"], e5, SUBJECTS, range(3)))
+    plan |= set(itertools.product(["minilm"], minilm, SUBJECTS, range(3)))
+    assert set(heads[["model", "source", "target", "seed"]].itertuples(index=False, name=None)) == plan
+    shuffled = heads[heads["source"].str.endswith("shuffled labels")]
+    assert 0.4 < shuffled["value"].mean() < 0.6
+
+
+def test_every_language_is_searched_from_every_other_by_every_index():
+    table = data.load("multilingual")
+    found = table.query("part == 'verses' and measure == 'hit at 1'")
+    pairs = set(itertools.permutations(LANGUAGES, 2))
+    for _, some in found.groupby("model"):
+        assert set(some[["source", "target"]].itertuples(index=False, name=None)) == pairs
+    assert {"e5-small", "minilm", "BM25, words", "BM25, three characters"} <= set(found["model"])
+
+
+def test_the_shared_writer_is_held_against_writers_of_one_language_and_rates_were_chosen_before():
+    table = data.load("multilingual")
+    bits = table.query("part == 'writing' and measure == 'bits a character'")
+    assert set(bits.query("model == 'six languages' and seed == 0")["target"]) == set(LANGUAGES)
+    assert {f"{one}, its sixth" for one in LANGUAGES} <= set(bits.loc[bits["seed"] == 0, "model"])
+    # A difference is that of the two numbers in the table.
+    value = bits.set_index(["model", "target", "seed"])["value"]
+    for row in table.query("part == 'writing' and measure == 'difference'").itertuples():
+        of_both = value["six languages", row.target, row.seed] - value[row.model, row.target, row.seed]
+        assert abs(row.value - of_both) < 2e-4
+    rates = table[table["part"] == "rates"]
+    assert not set(rates["seed"]) & set(bits["seed"])
+    for _, some in rates.groupby("model"):
+        assert len(some) >= 3

@@ -19,6 +19,7 @@ KEYS = {
     "preferences": ["prompt", "chosen", "rejected"],
     "home-assistant-intents": ["text"],
     "rotten-tomatoes": ["text", "film"],
+    "product-snippets": ["text"],
     "emoji-names": ["emoji", "english", "chinese"],
 }
 NAMES = [pytest.param(name, marks=[pytest.mark.network, *NOT_FETCHED.get(name, [])]) for name in KEYS]

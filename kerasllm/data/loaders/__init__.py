@@ -74,7 +74,7 @@ def load(name: str) -> pd.DataFrame:
         - bias: stereotype and anti_stereotype, two sentences, with the kind of bias as label.
         - search: title, kind, text, passage (python-documentation); question, titles, wording (its questions).
         - experiments of ours (reading-order, character-models, modern-blocks, translation-models, bert-pretraining):
-          a row for each run; there are no splits. tokens-and-spans has a row for each number of a run,
+          a row for each run; there are no splits. tokens-and-spans and multilingual have a row for each number,
           assistant-answers one for each answer of a service.
         - openmoji: emoji, english, chinese and picture, an array of 64 x 64 x 3.
 

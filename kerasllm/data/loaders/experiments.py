@@ -55,6 +55,17 @@ def _bert_pretraining(dataset: Dataset) -> pd.DataFrame:
     return whole(frame.fillna(0.0).astype({"hidden_steps": int, "passes": int}))
 
 
+@loads("multilingual")
+def _multilingual(dataset: Dataset) -> pd.DataFrame:
+    # An answer that nobody learned has no source, a number of steps neither a target nor an interval.
+    empty = {name: [""] for name in ("low", "high", "texts")}
+    path = folder() / f"{dataset.name}.csv"
+    frame = pd.read_csv(path, dtype={"source": str}, keep_default_na=False, na_values=empty)
+    for end in ("low", "high"):
+        frame[end] = frame[end].fillna(frame["value"])
+    return whole(frame.fillna({"texts": 0}).astype({"texts": int}))
+
+
 @loads("assistant-answers")
 def _assistant_answers(dataset: Dataset) -> pd.DataFrame:
     # A number of a place or an expression names an item; an empty answer is one.

@@ -29,6 +29,18 @@ def _movie_snippets(dataset: Dataset) -> pd.DataFrame:
     return _cleaned(pd.DataFrame({"text": table["text"].str.strip(), "label": label}))
 
 
+@loads("product-snippets")
+def _product_snippets(dataset: Dataset) -> pd.DataFrame:
+    (content,) = members(dataset)
+    table = pd.read_csv(io.BytesIO(content), sep="\t", quoting=3, keep_default_na=False)
+    label = pd.Categorical.from_codes((table["sentiment"] > 0).astype(int), ["negative", "positive"])
+    frame = pd.DataFrame({"text": table["text"].str.strip(), "label": label, "rating": table["sentiment"]})
+    # By review: its product and its writer are in all its sentences.
+    review = table["id"].str.split("_").str[0]
+    result = clean(frame, frame["text"].map(fold), review.map(str.encode))
+    return result[["text", "label", "split", "rating"]]
+
+
 @loads("chinese-reviews")
 def _chinese_reviews(dataset: Dataset) -> pd.DataFrame:
     # Not splitlines: some reviews hold characters that it takes for the end of a line.
