@@ -449,8 +449,8 @@ show(figure, "A curve far above the diagonal: for each share of questions with a
 # questions, and most of these had been found, so something is lost. The last line shows the deeper doubt. Of the good
 # questions that were let through, more than a third stand before passages that do not answer them. A high score says
 # that the question is about Python, and not that a passage answers it. The threshold parts topics, and nobody has asked
-# it for more: the questions without an answer in our set are about cooking, cables and other languages. A question about
-# a function that Python does not have would pass. Remember too that five questions without an answer chose the
+# it for more: the questions without an answer in our set are about cooking, cables and other languages. A question
+# about a function that Python does not have would pass. Remember too that five questions without an answer chose the
 # threshold, and that one person wrote all of them.
 #
 # Now the parts come together. `Assistant` looks up, quotes the passages with their titles in the system's turn, lets
