@@ -123,7 +123,7 @@ def test_the_same_seed_writes_the_same_text(trained, capsys):
 def test_data_lists_the_catalogue_and_shows_a_card(capsys):
     assert kerasllm("data") == 0
     table = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in table[1:3]] == ["movie-snippets", "chinese-reviews"]
+    assert [line.split()[0] for line in table[1:3]] == ["movie-snippets", "product-snippets"]
     assert max(map(len, table)) < 120
     assert kerasllm("data", "digits") == 0
     shown = capsys.readouterr().out
