@@ -29,8 +29,7 @@ OF_BACKEND = {"tensorflow": ["tensorflow"], "jax": ["jax"]}
 # The second backend, in a process of its own. What is compiled there is called once: XLA may take less care.
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 ON_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK}
-LESSONS = ["ipykernel.kernelapp", "ipykernel.ipkernel", "matplotlib.pyplot", "scipy.stats", "sklearn.linear_model"]
-IMPORTED = {"tensorflow": ["keras", "pandas", "pytest", *LESSONS], "jax": ["keras", "pandas", "pytest"]}
+IMPORTED = {"tensorflow": ["keras", "pandas", "pytest"], "jax": ["keras", "pandas", "pytest"]}
 
 
 def python() -> list[str]:

@@ -27,6 +27,10 @@ FUNCTIONS = frozenset(
     "sqrt strftime string_agg substr substring sum time total trim typeof unicode unixepoch upper".split()
 )
 ACTIONS = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE))
+# Functions that stand behind FROM: some versions of SQLite ask nothing but whether they may be read.
+CALLED_TABLES = frozenset(
+    "json_each json_tree jsonb_each jsonb_tree generate_series dbstat bytecode tables_used".split()
+)
 LIMITS = {  # of one statement
     sqlite3.SQLITE_LIMIT_ATTACHED: 0,
     sqlite3.SQLITE_LIMIT_COLUMN: 500,
@@ -245,7 +249,10 @@ class _Guard:
         self.end, self.denied = time.monotonic() + seconds, ""
 
     def allow(self, action, first, second, *_) -> int:
-        name = (second or "").lower()
+        table, name = (first or "").lower(), (second or "").lower()
+        if action == sqlite3.SQLITE_READ and (table in CALLED_TABLES or table.startswith("pragma_")):
+            self.denied = self.denied or f"the function {table}"
+            return sqlite3.SQLITE_DENY
         if action in ACTIONS or (action == sqlite3.SQLITE_FUNCTION and name in FUNCTIONS):
             return sqlite3.SQLITE_OK
         what = f"the function {name}" if action == sqlite3.SQLITE_FUNCTION else ""

@@ -209,10 +209,7 @@ show(sheet.figure, "Three columns of three labels. Ada: O 3, B 2, I forbidden. L
 
 # %%
 def viterbi(logits, first, transitions, last):
-    """The best row. logits (time, labels); transitions (labels, labels), from row to column.
-
-    first, last (labels,): what it adds to stand at the first and at the last token. All of these may forbid.
-    """
+    """The best row. logits (time, labels); first, last (labels,); transitions (labels, labels), from row to column."""
     best, came = first + logits[0], []
     for now in logits[1:]:
         ways = best[:, None] + transitions  # (from, to)

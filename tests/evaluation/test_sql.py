@@ -363,3 +363,10 @@ def test_results_are_equal_if_each_row_stands_as_often_in_both(one, other, rando
     assert same_rows(mixed, one)
     assert same_rows(mixed, one, ordered=True) == (mixed == one)
     assert same_rows(one, other) == (Counter(one) == Counter(other)) == same_rows(other, one)
+
+
+def test_a_function_behind_from_is_refused_also_where_the_connection_knows_it(connection):
+    asked = "SELECT * FROM json_each('[1]')"
+    connection.execute(asked).fetchall()  # from now on SQLite asks only whether it may be read
+    with pytest.raises(SelectError, match="json_each"):
+        run_select(connection, asked)

@@ -10,8 +10,6 @@ import nbformat
 import pytest
 from lesson_tools import execution, publishing, readme
 
-pytestmark = pytest.mark.usefixtures("quick_kernels")
-
 GOOD = """
     # %% [markdown]
     # # 90 · Good

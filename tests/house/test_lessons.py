@@ -45,7 +45,7 @@ def test_sources_and_notebooks_are_one_to_one():
 
 @pytest.mark.lessons
 @pytest.mark.parametrize("lesson", LESSONS + APPENDICES, ids=lambda lesson: lesson.name)
-def test_runs_at_smoke_scale(lesson, tmp_path, monkeypatch, quick_kernels):
+def test_runs_at_smoke_scale(lesson, tmp_path, monkeypatch):
     monkeypatch.setattr(builder, "FAILED", tmp_path / "failed")
     entry = builder.build(lesson, tmp_path, "smoke")
     wanted = [claim["text"] for claim in committed(lesson).metadata.kerasllm.claims]
