@@ -488,8 +488,9 @@ for reader in ("title", "alone", "with sources"):
 # The first row needs no model: it only names the page. In the same words this is nearly always right, and in other
 # words nearly never, for the search did not find the page. Compare the rows below with it. What a small model adds is
 # a sentence that reads well. Whether the sentence is right in all that it says, no pattern can tell, and ours only
-# looks for the name. And who shall refuse? The model was asked to say when it does not know. The column for that
-# shows how far this may be relied on, and the threshold does it better.
+# looks for the name. And who shall refuse? The model was asked to say when it does not know, and only one such
+# question has been put to it. The model's answers in the table of this lesson are few, here and with the tools, the
+# SQL and the planted orders below: they show what kind of thing happens, and not how often.
 #
 # ## Acting: tools
 #
