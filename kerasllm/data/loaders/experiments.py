@@ -71,3 +71,12 @@ def _assistant_answers(dataset: Dataset) -> pd.DataFrame:
     # A number of a place or an expression names an item; an empty answer is one.
     frame = pd.read_csv(folder() / f"{dataset.name}.csv", dtype={"item": str}, keep_default_na=False)
     return whole(frame)
+
+
+@loads("instruction-tuning")
+def _instruction_tuning(dataset: Dataset) -> pd.DataFrame:
+    # The time of a run has no step and no language; texts were kept of one seed.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv", dtype={"text": str}, keep_default_na=False)
+    for name in ("step", "item"):
+        frame[name] = pd.to_numeric(frame[name]).fillna(-1).astype(int)
+    return whole(frame)
