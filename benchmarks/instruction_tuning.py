@@ -10,8 +10,8 @@ which was searched for none of them. It rises for 4 steps and then stays, so tha
 short run.
 
 Judged are conversations of the test part, English and Chinese apart, before the steps and after them. All have at most
-128 ids, as those that are learned: nothing of a reply is cut, and each ends. Each number is a line of the file; a run
-whose time is there is not made again, so the script may be stopped and started. The runs of all arms with the first
+128 ids, as those that are learned: nothing of a reply is cut, and each ends. Each number is a line of the file, and a
+run that is stopped goes on where it was, so the script may be stopped and started. The runs of all arms with the first
 seed come first. It needs Keras on any backend, the caches of `instructions`, `hsk-sentences`, `king-james` and SmolLM2,
 and no network. On 2 cores seed 0 of SmolLM2 takes about 7 processor minutes, a seed of the GPT 2.
 """
@@ -53,7 +53,7 @@ ASKS, ENDS = "\x02", "\x03"  # ASCII's start and end of a text: characters that 
 class SmolLM2:
     """Already tuned to answer, in its own form of a conversation; adapters learn."""
 
-    name, rate, marks, seeds = "smollm2-135m-instruct", 2e-3, (8, 24), (0,)
+    name, rate, marks, seeds = "smollm2-135m-instruct", 2e-3, (10,), (0,)
     asked, written = 4, 64  # prompts of a language that are replied to, and the most ids of a reply
 
     def __init__(self, blocks=None):
@@ -82,7 +82,7 @@ class SmolLM2:
 class KingJames:
     """Continues the Bible and has seen no question; all weights learn."""
 
-    name, rate, marks, seeds = "king-james-gpt", 1e-3, (60,), (0, 1, 2)
+    name, rate, marks, seeds = "king-james-gpt", 2e-3, (40,), (0, 1, 2)
     asked, written = 16, 128
 
     def __init__(self, blocks=None):
@@ -213,7 +213,7 @@ class Bench:
         model = self.subject.model
         for language, pairs in self.held.items():
             if self.table.has(**key, language=language, measure="own"):
-                continue
+                continue  # stopped behind it
             asked, said, characters, _ = zip(*pairs, strict=True)
             own, other = bits_of(model, asked, said), bits_of(model, neighbours(pairs), said)
             for place, letters in enumerate(characters):
@@ -222,7 +222,7 @@ class Bench:
                     self.table.add({**key, "language": language}, measure, value, place)
             if last and language in self.plain:
                 self.table.add({**key, "language": language}, "plain", self.plain_bits(self.plain[language]))
-        if last:
+        if last and not self.table.has(**key, measure="ended"):
             self.write(key)
 
     def plain_bits(self, text):
@@ -243,42 +243,56 @@ class Bench:
             text = f"{prompt}\n→ {subject.tokenizer.decode(reply.ids)}" if key["seed"] == 0 else ""
             self.table.add({**key, "language": language}, "ended", reply.ended == "stop", len(reply.ids), text)
 
-    def run(self, arm, seed, marks):
-        key = {"model": self.subject.name, "arm": arm, "seed": seed}
-        started, before, stepped = time.perf_counter(), time.process_time(), 0.0
-        self.restart(seed)
-        if arm == "nothing":
+    def run(self, key, marks, ends):
+        """One arm with one seed, from where it was stopped."""
+        before, kept = time.process_time(), self.kept(key)
+        self.restart(key["seed"])
+        done, spent = self.resume(kept)
+        if key["arm"] == "nothing":
             self.judge({**key, "step": 0}, last=True)
         else:
-            feed = learned(self.subject, arm, seed)
-            for step in range(1, max(marks) + 1):
-                begun = time.process_time()
-                inputs, targets, weight = feed.batch(step - 1)
-                self.subject.model.train_on_batch(inputs, targets, sample_weight=weight)
-                stepped += time.process_time() - begun
+            feed = learned(self.subject, key["arm"], key["seed"])
+            for step in range(done, max(marks) + 1):
                 if step in marks:
                     self.judge({**key, "step": step}, last=step == max(marks))
-        spent = time.process_time() - before
+                if time.perf_counter() > ends:
+                    return self.keep(kept, step, spent + time.process_time() - before)
+                if step < max(marks):
+                    inputs, targets, weight = feed.batch(step)
+                    self.subject.model.train_on_batch(inputs, targets, sample_weight=weight)
+        spent += time.process_time() - before
         self.table.add({**key, "step": "", "language": ""}, "processor seconds", spent)
-        print(
-            f"{self.subject.name}, {arm}, seed {seed}: {time.perf_counter() - started:.0f} s; "
-            f"of the processor {spent:.0f} s, of which the steps {stepped:.0f} s",
-            flush=True,
-        )
+        kept.unlink(missing_ok=True)
+        print(*key.values(), f"{spent:.0f} s of the processor", flush=True)
+
+    def kept(self, key):
+        return self.table.path.with_suffix("." + "-".join(map(str, key.values())) + ".npz")
+
+    def keep(self, path, step, spent):
+        values = [ops.convert_to_numpy(one) for one in self.learning()]
+        np.savez(path, step, spent, *values)
+        print(f"{path.name}: stopped after step {step}", flush=True)
+
+    def resume(self, path):
+        """How many steps a run has behind it, and the seconds that they took."""
+        if not path.exists():
+            return 0, 0.0
+        with np.load(path) as found:
+            step, spent, *values = (found[name] for name in found.files)
+        for variable, value in zip(self.learning(), values, strict=True):
+            variable.assign(value)
+        return int(step), float(spent)
+
+    def learning(self):
+        return [*self.subject.model.trainable_variables, *self.subject.model.optimizer.variables]
 
     def runs(self, ends):
-        marks, longest = self.given.marks or self.subject.marks, 0.0
+        marks = self.given.marks or self.subject.marks
         for seed in self.given.seeds or self.subject.seeds:
             for arm in ("nothing", *self.given.arms) if not seed else self.given.arms:
                 key = {"model": self.subject.name, "arm": arm, "seed": seed}
-                if self.table.has(**key, measure="processor seconds"):
-                    continue
-                if time.perf_counter() + longest > ends:
-                    print(f"{self.subject.name}, {arm}, seed {seed}: no time left")
-                    return
-                begun = time.perf_counter()
-                self.run(arm, seed, marks)
-                longest = max(longest, time.perf_counter() - begun)
+                if time.perf_counter() < ends and not self.table.has(**key, measure="processor seconds"):
+                    self.run(key, marks, ends)
 
 
 def ship(path):
@@ -302,7 +316,7 @@ def main():
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--seeds", nargs="+", type=int, help="those of the model unless given")
     parser.add_argument("--marks", nargs="+", type=int, help="after which steps to judge; the last one ends a run")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no run that would end after them")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after them; the next call goes on there")
     parser.add_argument("--machine", default=f"{os.cpu_count()} cores")
     parser.add_argument("--smoke", action="store_true", help="tiny numbers, to see that it runs")
     parser.add_argument("--ship", action="store_true", help="train nothing, copy the table into datasets/")

@@ -17,6 +17,7 @@
 import math
 from functools import cache
 
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from keras import ops
@@ -35,10 +36,11 @@ from kerasllm.training.instruct import prompt_and_reply
 use_style()
 
 # %%
-STEPS = dial(8, smoke=1)  # training steps of SmolLM2 in each of two arms
-JUDGED = dial(20, smoke=2)  # held-out conversations of each language that judge a model
+STEPS = dial(3, smoke=1)  # training steps of SmolLM2
+FEW = dial(6, smoke=2)  # held-out conversations of each language that judge SmolLM2
+JUDGED = dial(20, smoke=2)  # those that judge our GPT
 BLOCKS = dial(30, smoke=1)  # blocks of SmolLM2 that are kept; it has 30
-SMALL_STEPS = dial(40, smoke=1)  # training steps of our GPT
+SMALL_STEPS = dial(40, smoke=1)  # training steps of our GPT in each of two arms
 WRITTEN = dial(60, smoke=4)  # most tokens of a text that is written
 CONTEXT = 128  # most ids of a conversation, and ids in a window
 BATCH = 4  # windows in a step
@@ -95,8 +97,8 @@ for i in range(8):
     sheet.text((1.15 + 0.86 * i, 0.55), "1" if i >= 5 else "0", meaning="output" if i >= 5 else "given", size=13)
 sheet.text((1.15 + 0.86 * 2, 0.15), "the prompt: read, not learned", meaning="given", size=9)
 sheet.text((1.15 + 0.86 * 6, 0.15), "the reply and its end: learned", meaning="output", size=9)
-show(sheet.figure, "Three rows over eight places. The inputs are user, 2, +, 2, ?, reply, 4 and a full stop; the targets"
-     " are one further on and finish with end. The weights are 0 for the first five places and 1 for the last three,"
+show(sheet.figure, "Three rows over eight places. The inputs are user, 2, +, 2, ?, reply, 4 and a full stop; the"
+     " targets are one further on and finish with end. The weights are 0 for the first five places and 1 for the last three,"
      " whose targets are 4, full stop and end.")  # fmt: skip
 
 # %% [markdown]
@@ -235,16 +237,15 @@ def judge(model, asked, said, characters):
 
 
 # %% [markdown]
-# ## A model that has learned to answer already
+# ## The experiment: pairs, or replies without their prompts
 #
-# The large model is SmolLM2-135M-Instruct, and its name says it: its makers have tuned it to answer, on far more
-# conversations than ours (Ben Allal et al. 2025, section 5). The weights from before that tuning do not come with this
-# course. What can we see with it, then? In English our question was settled before we begin. We can see what is left
-# to learn from other replies, and what wrong pairs destroy. Chinese is another matter, because the model was made for
-# English. For the beginning of the story, from a model that only continues, we need our own GPT, below.
+# Our GPT is a model that only continues, so the experiment begins with it. It has 6 million weights and 2,048 tokens of
+# the English of 1611. It can hardly learn from a few hundred conversations what keeps people healthy. Can it learn to
+# answer? All its weights learn, because almost everything about the new text is foreign to it.
 #
-# LoRA of rank 8 learns, as in lesson 20. Both arms read the same prompts and the same replies of both languages in
-# the same order, and begin with the same numbers. The learning rate is one for both and was not searched.
+# Two arms have the same prompts and the same replies of both languages, in one case exchanged within each language. The
+# weights, the learning rate and the number of steps are the same. Look at three columns: who needs fewer bits, for whom
+# is the prompt worth something, and who knows where a reply ends?
 
 
 # %%
@@ -270,46 +271,55 @@ def tune(model, told, steps):
 
 
 # %% tags=["hide"]
-# @title Set-up: adapters that begin from the seed's numbers, as those of the table
-held = {language: conversations(for_smol, "test", language, JUDGED) for language in LANGUAGES}
-add_lora(smol, rank=8, layers=["query", "key", "value", "output"])
-supervise(smol, classic(1_000, 2e-3, warmup_steps=4, final=1.0, weight_decay=0.0), jit_compile=False)
-smol.optimizer.build(smol.trainable_variables)
-fresh = [ops.convert_to_numpy(one) for one in smol.optimizer.variables]
+# @title Set-up: a model that can be put back to its start, and a line for each judgement
+def prepared(model):
+    """Compiled; the rate rises for four steps and stays then, so that a short run is the beginning of a long one."""
+    supervise(model, classic(1_000, 2e-3, warmup_steps=4, final=1.0, weight_decay=0.0), jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    variables = [*model.trainable_variables, *model.optimizer.variables]
+    return [(one, ops.convert_to_numpy(one)) for one in variables]
 
 
-def start_again(seed=0):
-    rng = np.random.default_rng(seed)
-    for one in smol.trainable_variables:  # A: He's uniform numbers, as Keras draws them; B: zeros
-        bound = math.sqrt(6 / one.shape[0]) if one.shape[1] == 8 else 0.0
-        one.assign(rng.uniform(-bound, bound, one.shape).astype("float32"))
-    for one, value in zip(smol.optimizer.variables, fresh, strict=True):
-        one.assign(value)
+def put_back(start):
+    keras.utils.set_random_seed(0)
+    for variable, value in start:
+        variable.assign(value)
+
+
+def line(name, found):
+    print(f"{name:26s} {found['bits']:6.3f} bits a character, the prompt is worth {found['worth']:6.3f}, "
+          f"end {found['end']:.2f}")  # fmt: skip
 
 
 # %%
-start_again()
-live = {"nothing": {one: judge(smol, *held[one]) for one in LANGUAGES}}
-for arm in ("replies", "exchanged"):
-    start_again()
-    tune(smol, lessons_for(for_smol, exchanged=arm == "exchanged"), STEPS)
-    live[arm] = {one: judge(smol, *held[one]) for one in LANGUAGES}
-print(f"{'learned from':12s} language  bits a character, worth of the prompt, end")
-for arm, found in live.items():
-    for one in LANGUAGES:
-        print(f"{arm:12s} {one:8s}  {found[one]['bits']:.3f}  {found[one]['worth']:+.3f}  {found[one]['end']:.2f}")
+held = {one: conversations(for_bible, "test", one, JUDGED) for one in LANGUAGES}
+start = prepared(bible)
+live = {"nothing": {one: judge(bible, *held[one]) for one in LANGUAGES}}
+for arm in ("exchanged", "replies"):
+    put_back(start)
+    tune(bible, lessons_for(for_bible, exchanged=arm == "exchanged"), SMALL_STEPS)
+    live[arm] = {one: judge(bible, *held[one]) for one in LANGUAGES}
+for one in LANGUAGES:
+    for arm, found in live.items():
+        line(f"{one}, {arm}", found[one])
 
 # %% [markdown]
-# Eight steps show a direction, and no more. `benchmarks/instruction_tuning.py` goes on to 24, with one more arm: the loss
-# on the whole text, prompt and template included. Its numbers lie in the set `instruction-tuning`. The rate stays
-# constant there after four steps, so your steps are the beginning of its runs, and the numbers must agree. For SmolLM2
-# there is **one seed**: more did not fit on the processor at hand. So we look at the conversations one by one, and
-# count on how many of the 20 an arm is better.
+# RESULT. The model that has learned from the right pairs is still in memory. We put the request from the top to it, in
+# the form that it has learned, and a Chinese one.
 
 # %%
-table = load(
-    "instruction-tuning"
-)  # a row for each number: model, arm, seed, step, language, measure, item, value, text
+for asked in (request.strip(), "给出三个保持健康的建议。"):
+    ids = letters.encode(asked) + ASKS
+    [written] = generate(bible, [ids], WRITTEN, Greedy(), stop_tokens=ENDS)
+    print(f"{asked} → {letters.decode(written[len(ids) :])!r}")
+
+# %% [markdown]
+# One run is one order of the data. `benchmarks/instruction_tuning.py` ran three, and a third arm: the loss on the whole
+# text, prompt included. Its numbers lie in the set `instruction-tuning`, and your runs are the first of its seeds. The
+# figure also shows how many of 16 replies end within 128 tokens.
+
+# %%
+table = load("instruction-tuning")  # model, arm, seed, step, language, measure, item, value, text: a row a number
 table = table[table["step"] >= 0]  # without the times of the runs
 table["model"] = table["model"].str.split("-").str[0]  # smollm2 and king
 
@@ -328,69 +338,8 @@ def bits_and_worth(*run):
 
 
 # %% tags=["hide"]
-# @title Figure: bits and the worth of the prompt, over the steps
-ARMS = {"replies": ("subject", "-"), "exchanged": ("control", "--"), "everything": ("weights", ":")}
-LAST = int(table.loc[table["model"] == "smollm2", "step"].max())
-figure, panels = plt.subplots(2, 2, figsize=(8, 5), sharex=True)
-for column, language in enumerate(LANGUAGES):
-    for arm, (meaning, style) in ARMS.items():
-        steps = sorted(table.loc[(table["model"] == "smollm2") & (table["arm"] == arm), "step"].unique())
-        found = [bits_and_worth("smollm2", arm if step else "nothing", step, language) for step in (0, *steps)]
-        for row in range(2):
-            panels[row, column].plot([0, *steps], [one[row].mean() for one in found], style, marker="o", ms=4,
-                                     color=color(meaning), label=arm)  # fmt: skip
-    panels[0, column].set_title(f"{language.capitalize()}: bits of right replies", fontsize=10)
-    panels[1, column].set_title(f"{language.capitalize()}: worth of the prompt", fontsize=10)
-    panels[1, column].set(xlabel="training steps")
-for ax in panels[:, 0]:
-    ax.set_ylabel("bits a character")
-panels[0, 1].legend(title="learned from")
-show(figure, "Four panels over training steps, English left and Chinese right, with three arms as lines. FILL")
-
-# %%
-after = {(arm, one): bits_and_worth("smollm2", arm, LAST, one) for arm in ARMS for one in LANGUAGES}
-for one in LANGUAGES:
-    bits, worth = bits_and_worth("smollm2", "nothing", 0, one)
-    print(f"{one}: nothing learned {bits[0]:.3f} bits, prompt worth {worth[0]:.3f}")
-    for arm in ARMS:
-        own, before = values("own", "smollm2", arm, LAST, one), values("own", "smollm2", "nothing", 0, one)
-        bits, worth = after[arm, one]
-        print(f"   {arm:10s} {bits[0]:.3f} bits (better on {np.mean(own < before):.0%}), prompt worth {worth[0]:.3f}")
-claims = Claims("What pairs teach a tuned model")
-claims.show()
-
-# %% [markdown]
-# RESULT
-#
-# ## A model that has never been asked
-#
-# Our own GPT is a model that only continues. It has 6 million weights and 2,048 tokens of the English of 1611. What can
-# it learn from a few hundred conversations? It can hardly learn what helps against stress. Here all weights learn, not
-# an adapter, because the model is small and almost everything about the new text is foreign to it. The cell tunes it on
-# replies at their places, and asks again what was asked at the top, now in the form that it has learned.
-
-# %%
-small_held = {language: conversations(for_bible, "test", language, JUDGED) for language in LANGUAGES}
-small = {"before": {one: judge(bible, *small_held[one]) for one in LANGUAGES}}
-supervise(bible, classic(1_000, 1e-3, warmup_steps=4, final=1.0, weight_decay=0.0), jit_compile=False)
-tune(bible, lessons_for(for_bible), SMALL_STEPS)
-small["after"] = {one: judge(bible, *small_held[one]) for one in LANGUAGES}
-for when, found in small.items():
-    for one in LANGUAGES:
-        print(f"{when:6s} {one:8s} {found[one]['bits']:6.3f} bits a character, worth of the prompt "
-              f"{found[one]['worth']:+.3f}, end {found[one]['end']:.2f}")  # fmt: skip
-for asked in (request.strip(), "给出三个保持健康的建议。"):
-    [ids] = generate(bible, [letters.encode(asked) + ASKS], 2 * WRITTEN, Greedy(), stop_tokens=ENDS)
-    print(f"{asked} → {letters.decode(ids[len(letters.encode(asked) + ASKS) :])!r}")
-
-# %% [markdown]
-# RESULT
-#
-# The table has the same arms for this model with 60 steps, and here there was time for three seeds. The figure shows
-# for each arm what the prompt is worth, and how many of 16 replies end within 128 tokens.
-
-# %% tags=["hide"]
 # @title Figure: our GPT after each arm
+ARMS = {"replies": "subject", "exchanged": "control", "everything": "weights"}
 SMALL_LAST, names = int(table.loc[table["model"] == "king", "step"].max()), ["nothing", *ARMS]
 figure, panels = plt.subplots(1, 2, figsize=(8, 2.9), sharey=True)
 for place, arm in enumerate(names):
@@ -411,8 +360,80 @@ panels[1].legend(loc="upper right", frameon=True, framealpha=1)
 show(figure, "Bars for our GPT, a dot a seed, for four arms and two languages. FILL")
 
 # %%
+small = {(arm, one): bits_and_worth("king", arm, SMALL_LAST, one) for arm in ARMS for one in LANGUAGES}
+for (arm, one), (bits, worth) in small.items():
+    print(f"{one}, {arm:10s} {bits.mean():.3f} ± {bits.std(ddof=1):.3f} bits, "
+          f"worth {worth.mean():.3f} ± {worth.std(ddof=1):.3f}")  # fmt: skip
 story = Claims("What pairs teach a model that only continues")
 story.show()
+
+# %% [markdown]
+# RESULT
+#
+# ## A model that was tuned before
+#
+# Our GPT may fail because it is small. SmolLM2-135M-Instruct is 23 times as large, and its name says something else:
+# its makers have tuned it to answer, on far more conversations than ours (Ben Allal et al. 2025, section 5). The weights
+# from before that tuning do not come with this course. So what can it tell us? In English our question was settled
+# before we begin. We can see what is left to learn from other people's replies, and what wrong pairs destroy. Chinese
+# is another matter, because the model was made for English.
+#
+# LoRA of rank 8 learns, as in lesson 20. On a laptop a step takes seconds, so your machine makes a few and judges a
+# few conversations.
+
+# %%
+add_lora(smol, rank=8, layers=["query", "key", "value", "output"])
+rng = np.random.default_rng(0)
+for one in smol.trainable_variables:  # A: He's uniform numbers, as Keras draws them; B: zeros
+    bound = math.sqrt(6 / one.shape[0]) if one.shape[1] == 8 else 0.0
+    one.assign(rng.uniform(-bound, bound, one.shape).astype("float32"))
+prepared(smol)
+held = {one: conversations(for_smol, "test", one, FEW) for one in LANGUAGES}
+before = {one: judge(smol, *held[one]) for one in LANGUAGES}
+tune(smol, lessons_for(for_smol), STEPS)
+after = {one: judge(smol, *held[one]) for one in LANGUAGES}
+for one in LANGUAGES:
+    line(f"{one}, nothing", before[one])
+    line(f"{one}, {STEPS} steps on replies", after[one])
+
+# %% [markdown]
+# The table goes on to 10 steps and judges 20 conversations of each language. It has one seed here, because more did
+# not fit on the processor at hand. So it cannot say how much of a difference is chance of the training. What it can say
+# is on how many of the 20 conversations an arm is better.
+
+# %% tags=["hide"]
+# @title Figure: bits and worth of the prompt of SmolLM2
+LAST = int(table.loc[table["model"] == "smollm2", "step"].max())
+done = ["nothing", *(arm for arm in ARMS if ((table["model"] == "smollm2") & (table["arm"] == arm)).any())]
+figure, panels = plt.subplots(1, 2, figsize=(8, 2.9), sharey=True)
+for place, arm in enumerate(done):
+    for shift, language in ((-0.18, "english"), (0.18, "chinese")):
+        run = ("smollm2", arm, LAST if arm != "nothing" else 0, language)
+        for ax, found in zip(panels, bits_and_worth(*run), strict=True):
+            paint = color("subject" if language == "english" else "control")
+            label = language.capitalize() if not place else None
+            ax.barh(place + shift, found.mean(), height=0.32, color=paint, alpha=0.45, lw=0, label=label)
+            ax.text(found.mean(), place + shift, f" {found.mean():.3f}", va="center", fontsize=8)
+            ax.grid(False, axis="y")
+panels[0].set_yticks(range(len(done)), done)
+panels[0].set(xlabel="right replies, bits a character", ylabel="learned from")
+panels[0].invert_yaxis()
+panels[1].set(xlabel="worth of the prompt, bits a character")
+for ax in panels:
+    ax.set_xlim(right=1.15 * ax.get_xlim()[1])
+panels[1].legend(loc="lower right", frameon=True, framealpha=1)
+show(figure, "Bars for SmolLM2 for each arm and two languages. FILL")
+
+# %%
+for one in LANGUAGES:
+    own, ends = {}, {}
+    for arm in done:
+        run = ("smollm2", arm, LAST if arm != "nothing" else 0, one)
+        own[arm], ends[arm] = values("own", *run)[0], values("end", *run)[0]
+        print(f"{one}, {arm:10s} cheaper than before on {np.mean(own[arm] < own['nothing']):4.0%}, "
+              f"end {ends[arm].mean():.2f}")  # fmt: skip
+claims = Claims("What pairs teach a tuned model", over="conversations")
+claims.show()
 
 # %% [markdown]
 # RESULT
@@ -451,9 +472,9 @@ price.show()
 #
 # ## What can go wrong
 #
-# People often believe that instruction tuning teaches a model facts: one shows it answers about a firm, and it knows
-# the firm. Models that were tuned on the replies of a far larger model took over its manner, and people who compared them
-# were pleased; on tests of knowledge they hardly gained (Gudibande et al. 2024). Zhou et al. (2023) say it shortly:
+# People often believe that instruction tuning teaches a model facts: show it answers about a firm, and it knows the
+# firm. Models that were tuned on the replies of a far larger one took over its manner, and people who compared them
+# were pleased. On tests of knowledge they hardly gained (Gudibande et al. 2024). Zhou et al. (2023) put it as a guess:
 # knowledge comes from the first training, and tuning teaches the form in which it is given out.
 #
 # Three mistakes are made often and silently. The first is another template in use than in training: the model then sees
