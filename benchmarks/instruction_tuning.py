@@ -33,7 +33,7 @@ from kerasllm import weights
 from kerasllm.batches.converse import Conversations
 from kerasllm.data import load
 from kerasllm.data.catalogue import folder
-from kerasllm.generation import Session
+from kerasllm.generation import Greedy, Sampling, Session
 from kerasllm.generation.compiling import compiled
 from kerasllm.text import ChatTemplate
 from kerasllm.training import add_lora, classic
@@ -55,6 +55,7 @@ class SmolLM2:
 
     name, rate, marks, seeds = "smollm2-135m-instruct", 2e-3, (10,), (0,)
     asked, written = 4, 64  # prompts of a language that are replied to, and the most ids of a reply
+    sampler = Greedy()
 
     def __init__(self, blocks=None):
         self.model, self.tokenizer = weights.pretrained(self.name)
@@ -82,8 +83,9 @@ class SmolLM2:
 class KingJames:
     """Continues the Bible and has seen no question; all weights learn."""
 
-    name, rate, marks, seeds = "king-james-gpt", 2e-3, (40,), (0, 1, 2)
+    name, rate, marks, seeds = "king-james-gpt", 2e-3, (60,), (0, 1, 2)
     asked, written = 16, 128
+    sampler = Sampling(top_p=0.9)  # the most probable token leads it into circles
 
     def __init__(self, blocks=None):
         self.model, self.tokenizer = weights.pretrained(self.name)
@@ -233,12 +235,13 @@ class Bench:
         return sum(map(np.sum, found)) / sum(len(self.subject.tokenizer.decode(one[1:])) for one in windows)
 
     def write(self, key):
-        """Replies to the first prompts of both languages, the most probable id at each place."""
+        """Replies to the first prompts of both languages."""
         subject = self.subject
         pairs = [(one, *pair) for one, found in self.held.items() for pair in found[: subject.asked]]
         session = Session(subject.model, rows=len(pairs))
         session.read([pair[1] for pair in pairs])
-        replies = session.write(self.given.written or subject.written, stop_tokens=subject.stops)
+        longest = self.given.written or subject.written
+        replies = session.write(longest, subject.sampler, stop_tokens=subject.stops, seed=key["seed"])
         for (language, *_, prompt), reply in zip(pairs, replies, strict=True):
             text = f"{prompt}\n→ {subject.tokenizer.decode(reply.ids)}" if key["seed"] == 0 else ""
             self.table.add({**key, "language": language}, "ended", reply.ended == "stop", len(reply.ids), text)

@@ -28,7 +28,7 @@ from kerasllm.course.diagrams import Diagram
 from kerasllm.course.figures import show, use_style
 from kerasllm.course.palette import color
 from kerasllm.data import load
-from kerasllm.generation import Greedy, Sampling, generate
+from kerasllm.generation import Sampling, generate
 from kerasllm.text import ChatTemplate
 from kerasllm.training import Instructions, add_lora, classic, supervise
 from kerasllm.training.instruct import prompt_and_reply
@@ -40,7 +40,7 @@ STEPS = dial(3, smoke=1)  # training steps of SmolLM2
 FEW = dial(6, smoke=2)  # held-out conversations of each language that judge SmolLM2
 JUDGED = dial(20, smoke=2)  # those that judge our GPT
 BLOCKS = dial(30, smoke=1)  # blocks of SmolLM2 that are kept; it has 30
-SMALL_STEPS = dial(40, smoke=1)  # training steps of our GPT in each of two arms
+SMALL_STEPS = dial(60, smoke=1)  # training steps of our GPT in each of two arms
 WRITTEN = dial(60, smoke=4)  # most tokens of a text that is written
 CONTEXT = 128  # most ids of a conversation, and ids in a window
 BATCH = 4  # windows in a step
@@ -97,9 +97,9 @@ for i in range(8):
     sheet.text((1.15 + 0.86 * i, 0.55), "1" if i >= 5 else "0", meaning="output" if i >= 5 else "given", size=13)
 sheet.text((1.15 + 0.86 * 2, 0.15), "the prompt: read, not learned", meaning="given", size=9)
 sheet.text((1.15 + 0.86 * 6, 0.15), "the reply and its end: learned", meaning="output", size=9)
-show(sheet.figure, "Three rows over eight places. The inputs are user, 2, +, 2, ?, reply, 4 and a full stop; the"
-     " targets are one further on and finish with end. The weights are 0 for the first five places and 1 for the last three,"
-     " whose targets are 4, full stop and end.")  # fmt: skip
+show(sheet.figure, "Three rows over eight places. The inputs are user, 2, +, 2, ?, reply, 4 and a full stop;"
+     " the targets are one further on and finish with end. The weights are 0 for the first five places"
+     " and 1 for the last three, whose targets are 4, full stop and end.")  # fmt: skip
 
 # %% [markdown]
 # The first 1 stands under the last token of the *prompt*, because that is where the first token of the reply is
@@ -304,19 +304,23 @@ for one in LANGUAGES:
         line(f"{one}, {arm}", found[one])
 
 # %% [markdown]
-# RESULT. The model that has learned from the right pairs is still in memory. We put the request from the top to it, in
-# the form that it has learned, and a Chinese one.
+# Both arms save the same: two bits a character in English, and far more in Chinese, whose bytes this model had never
+# seen. Both have an idea of where a reply ends. And in both the prompt is worth almost nothing. So the replies taught
+# their manner, and the pairs taught nothing that the replies had not. The model that has learned from the right pairs
+# is still in memory. We put the request from the top to it, in the form that it has learned, and a Chinese one. The
+# tokens are drawn from the best 90% (lesson 18), because the best token alone would lead it into circles.
 
 # %%
 for asked in (request.strip(), "给出三个保持健康的建议。"):
     ids = letters.encode(asked) + ASKS
-    [written] = generate(bible, [ids], WRITTEN, Greedy(), stop_tokens=ENDS)
+    [written] = generate(bible, [ids], WRITTEN, Sampling(top_p=0.9), stop_tokens=ENDS, seed=0)
     print(f"{asked} → {letters.decode(written[len(ids) :])!r}")
 
 # %% [markdown]
-# One run is one order of the data. `benchmarks/instruction_tuning.py` ran three, and a third arm: the loss on the whole
-# text, prompt included. Its numbers lie in the set `instruction-tuning`, and your runs are the first of its seeds. The
-# figure also shows how many of 16 replies end within 128 tokens.
+# This is no Bible any more, and no answer either. Several replies say more than one, and counting says more than
+# reading. `benchmarks/instruction_tuning.py` made these runs too, judged them in the same way and let them reply to 16
+# prompts of each language. Its numbers lie in the set `instruction-tuning`. There is one seed for each arm: more did
+# not fit on the processor at hand. A third arm, the loss on the whole text, has not run.
 
 # %%
 table = load("instruction-tuning")  # model, arm, seed, step, language, measure, item, value, text: a row a number
@@ -339,44 +343,86 @@ def bits_and_worth(*run):
 
 # %% tags=["hide"]
 # @title Figure: our GPT after each arm
-ARMS = {"replies": "subject", "exchanged": "control", "everything": "weights"}
-SMALL_LAST, names = int(table.loc[table["model"] == "king", "step"].max()), ["nothing", *ARMS]
-figure, panels = plt.subplots(1, 2, figsize=(8, 2.9), sharey=True)
-for place, arm in enumerate(names):
-    for shift, language in ((-0.18, "english"), (0.18, "chinese")):
-        run = ("king", arm, SMALL_LAST if arm != "nothing" else 0, language)
-        rows = table[(table[["measure", "model", "arm", "language"]] == ["ended", "king", arm, language]).all(axis=1)]
-        for ax, found in zip(panels, (bits_and_worth(*run)[1], rows.groupby("seed")["value"].mean()), strict=True):
-            paint = color("subject" if language == "english" else "control")
-            label = language.capitalize() if not place else None
-            ax.barh(place + shift, found.mean(), height=0.32, color=paint, alpha=0.45, lw=0, label=label)
-            ax.plot(found, np.full(len(found), place + shift), "o", ms=4, color=paint)
-            ax.grid(False, axis="y")
-panels[0].set_yticks(range(len(names)), names)
-panels[0].set(xlabel="worth of the prompt, bits a character", ylabel="learned from")
-panels[0].invert_yaxis()
-panels[1].set(xlabel="share of replies that end")
-panels[1].legend(loc="upper right", frameon=True, framealpha=1)
-show(figure, "Bars for our GPT, a dot a seed, for four arms and two languages. FILL")
+SMALL_LAST = int(table.loc[table["model"] == "king", "step"].max())
+LAST = int(table.loc[table["model"] == "smollm2", "step"].max())
+
+
+def arms_of(model):
+    """The arms that ran, with the step after which they were judged."""
+    ran = set(table.loc[table["model"] == model, "arm"])
+    last = SMALL_LAST if model == "king" else LAST
+    return {
+        arm: last if arm != "nothing" else 0 for arm in ("nothing", "replies", "exchanged", "everything") if arm in ran
+    }
+
+
+def ended(model, arm, language):
+    rows = table[(table[["measure", "model", "arm", "language"]] == ["ended", model, arm, language]).all(axis=1)]
+    return rows.groupby("seed")["value"].mean().to_numpy()
+
+
+def compared(model, measures):
+    """Bars for each arm and language; a measure is its name and its numbers, one a seed."""
+    figure, panels = plt.subplots(1, len(measures), figsize=(8, 2.7), sharey=True)
+    for ax, (name, numbers) in zip(panels, measures.items(), strict=True):
+        for place, (arm, step) in enumerate(arms_of(model).items()):
+            for shift, language in ((-0.18, "english"), (0.18, "chinese")):
+                found, paint = numbers(arm, step, language), color("subject" if language == "english" else "control")
+                label = language.capitalize() if not place else None
+                ax.barh(place + shift, found.mean(), height=0.32, color=paint, alpha=0.45, lw=0, label=label)
+                ax.text(max(found.mean(), 0), place + shift, f" {found.mean():.2f}", va="center", fontsize=8)
+        ax.set_xlabel(name)
+        ax.grid(False, axis="y")
+        ax.set_xlim(right=1.2 * ax.get_xlim()[1])
+    panels[0].set_yticks(range(len(arms_of(model))), list(arms_of(model)))
+    panels[0].set_ylabel("learned from")
+    panels[0].invert_yaxis()
+    panels[-1].legend(loc="upper right", frameon=True, framealpha=1)
+    return figure
+
+
+figure = compared("king", {
+    "right replies, bits a character": lambda arm, step, one: bits_and_worth("king", arm, step, one)[0],
+    "worth of the prompt, bits": lambda arm, step, one: bits_and_worth("king", arm, step, one)[1],
+    "share of replies that end": lambda arm, step, one: ended("king", arm, one),
+})  # fmt: skip
+show(figure, "Bars for our GPT before and after two arms, in two languages. Right replies cost far fewer bits after"
+     " both, the prompt is worth almost nothing in all rows, and replies end after both and never before.")  # fmt: skip
+
 
 # %%
-small = {(arm, one): bits_and_worth("king", arm, SMALL_LAST, one) for arm in ARMS for one in LANGUAGES}
-for (arm, one), (bits, worth) in small.items():
-    print(f"{one}, {arm:10s} {bits.mean():.3f} ± {bits.std(ddof=1):.3f} bits, "
-          f"worth {worth.mean():.3f} ± {worth.std(ddof=1):.3f}")  # fmt: skip
+def judged(model, arm, language="english"):
+    """Bits and worth of an arm in the table, the mean of its seeds."""
+    return [float(one.mean()) for one in bits_and_worth(model, arm, arms_of(model)[arm], language)]
+
+
+before, pairs, exchanged = (judged("king", arm) for arm in ("nothing", "replies", "exchanged"))
 story = Claims("What pairs teach a model that only continues")
+story.claim("Your run is that of the table", live["replies"]["english"]["bits"], "==", pairs[0], tolerance=0.05,
+            unit="bits a character", control="the table's run of the same seed")  # fmt: skip
+story.claim("Replies without their prompts make right replies cheaper too", exchanged[0], "<", before[0],
+            unit="bits a character", control="the model before")  # fmt: skip
+story.claim("After them replies end", float(ended("king", "exchanged", "english").mean()), ">",
+            float(ended("king", "nothing", "english").mean()), unit="of the replies", control="the model before",
+            headline="a small GPT learns from exchanged replies to end {measured}, before {bound}")  # fmt: skip
+story.claim("Right pairs do not teach it to listen", pairs[1], "<", before[1] + 0.05, unit="bits a character",
+            control="the worth of the prompt before, and 0.05")  # fmt: skip
 story.show()
 
 # %% [markdown]
-# RESULT
+# So a first answer is this: what looks like answering comes from the replies alone. After 60 steps our GPT ends
+# practically every reply, which it never did before. It needs no prompts for that. But a reply that fits nothing is no
+# answer. To use a prompt a model must already know what its words have to do with the words of a reply. A model of
+# this size, with a few hundred pairs, did not learn it. Our 20 conversations would not show a worth of the prompt below
+# some hundredths of a bit.
 #
 # ## A model that was tuned before
 #
 # Our GPT may fail because it is small. SmolLM2-135M-Instruct is 23 times as large, and its name says something else:
-# its makers have tuned it to answer, on far more conversations than ours (Ben Allal et al. 2025, section 5). The weights
-# from before that tuning do not come with this course. So what can it tell us? In English our question was settled
-# before we begin. We can see what is left to learn from other people's replies, and what wrong pairs destroy. Chinese
-# is another matter, because the model was made for English.
+# its makers have tuned it to answer, on far more conversations than ours (Ben Allal et al. 2025, section 5). The
+# weights from before that tuning do not come with this course. So what can it tell us? In English our question was
+# settled before we begin. We can see what is left to learn from other people's replies, and what wrong pairs destroy.
+# Chinese is another matter, because the model was made for English.
 #
 # LoRA of rank 8 learns, as in lesson 20. On a laptop a step takes seconds, so your machine makes a few and judges a
 # few conversations.
@@ -397,56 +443,53 @@ for one in LANGUAGES:
     line(f"{one}, {STEPS} steps on replies", after[one])
 
 # %% [markdown]
-# The table goes on to 10 steps and judges 20 conversations of each language. It has one seed here, because more did
-# not fit on the processor at hand. So it cannot say how much of a difference is chance of the training. What it can say
-# is on how many of the 20 conversations an arm is better.
+# The table goes on to 10 steps on replies at their places, one seed, and judges 20 conversations of each language. Its
+# control, the same steps on exchanged replies, has not run for this model. So what follows is a before and after.
+# It cannot say what the pairs gave, only what the training gave as a whole.
 
 # %% tags=["hide"]
-# @title Figure: bits and worth of the prompt of SmolLM2
-LAST = int(table.loc[table["model"] == "smollm2", "step"].max())
-done = ["nothing", *(arm for arm in ARMS if ((table["model"] == "smollm2") & (table["arm"] == arm)).any())]
-figure, panels = plt.subplots(1, 2, figsize=(8, 2.9), sharey=True)
-for place, arm in enumerate(done):
-    for shift, language in ((-0.18, "english"), (0.18, "chinese")):
-        run = ("smollm2", arm, LAST if arm != "nothing" else 0, language)
-        for ax, found in zip(panels, bits_and_worth(*run), strict=True):
-            paint = color("subject" if language == "english" else "control")
-            label = language.capitalize() if not place else None
-            ax.barh(place + shift, found.mean(), height=0.32, color=paint, alpha=0.45, lw=0, label=label)
-            ax.text(found.mean(), place + shift, f" {found.mean():.3f}", va="center", fontsize=8)
-            ax.grid(False, axis="y")
-panels[0].set_yticks(range(len(done)), done)
-panels[0].set(xlabel="right replies, bits a character", ylabel="learned from")
-panels[0].invert_yaxis()
-panels[1].set(xlabel="worth of the prompt, bits a character")
-for ax in panels:
-    ax.set_xlim(right=1.15 * ax.get_xlim()[1])
-panels[1].legend(loc="lower right", frameon=True, framealpha=1)
-show(figure, "Bars for SmolLM2 for each arm and two languages. FILL")
+# @title Figure: SmolLM2 before and after
+figure = compared("smollm2", {
+    "right replies, bits a character": lambda arm, step, one: bits_and_worth("smollm2", arm, step, one)[0],
+    "worth of the prompt, bits": lambda arm, step, one: bits_and_worth("smollm2", arm, step, one)[1],
+    "the end, where it belongs": lambda arm, step, one: values("end", "smollm2", arm, step, one).mean(axis=1),
+})  # fmt: skip
+show(figure, "Bars for SmolLM2 before and after ten steps, in two languages. Chinese replies cost fewer bits after,"
+     " English ones do not; the prompt is worth much in all rows; the end becomes probable.")  # fmt: skip
 
 # %%
+was, now = ({one: values("own", "smollm2", arm, step, one)[0] for one in LANGUAGES}
+            for arm, step in arms_of("smollm2").items() if arm in ("nothing", "replies"))  # fmt: skip
 for one in LANGUAGES:
-    own, ends = {}, {}
-    for arm in done:
-        run = ("smollm2", arm, LAST if arm != "nothing" else 0, one)
-        own[arm], ends[arm] = values("own", *run)[0], values("end", *run)[0]
-        print(f"{one}, {arm:10s} cheaper than before on {np.mean(own[arm] < own['nothing']):4.0%}, "
-              f"end {ends[arm].mean():.2f}")  # fmt: skip
-claims = Claims("What pairs teach a tuned model", over="conversations")
+    print(f"{one}: the right reply is cheaper than before on {np.mean(now[one] < was[one]):.0%} of the conversations")
+claims = Claims("What ten steps teach a tuned model")
+ends = {one: [float(values("end", "smollm2", arm, step, one).mean()) for arm, step in arms_of("smollm2").items()][:2]
+        for one in LANGUAGES}  # fmt: skip
+claims.claim("To a large model the prompt is worth more", judged("smollm2", "replies")[1], ">", pairs[1],
+             unit="bits a character", control="our GPT after pairs",
+             headline="right pairs: a prompt is worth {measured} to SmolLM2, {bound} to a small GPT")  # fmt: skip
+claims.claim("Chinese replies get cheaper", judged("smollm2", "replies", "chinese")[0], "<",
+             judged("smollm2", "nothing", "chinese")[0], unit="bits", control="before the steps")  # fmt: skip
+claims.claim("Their end becomes more probable", ends["chinese"][1], ">", ends["chinese"][0],
+             control="before the steps")  # fmt: skip
 claims.show()
 
 # %% [markdown]
-# RESULT
+# To SmolLM2 the prompt is worth much before we begin, in both languages. That is what its makers' training and its size
+# have given it, and ten steps leave it as it was. In English right replies do not get cheaper: there is little to learn
+# from other people's replies, and more than half of the 20 conversations cost a little more. In Chinese nearly all get
+# cheaper. What changes most is the end. The makers' replies are longer than ours, so before the steps the model would
+# often go on where ours end, in Chinese nearly always.
 #
 # ## Read some replies
 #
-# Numbers hide what a reply is like. Here are the first prompts of the test part and what was written to them, with the
-# first seed, the most probable token at each place. Nothing was chosen.
+# Numbers hide what a reply is like. Here are the first prompts of the test part and what was written to them. SmolLM2
+# writes the most probable token at each place, our GPT draws. Nothing was chosen.
 
 # %%
 texts = table[(table["measure"] == "ended") & (table["text"] != "")]
-for model, language in (("smollm2", "english"), ("smollm2", "chinese"), ("king", "english")):
-    for arm in ("nothing", "replies", "exchanged"):
+for model, language in (("king", "english"), ("smollm2", "english"), ("smollm2", "chinese")):
+    for arm in arms_of(model):
         rows = texts[(texts[["model", "arm", "language"]] == [model, arm, language]).all(axis=1)]
         prompt, reply = rows["text"].iloc[0].split("\n→ ")
         if arm == "nothing":
@@ -454,7 +497,9 @@ for model, language in (("smollm2", "english"), ("smollm2", "chinese"), ("king",
         print(f"   {arm:9s} {reply[:100]!r}{'' if rows['value'].iloc[0] else ' (no end)'}")
 
 # %% [markdown]
-# RESULT
+# The replies of our GPT have the look of replies, and that is all. SmolLM2 has become short: it gives a list where it
+# explained before, and stops. Short is not right. The list is not sorted, and the Chinese is hardly more than the
+# prompt once more. The replies that we taught it are short, so it learned this first.
 #
 # ## What it costs
 #
@@ -465,10 +510,15 @@ for model, language in (("smollm2", "english"), ("smollm2", "chinese"), ("king",
 plain = table[table["measure"] == "plain"].groupby(["model", "language", "arm"])["value"].agg(["mean", "count"])
 print(plain.round(3).to_string())
 price = Claims("What it costs")
+lost = {arm: float(plain["mean"]["king", "english", arm]) for arm in ("nothing", "replies")}
+price.claim("What is new is paid for with what was known", lost["replies"], ">", lost["nothing"],
+            unit="bits a character of the Bible", control="the GPT before")  # fmt: skip
 price.show()
 
 # %% [markdown]
-# RESULT
+# Our GPT pays with the Bible, half a bit a character after 60 steps of all its weights. SmolLM2 with an adapter and ten
+# steps pays nothing that these sentences show. Two things differ between them, the size and what learns, so this does
+# not say which of them protects.
 #
 # ## What can go wrong
 #
@@ -484,7 +534,11 @@ price.show()
 # ## Summary
 #
 # - Instruction tuning is the loss of lesson 17 on conversations, with a mask that counts the reply and its end.
-# - RESULT
+# - The manner of replies, their end above all, is learned in tens of steps, and it is learned from replies that belong
+#   to other prompts as well.
+# - Whether a reply belongs to its prompt is another thing. Measure it: exchange the prompts, and see what is lost.
+# - Our small GPT did not learn to listen. SmolLM2 did before we began, and here it mostly learned to be short.
+# - All of it is one seed and 20 conversations of a language; the control of SmolLM2 has not run.
 #
 # ## Exercises
 #
