@@ -91,9 +91,8 @@ for name, of in vocabularies.items():
     cost[name] = [np.mean([len(ids) for ids in of[one].encode_batch(test[one][:PRICED])]) for one in LANGUAGES]
 used = np.zeros((SIZE, len(LANGUAGES)), bool)  # which language needs which token of the shared vocabulary
 for column, one in enumerate(LANGUAGES):
-    used[
-        np.unique(np.concatenate(shared.encode_batch(rows.loc["train", one].sample(LEARNED, random_state=1)))), column
-    ] = True
+    ids = shared.encode_batch(rows.loc["train", one].sample(LEARNED, random_state=1))
+    used[np.unique(np.concatenate(ids)), column] = True
 joined = used[-joins:]
 alone = np.mean(joined.sum(axis=1) == 1)
 print(f"the shared vocabulary has {joins:,} joins, and {alone:.0%} of them are used by one language alone")
