@@ -301,15 +301,16 @@ for name, pairs in names_found.items():
 known_names, new_names = (np.mean(names_found[f"networks, {kind} names"], axis=1) for kind in ("known", "new"))
 
 # %% [markdown]
-# With each of three seeds the networks read a few more commands wholly right than the nearest command does. But both
-# fail at nearly half of the commands: the templates of the test part are new, and a command has several slots, of
-# which each can be wrong.
+# Look at the three seeds. With the first the networks read five commands of a hundred more wholly right than the
+# nearest command does, and with the other two as many or fewer. So on whole commands we cannot tell them apart, and
+# with the first seed alone we would have said otherwise. Both fail at half of the commands: the templates of the test
+# part are new, and a command has several slots, of which each can be wrong.
 #
-# The new names are a failure. The list finds none, as it must. But the network finds hardly more, although one word
-# in seven was hidden from it. It has learned names by heart and not their places. Two reasons are likely. There are
-# only a few dozen names in the training commands, so knowing them is the easiest way to a low loss. And we hid one
-# word at a time, while a new name often has two. Whoever builds a house therefore gives the reader the list of its
-# own rooms, and does not trust that it will guess.
+# The new names are a failure. The list finds none, as it must. But the networks find hardly more, although one word
+# in seven was hidden from them. They have learned names by heart and not their places. Two reasons are likely. There
+# are only a few dozen names in the training commands, so knowing them is the easiest way to a low loss. And we hid
+# one word at a time, while a new name often has two. Whoever builds a house therefore gives the reader the list of
+# its own rooms, and does not trust that it will guess.
 #
 # ## What to do next: a dialogue manager
 #
@@ -332,11 +333,11 @@ sure = sheet.box("waits for\na yes", (7.4, 1.2), meaning="state", width=1.2, hei
 for side, corner, far in ((slot, 3.9, 0.8), (sure, 4.3, 7.4)):
     sheet.arrow((corner, idle.top[1]), side.top, through=[(corner, 2.0), (far, 2.0)])
     sheet.arrow(side.bottom, (corner, idle.bottom[1]), through=[(far, 0.4), (corner, 0.4)])
-for at, words in (((2.35, 2.22), "“start a timer” → ask how long"), ((5.85, 2.22), "“cancel all timers” → confirm"),
+for at, words in (((2.35, 2.22), "“start a timer” → ask how long"), ((5.85, 2.22), "“turn off all the lights” → confirm"),
                   ((2.35, 0.16), "“for 9 minutes” → do"), ((5.85, 0.16), "“yes” → do, “no” → do nothing")):  # fmt: skip
     sheet.text(at, words, size=9)
 show(sheet.figure, "Three states. From the one in which nothing is open, the command to start a timer leads to the one"
-     " that waits for minutes, and the command to cancel all timers to the one that waits for a yes. The answer to each"
+     " that waits for minutes, and the command to turn off all lights to the one that waits for a yes. The answer to each"
      " question leads back.")  # fmt: skip
 
 
@@ -370,8 +371,8 @@ def next_turn(state, heard):
 
 # %% tags=["hide"]
 # @title What each intent needs, what is risky, and what may be heard
-NEEDS = {"StartTimer": ("minutes",), "CancelTimer": (), "CancelAllTimers": ()}
-RISKY = {"CancelTimer", "CancelAllTimers"}
+NEEDS = {"StartTimer": ("minutes",), "TurnOff": (), "CancelAllTimers": ()}
+RISKY = {"TurnOff", "CancelAllTimers"}
 HEARD = [*map(Heard, ("StartTimer", "CancelAllTimers", "yes", "no", "cancel", "Dance"))]
 HEARD += [Heard("StartTimer", {"minutes": "5"}), Heard("tell", {"minutes": "9"}), Heard("CancelAllTimers", sure=0.2)]
 
@@ -411,7 +412,7 @@ print(f"{len(reached)} states can be reached, and {len(reached) * len(HEARD)} st
 
 # %% [markdown]
 # Now the two meet: the networks hear, the machine decides. Yes, no and stop are a short list of words, because nobody
-# needs a network for them. Watch how an answer that is only a number finds its slot.
+# needs a network for them. Watch how an answer that is only a number finds its slot, and what the last yes does.
 
 
 # %%
@@ -429,15 +430,20 @@ def hear(said, state):
 
 
 state = State()
-for said in ("start a timer", "for 9 minutes", "cancel all timers", "no", "把计时器都取消", "yes"):
-    state, act = manager.next(state, hear(said, state))
-    print(f"{said:18s} -> {act.kind} {act.intent or ''} {dict(act.slots) or ''}")
+off = "turn off all the lights"
+for said in ("start a timer", "for 9 minutes", off, "no", off, "yes", "cancel all timers", "yes"):
+    heard = hear(said, state)
+    state, act = manager.next(state, heard)
+    print(
+        f"{said:24s} heard {heard.intent:15s} {heard.sure:.2f} → {act.kind} {act.intent or ''} {dict(act.slots) or ''}"
+    )
 
 # %% [markdown]
-# The machine asks for what is missing, and does not act before it knows. Where the network is not sure enough, the
-# machine lets the user repeat, and after the second time it gives up. So a weak reader makes the service tiresome,
-# but it cannot make it dangerous. This is the reason to keep the two apart: the reader may be exchanged for a better
-# one, and the promises stay.
+# The machine asks for what is missing, and does nothing risky before a yes. At "cancel all timers" the network has
+# the right intent and is not sure enough, for few commands of the training want this. So the machine lets the user
+# repeat. The last yes does nothing, because nothing was asked, and the machine gives up. A weak reader makes the
+# service tiresome, and it may do a harmless thing that nobody wanted, but nothing risky. This is the reason to keep
+# the two apart: the reader may be exchanged for a better one, and the promises stay.
 #
 # ## Answers with sources, or none
 #
@@ -814,9 +820,7 @@ show(figure, "Ten bars in five pairs: the share of right answers in five jobs, b
 
 # %%
 reading = Claims("What the readers of commands can do")
-reading.claim("Networks read more commands wholly right", [whole for _, whole in here["networks"]], ">",
-              here["nearest"][0][1], control="the nearest training command", unit="of 100")  # fmt: skip
-reading.claim("They find fewer rooms and devices that training never named", list(new_names), "<", list(known_names),
+reading.claim("Networks find fewer rooms and devices that training never named", list(new_names), "<", list(known_names),
               control="the same commands with known names", unit="F1")  # fmt: skip
 reading.show()
 claims = Claims("What the other parts can do")
