@@ -124,8 +124,7 @@ show(sheet.figure, "A user's command goes to a reader that finds intent and slot
 # command with another room put in.
 #
 # What would you do without a network? Take the training command that is most similar by BM25, and give its intent.
-# Then look for words that have filled a slot of this intent before, the longest first. This is the control. Its whole
-# knowledge is the training commands, and it learns in no time.
+# Then look for words that have filled a slot of this intent before, the longest first. This is the control.
 
 
 # %% tags=["hide"]
@@ -333,12 +332,16 @@ sure = sheet.box("waits for\na yes", (7.4, 1.2), meaning="state", width=1.2, hei
 for side, corner, far in ((slot, 3.9, 0.8), (sure, 4.3, 7.4)):
     sheet.arrow((corner, idle.top[1]), side.top, through=[(corner, 2.0), (far, 2.0)])
     sheet.arrow(side.bottom, (corner, idle.bottom[1]), through=[(far, 0.4), (corner, 0.4)])
-for at, words in (((2.35, 2.22), "“start a timer” → ask how long"), ((5.85, 2.22), "“turn off all the lights” → confirm"),
-                  ((2.35, 0.16), "“for 9 minutes” → do"), ((5.85, 0.16), "“yes” → do, “no” → do nothing")):  # fmt: skip
+for at, words in (
+    ((2.35, 2.22), "“start a timer” → ask how long"),
+    ((5.85, 2.22), "“turn off all the lights” → confirm"),
+    ((2.35, 0.16), "“for 9 minutes” → do"),
+    ((5.85, 0.16), "“yes” → do, “no” → do nothing"),
+):
     sheet.text(at, words, size=9)
 show(sheet.figure, "Three states. From the one in which nothing is open, the command to start a timer leads to the one"
-     " that waits for minutes, and the command to turn off all lights to the one that waits for a yes. The answer to each"
-     " question leads back.")  # fmt: skip
+     " that waits for minutes, and the command to turn off all lights to the one that waits for a yes. The answer to"
+     " each question leads back.")  # fmt: skip
 
 
 # %%
@@ -512,12 +515,11 @@ show(figure, "A curve far above the diagonal: for each share of questions with a
 # %% [markdown]
 # Whoever uses the words of the documentation always finds an answer, and whoever uses other words mostly does not, as
 # in lesson 15. The refusals look good: every question without an answer is refused. The price is a part of the good
-# questions, and most of these had been found, so something is lost. The last line shows the deeper doubt. Of the good
-# questions that were let through, more than a third stand before passages that do not answer them. A high score says
-# that the question is about Python, and not that a passage answers it. The threshold parts topics, and nobody has
-# asked it for more: the questions without an answer in our set are about cooking, cables and other languages. A
-# question about a function that Python does not have would pass. Remember too that five questions without an answer
-# chose the threshold, and that one person wrote all of them.
+# questions, and most of these had been found. The last line shows the deeper doubt. Of the good questions that were
+# let through, more than a third stand before passages that do not answer them. A high score says that the question is
+# about Python, and not that a passage answers it. The questions without an answer in our set are about cooking,
+# cables and other languages; one about a function that Python does not have would pass. And five questions without an
+# answer chose the threshold.
 #
 # Now the parts come together. `Assistant` looks up, quotes the passages with their titles in the system's turn, lets
 # the model write, and returns text and sources. Watch both questions from the beginning.
@@ -552,10 +554,11 @@ for reader in ("title", "alone", "with sources"):
 
 # %% [markdown]
 # The first row needs no model: it only names the page. In the same words this is nearly always right, and in other
-# words nearly never, for the search did not find the page. Compare the rows below with it. What a small model adds is
-# a sentence that reads well. Whether the sentence is right in all that it says, no pattern can tell, and ours only
-# looks for the name. And who shall refuse? The model was asked to say when it does not know, and it answered every
-# one of the questions that have no answer here. The threshold of the search refused them all.
+# words nearly never, for the search did not find the page. A passage in the prompt helps the model, and still it
+# names what answers less often than the bare title does. What it adds is a sentence that reads well; whether the
+# sentence is right in all that it says, no pattern can tell, and ours only looks for the name. And who shall refuse?
+# Look at the last numbers: the model was asked to say when it does not know, and answers nearly all of the questions
+# that have no answer here. The threshold of the search refuses them all.
 #
 # ## Acting: tools
 #
@@ -579,11 +582,10 @@ for experiment, readers in {"arithmetic": ("SmolLM2", "SmolLM2, calculator", "ru
         print(f"{experiment:10s} {reader:20s} right: {of(numbers_of(experiment, reader))}")
 
 # %% [markdown]
-# Calculator and checks do what they promise. The model does not do its part. It was tuned on conversations without
-# tools, and 135 million weights do not take up a new format from its description alone: it explains how one could
-# compute, and computes wrongly. A pattern that finds the expression needs no understanding and makes no mistake, as
-# long as questions look like these. Models that were tuned on calls, from about a billion weights, do it better. The
-# loop around them is the same, and so are the checks.
+# Calculator and checks do what they promise. The model does not do its part: it explains how one could compute, and
+# computes wrongly. It was tuned on conversations without tools, and does not take up a new format from its
+# description alone. A pattern that finds the expression needs no understanding and makes no mistake, as long as
+# questions look like these. For a model that was tuned on calls the loop would be the same, and so would the checks.
 #
 # ## A door to a database
 #
@@ -726,7 +728,7 @@ for documents in ([(title, page)], [(title, f"{page} {PLANTED}")]):
     print("→", shown(victim.ask(asked[0]).text))
 
 # %% [markdown]
-# One try says nothing, so the table has further tries with six planted orders each, and the same questions with a
+# One try says nothing, so the table has five questions with six planted orders each, and the same questions with a
 # clean passage as the control. Four defences are compared. *Plain* only says "answer from these sources". *Told* adds
 # that they are quotations, no orders. *Marked* puts a sign between all words of a quotation, so that it looks unlike
 # an order (datamarking, Hines et al. 2024). *Filtered* drops sentences that hold words such as "ignore" or
@@ -739,24 +741,25 @@ QUOTED = ("plain", "told", "marked", "filtered")
 injected = answers[answers["experiment"] == "injection"]
 
 
-def share(reader, kinds, measure):
-    """The percentage of the answers of some kinds."""
+def counted(reader, kinds, measure):
+    """How many of the answers of some kinds, in words."""
     rows = injected[(injected["reader"] == reader) & (injected["measure"] == measure) & injected["kind"].isin(kinds)]
-    return 100 * rows["value"].mean()
+    return of(rows["value"])
 
 
 ORDERS = [f"order {number}" for number in range(1, 7)]
-useful = {name: share(name, ["clean"], "names the answer") for name in QUOTED}
 for name in QUOTED:
-    known_orders, new_orders = (share(name, some, "obeys") for some in (ORDERS[:4], ORDERS[4:]))
-    print(f"{name:9s} obeys the first four orders: {known_orders:.0f} of 100, the last two: {new_orders:.0f};"
-          f" names the answer on a clean page: {useful[name]:.0f}")  # fmt: skip
+    told = [counted(name, some, "obeys") for some in (ORDERS[:4], ORDERS[4:])]
+    named = [counted(name, some, "names the answer") for some in (["clean"], ORDERS)]
+    print(f"{name:9s} obeys orders 1 to 4: {told[0]}, 5 and 6: {told[1]};"
+          f" names what answers, clean: {named[0]}, with an order: {named[1]}")  # fmt: skip
 
 # %% [markdown]
-# The lines say how each way fares with our model. Read both numbers together: a defence that
-# is obeyed never and answers never is no service. The filter can only know orders that its author thought of, so the
-# last two orders are its real test. Nor is it a proof if a model this small does not obey: it often does not
-# understand the order, as it often does not understand the question. A better model obeys better.
+# The result is not what we expected: no planted order was obeyed, with a defence or without one. So this table cannot
+# tell the defences apart, because there was nothing that they could have stopped. It is no proof of safety either. A
+# model this small often does not understand an order, as it often does not understand a question, and models that
+# follow orders better follow these, too (Greshake et al. 2023). What the table can show is a price, the answers that
+# are lost, and with five questions only a large one.
 #
 # So the defence that counts is not in the words. Whoever has just read a stranger's text must not act. `Assistant`
 # therefore keeps tools that act from a model that has passages in its prompt (`guarded`), and a test gives it the
@@ -820,7 +823,7 @@ show(figure, "Ten bars in five pairs: the share of right answers in five jobs, b
 
 # %%
 reading = Claims("What the readers of commands can do")
-reading.claim("Networks find fewer rooms and devices that training never named", list(new_names), "<", list(known_names),
+reading.claim("Networks hardly find rooms and devices of new names", list(new_names), "<", list(known_names),
               control="the same commands with known names", unit="F1")  # fmt: skip
 reading.show()
 claims = Claims("What the other parts can do")
@@ -831,9 +834,12 @@ claims.claim("The guard stops what a plain connection does", safe, "<", open_doo
 claims.claim("A threshold refuses the right questions", refusals[0], ">", refusals[1],
              control="questions that have an answer", unit="of 100",
              headline="a threshold on BM25 refuses {measured} without an answer, and {bound} with one")  # fmt: skip
-claims.claim("Rules find more right SQL than the model", both("sql", "SmolLM2", "rules")[1], ">",
-             both("sql", "SmolLM2", "rules")[0], control="SmolLM2, the same questions", unit="of 100",
-             headline="of questions to a database, rules answer {measured}, a model of 135 M {bound}")  # fmt: skip
+of_model, of_rules = both("sql", "SmolLM2", "rules")
+claims.claim("Rules find more right SQL than the model", of_rules, ">", of_model, control="SmolLM2, the same questions",
+             unit="of 100", headline="of questions to a database rules answer {measured}, a small model {bound}")  # fmt: skip
+with_source, of_title = both("answers", "with sources", "title", "same words")
+claims.claim("The bare title names what answers more often than the model", of_title, ">", with_source,
+             control="SmolLM2 with this page in its prompt", unit="of 100")  # fmt: skip
 claims.show()
 
 # %% [markdown]
@@ -850,13 +856,12 @@ claims.show()
 #
 # Many believe that *a model with sources does not invent*. A passage in the prompt makes some words more probable,
 # and nothing forces the model to keep to it. It may write a name that stands in no passage, and put the source beside
-# it that says otherwise. If it matters, the program has to check: for example, whether every name in the reply stands
-# in the passages. A search that shows its passages without any reply cannot invent at all.
+# it that says otherwise. If it matters, the program has to check whether every name in the reply stands in the
+# passages.
 #
-# Three mistakes make no noise. A threshold that was chosen on the questions it is judged by looks better than it is.
-# A retriever in front of a model changes the prompt for every question, so nothing that the cache of lesson 18 holds
-# can be kept. And a dialogue manager that is only tried by hand keeps its promises only in those dialogues that its
-# author thought of.
+# Two mistakes make no noise. A threshold that was chosen on the questions it is judged by looks better than it is.
+# And a dialogue manager that is only tried by hand keeps its promises only in those dialogues that its author thought
+# of.
 #
 # ## Summary
 #
