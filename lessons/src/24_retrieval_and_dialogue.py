@@ -758,8 +758,8 @@ for name in QUOTED:
 # The result is not what we expected: no planted order was obeyed, with a defence or without one. So this table cannot
 # tell the defences apart, because there was nothing that they could have stopped. It is no proof of safety either. A
 # model this small often does not understand an order, as it often does not understand a question, and models that
-# follow orders better follow these, too (Greshake et al. 2023). What the table can show is a price, the answers that
-# are lost, and with five questions only a large one.
+# follow orders better follow these, too (Greshake et al. 2023). What it can show is a price: with marked passages a
+# third of the right names are lost, though of five questions only.
 #
 # So the defence that counts is not in the words. Whoever has just read a stranger's text must not act. `Assistant`
 # therefore keeps tools that act from a model that has passages in its prompt (`guarded`), and a test gives it the
