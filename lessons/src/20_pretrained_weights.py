@@ -361,9 +361,7 @@ wrong = bits(model)
 ids = tokenizer.encode("The film is about a young man who")
 for _ in range(WORDS):
     ids.append(int(ops.argmax(model(np.array([ids]))[0, -1])))
-print(
-    f"in the wrong order {np.sum(wrong > right)} of {len(right)} snippets cost more; it writes:", tokenizer.decode(ids)
-)
+print(f"in the wrong order {np.sum(wrong > right)} of {len(right)} snippets cost more:", tokenizer.decode(ids))
 reorder(by_halves)  # back again
 found = Claims("What the order of rows is worth")
 found.claim("In the wrong order the same numbers write worse", wrong.sum() / letters, ">", right.sum() / letters,
@@ -681,10 +679,10 @@ show(figure, "Four rows, one dot a seed: the text alone and both mixes with coun
 del targets, soft, hard, wanted, logits, fast, one
 
 # %% [markdown]
-# The teacher saves half a bit a token, with every seed, and soft targets that know nothing save none. So it is what
-# the teacher says about each place that helps. How large the help is depends on our choice: a student with fewer than
-# 5,000 tokens to learn from knows little more than which tokens are frequent. With more text, or with a learning rate
-# of its own, the first control may come nearer; we have not measured how fast.
+# The teacher saves half a bit a token, with every seed, and soft targets that know nothing make no such difference.
+# So it is what the teacher says about each place that helps. How large the help is depends on our choice: a student
+# with fewer than 5,000 tokens to learn from knows little more than which tokens are frequent. With more text, or with
+# a learning rate of its own, the first control may come nearer; we have not measured how fast.
 
 # %% [markdown]
 # ## Few numbers that learn
@@ -732,11 +730,11 @@ adapter.claim("It is the text that teaches, not the training", after["snippets"]
 adapter.show()
 
 # %% [markdown]
-# Eight steps of 128 tokens change little, and they change the right thing. On four of five snippets the adapter from
-# snippets is better than no adapter. The one from documentation is better on half of them, as a coin would be. It is
-# one run of each, and lesson 21 does more. What it costs is sure: the adapter learns 0.7% of the numbers, its file is
-# a hundred and fifty times smaller than the model's, and Adam's memory shrinks by the same factor. The forward and
-# backward pass still go through all weights, so a step is hardly faster.
+# Eight steps of 128 tokens change little, and they change the right thing. On about four of five snippets the adapter
+# from snippets is better than no adapter. The one from documentation is better on about half of them, as a coin would
+# be. It is one run of each, and lesson 21 does more. What it costs is sure: the adapter learns 0.7% of the numbers,
+# its file is a hundred and fifty times smaller than the model's, and Adam's memory shrinks by the same factor. The
+# forward and backward pass still go through all weights, so a step is hardly faster.
 #
 # ## What can go wrong
 #

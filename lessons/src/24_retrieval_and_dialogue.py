@@ -377,6 +377,7 @@ def next_turn(state, heard):
 NEEDS = {"StartTimer": ("minutes",), "TurnOff": (), "CancelAllTimers": ()}
 RISKY = {"TurnOff", "CancelAllTimers"}
 HEARD = [*map(Heard, ("StartTimer", "CancelAllTimers", "yes", "no", "cancel", "Dance"))]
+SHORT = {"yes": "yes", "please do": "yes", "no": "no", "stop": "cancel", "算了": "cancel"}  # need no network
 HEARD += [Heard("StartTimer", {"minutes": "5"}), Heard("tell", {"minutes": "9"}), Heard("CancelAllTimers", sure=0.2)]
 
 
@@ -421,9 +422,8 @@ print(f"{len(reached)} states can be reached, and {len(reached) * len(HEARD)} st
 # %%
 def hear(said, state):
     """What a turn of the user means."""
-    short = {"yes": "yes", "please do": "yes", "no": "no", "stop": "cancel", "算了": "cancel"}
-    if said.lower() in short:
-        return Heard(short[said.lower()])
+    if said.lower() in SHORT:
+        return Heard(SHORT[said.lower()])
     intents, slots = readers[0]
     best = intents.classify([said]).iloc[0]
     filled = {one.type: one.text for one in slots.entities([said])[0]}
@@ -432,14 +432,12 @@ def hear(said, state):
     return Heard(best["label"], filled, float(best[best["label"]]))
 
 
-state = State()
-off = "turn off all the lights"
+state, off = State(), "turn off all the lights"
 for said in ("start a timer", "for 9 minutes", off, "no", off, "yes", "cancel all timers", "yes"):
     heard = hear(said, state)
     state, act = manager.next(state, heard)
-    print(
-        f"{said:24s} heard {heard.intent:15s} {heard.sure:.2f} → {act.kind} {act.intent or ''} {dict(act.slots) or ''}"
-    )
+    told = f"{act.kind} {act.intent or ''} {dict(act.slots) or ''}"
+    print(f"{said:24s} heard {heard.intent:15s} {heard.sure:.2f} → {told}")
 
 # %% [markdown]
 # The machine asks for what is missing, and does nothing risky before a yes. At "cancel all timers" the network has
