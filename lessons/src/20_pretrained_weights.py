@@ -361,7 +361,7 @@ wrong = bits(model)
 ids = tokenizer.encode("The film is about a young man who")
 for _ in range(WORDS):
     ids.append(int(ops.argmax(model(np.array([ids]))[0, -1])))
-print(f"in the wrong order {np.sum(wrong > right)} of {len(right)} snippets cost more:", tokenizer.decode(ids))
+print(f"wrong order: {np.sum(wrong > right)} of {len(right)} snippets cost more;", tokenizer.decode(ids))
 reorder(by_halves)  # back again
 found = Claims("What the order of rows is worth")
 found.claim("In the wrong order the same numbers write worse", wrong.sum() / letters, ">", right.sum() / letters,
@@ -371,7 +371,7 @@ found.show()
 
 # %% [markdown]
 # This is the failure to be afraid of. There is no error and no nonsense: the model goes on to write English, only
-# worse, and on nearly every snippet. Why does it work at all? Queries and keys are moved in the same way, so where
+# worse, and on every snippet. Why does it work at all? Queries and keys are moved in the same way, so where
 # nothing is turned, their product is what it was. Only what the turning adds is wrong, that is the distance between
 # two words. One example that looks good therefore proves nothing about a reader of files. A number on a known text
 # does, held against the number that others got.
@@ -552,8 +552,9 @@ narrow = [width for width in WIDTHS if width < 8]
 for (name, one), meaning, scales in zip(lost.items(), ("subject", "control"), (1, 0), strict=True):
     for width in narrow:
         ax.plot([width + scales] * PIECES, one[width], "o", color=color(meaning), ms=3.5, alpha=0.35)
-        ax.annotate(f"codes of {width} bits", (width + scales, one[width].mean()), (7, -11 if scales else 3),
-                    textcoords="offset points", fontsize=8.5, color=color(meaning))  # fmt: skip
+        ax.annotate(f"codes of {width} bits", (width + scales, one[width].mean()), (-6, -13) if scales else (7, 3),
+                    textcoords="offset points", fontsize=8.5, color=color(meaning),
+                    ha="right" if scales else "left")  # fmt: skip
     means = [one[width].mean() for width in narrow]
     ax.plot([width + scales for width in narrow], means, "-o", color=color(meaning), label=name)
 ax.axhline(0, color=color("given"), lw=1)
