@@ -552,9 +552,10 @@ narrow = [width for width in WIDTHS if width < 8]
 for (name, one), meaning, scales in zip(lost.items(), ("subject", "control"), (1, 0), strict=True):
     for width in narrow:
         ax.plot([width + scales] * PIECES, one[width], "o", color=color(meaning), ms=3.5, alpha=0.35)
-        ax.annotate(f"codes of {width} bits", (width + scales, one[width].mean()), (-6, -13) if scales else (7, 3),
+        beside = not scales or width == narrow[-1]
+        ax.annotate(f"codes of {width} bits", (width + scales, one[width].mean()), (7, 3) if beside else (-6, -13),
                     textcoords="offset points", fontsize=8.5, color=color(meaning),
-                    ha="right" if scales else "left")  # fmt: skip
+                    ha="left" if beside else "right")  # fmt: skip
     means = [one[width].mean() for width in narrow]
     ax.plot([width + scales for width in narrow], means, "-o", color=color(meaning), label=name)
 ax.axhline(0, color=color("given"), lw=1)
