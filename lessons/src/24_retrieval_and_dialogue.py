@@ -815,7 +815,7 @@ shown, paints = {}, {}
 for job, pair in jobs.items():
     for name, value, paint in zip(("network", "without"), pair, ("subject", "control"), strict=True):
         shown[f"{job}: {name}"], paints[f"{job}: {name}"] = value, paint
-title = "Five jobs, each with a network and without"
+title = "In three of five jobs the plain method is far ahead"
 figure = bars(shown, title=title, x_label="right, of 100", colors=paints, digits=0)
 show(figure, "Ten bars in five pairs: the share of right answers in five jobs, by a network and by a plain method.")
 
@@ -841,11 +841,11 @@ claims.claim("In the same words a bare title names what answers more often than 
 claims.show()
 
 # %% [markdown]
-# So the answer is: by the parts around it. In this lesson the model, for which all of this was built, is the weakest
-# part. Nearly all that the service does rightly is done by counting words, by a state machine of twenty lines, by a
-# guard of ten, and by the rule that silence is better than a guess. That is a result about a model of 135 million
-# weights, and not about models. The parts do not change when a larger one takes its place, and their promises hold
-# for it too.
+# So the answer is: by the parts around it. In this lesson the model is the weakest part: with tools, sums and SQL the
+# plain method is far ahead of it. Nearly all that the service does rightly is done by counting words, by a state
+# machine of twenty lines, by a guard of ten, and by the rule that silence is better than a guess. That is a result
+# about a model of 135 million weights, and not about models. The parts do not change when a larger one takes its
+# place, and their promises hold for it too.
 #
 # The doubts: one model and one prompt for each task, and sixty, a hundred or fewer questions, all written by one
 # person, who also wrote the rules and the attacks.
