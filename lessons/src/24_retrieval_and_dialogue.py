@@ -63,10 +63,9 @@ TOKENS = dial(40, smoke=3)  # of a reply, at most
 # ## A model that answers everything
 #
 # Imagine that you run the help desk of a small town's library, of a house that listens, or of a programming language.
-# You take a language model that was tuned to answer (lesson 20), and ask it two questions of a programmer. The first
-# one has an answer in Python's documentation. The second one has none there, because it is about something else. We
-# asked the model to be short, and to say when it does not know. Before you run the cell, guess: will it say so? (Of a
-# reply we show what fits on one line.)
+# You take a language model that was tuned to answer (lesson 20), and ask it two questions. The first one has an
+# answer in Python's documentation. The second one has none there. We asked the model to be short, and to say when it
+# does not know. Before you run the cell, guess: will it say so? (Of a reply we show what fits on one line.)
 
 # %%
 model, tokenizer = weights.pretrained("smollm2-135m-instruct", "int8")
