@@ -580,9 +580,10 @@ for experiment, readers in {"arithmetic": ("SmolLM2", "SmolLM2, calculator", "ru
 
 # %% [markdown]
 # Calculator and checks do what they promise. The model does not do its part: it explains how one could compute, and
-# computes wrongly. It was tuned on conversations without tools, and does not take up a new format from its
-# description alone. A pattern that finds the expression needs no understanding and makes no mistake, as long as
-# questions look like these. For a model that was tuned on calls the loop would be the same, and so would the checks.
+# computes wrongly. It never calls anything, and its five right dialogues are those that need no tool. It was tuned on
+# conversations without tools, and does not take up a new format from its description alone. A pattern that finds the
+# expression makes no mistake, as long as questions look like these. For a model that was tuned on calls the loop
+# would be the same, and so would the checks.
 #
 # ## A door to a database
 #
