@@ -65,7 +65,7 @@ TOKENS = dial(40, smoke=3)  # of a reply, at most
 # Imagine that you run the help desk of a small town's library, of a house that listens, or of a programming language.
 # You take a language model that was tuned to answer (lesson 20), and ask it two questions. The first one has an
 # answer in Python's documentation. The second one has none there. We asked the model to be short, and to say when it
-# does not know. Before you run the cell, guess: will it say so? (Of a reply we show what fits on one line.)
+# does not know. Before you run the cell, guess: will it say so? (We show one line of each reply.)
 
 # %%
 model, tokenizer = weights.pretrained("smollm2-135m-instruct", "int8")
@@ -582,8 +582,8 @@ for experiment, readers in {"arithmetic": ("SmolLM2", "SmolLM2, calculator", "ru
 # Calculator and checks do what they promise. The model does not do its part: it explains how one could compute, and
 # computes wrongly. It never calls anything, and its five right dialogues are those that need no tool. It was tuned on
 # conversations without tools, and does not take up a new format from its description alone. A pattern that finds the
-# expression makes no mistake, as long as questions look like these. For a model that was tuned on calls the loop
-# would be the same, and so would the checks.
+# expression makes no mistake, as long as questions look like these. For a model that was tuned on calls, loop and
+# checks would be the same.
 #
 # ## A door to a database
 #
