@@ -56,9 +56,7 @@ def speed_up_on_gpu(model: keras.Model, attention: bool = True, dropout: bool = 
     return model
 
 
-def _attention(
-    layer, inputs, context=None, mask=None, positions=None, cache=None, return_weights=False, training=None
-):
+def _attention(layer, inputs, context=None, mask=None, positions=None, cache=None, return_weights=False, training=None):
     import jax
 
     time = inputs.shape[1]
