@@ -128,94 +128,92 @@ def best(call, wait, rounds=5, repeat=20):
 # The battery -----------------------------------------------------------------------------------
 
 
-def battery_cases(section):
-    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "layers")]
-    from battery import CASES
-
-    return CASES[::9] if section.smoke else CASES
-
-
 def make_reference(section):
     """Of each case the inputs, the variables and what it computes from them on this machine."""
-    cases = battery_cases(section)
-    from test_layers import as_model, built, fed
+    models, arrays, random = battery_models(section), {}, np.random.default_rng(3)
+    from test_layers import fed
 
-    arrays = {}
-    for case in cases:
-        model = as_model(built(case), case)
-        arrays |= {f"{case.name}/input/{i}": array for i, array in enumerate(fed(case))}
-        arrays |= {f"{case.name}/variable/{i}": np.array(value) for i, value in enumerate(model.variables)}
-        arrays[f"{case.name}/output"] = np.array(model.predict_on_batch(fed(case)), "float32")
-    np.savez_compressed(section.reference, **arrays)
+    for name, (case, model) in models.items():
+        arrays |= {f"{name}/input/{i}": array for i, array in enumerate(fed(case))}
+        arrays |= {f"{name}/variable/{i}": value_for(variable, random) for i, variable in enumerate(model.variables)}
+    outputs = computed(models, arrays, "highest")
+    np.savez_compressed(section.reference, **arrays, **{f"{name}/output": output for name, output in outputs.items()})
+
+
+def value_for(variable, random):
+    """Numbers of which each matters: kernels that keep the size of what goes in, as in tests/layers/test_layers.py."""
+    import keras
+
+    dtype = keras.backend.standardize_dtype(variable.dtype)
+    if not keras.backend.is_float_dtype(dtype):  # the state of dropout
+        return np.zeros(variable.shape, dtype)
+    noise = random.normal(size=variable.shape)
+    if len(variable.shape) > 1:
+        inputs = 1 if "embedding" in variable.path else variable.shape[-2]
+        return (noise * 1.5 / inputs**0.5).astype(dtype)
+    noise = abs(noise) if "variance" in variable.path else noise
+    return (0.5 * noise + any(word in variable.path for word in ("gamma", "scale", "variance"))).astype(dtype)
 
 
 def battery(section):
     """What each case of the battery computes on the device, against the outputs of a CPU."""
-    import keras
-
-    cases = battery_cases(section)
-    from test_layers import as_model
-
-    known = np.load(section.reference)
+    known = dict(np.load(section.reference))
     precisions = {"float32": (None, None), "mixed_bfloat16": ("mixed_bfloat16", None)}
     if on_jax():  # a GPU multiplies float32 matrices in TF32 unless told otherwise
         precisions = {"float32, highest precision": (None, "highest")} | precisions
-    start = time.perf_counter()
-    models = {}
-    for policy in (None, "mixed_bfloat16"):
-        with on_cpu():
-            models[policy] = {case.name: as_model(case.make(dtype=policy), case) for case in cases}
-    section.results["build_seconds"] = round(time.perf_counter() - start, 1)
     for name, (policy, precision) in precisions.items():
-        start = time.perf_counter()
-        outputs = computed(models[policy], known, precision)
-        errors = {}
-        for case, found in outputs.items():
+        start, errors = time.perf_counter(), {}
+        models = battery_models(section, policy)
+        build = time.perf_counter() - start
+        for case, found in computed(models, known, precision).items():
             expected = known[f"{case}/output"]
             errors[case] = float(np.abs(found - expected).max() / np.abs(expected).max())
         worst = max(errors, key=lambda case: np.nan_to_num(errors[case], nan=np.inf))
         found = {"cases": len(errors), "median": float(np.median(list(errors.values()))), "largest": errors[worst]}
-        found |= {"where": worst, "seconds": round(time.perf_counter() - start, 1)}
+        found |= {"where": worst, "seconds": round(time.perf_counter() - start, 1), "build_seconds": round(build, 1)}
         section.write("precisions", name, found)
-    section.results["keras"] = keras.__version__
-    section.save()
 
 
-def on_cpu():
-    """Where variables are made: one small operation after another is quicker there."""
-    import contextlib
-
-    if not on_jax():
-        return contextlib.nullcontext()
-    import jax
-
-    return jax.default_device(jax.devices("cpu")[0])
-
-
-def computed(models, known, precision):
-    """The outputs of all models, with the variables and inputs that are known; on JAX in one compiled function."""
+def battery_models(section, policy=None):
+    """For each case it and its model, whose variables have no values yet: they come from a file."""
     import keras
 
-    def arrays(name, kind):
-        return [known[key] for key in known.files if key.startswith(f"{name}/{kind}/")]
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "layers")]
+    from battery import CASES
+    from test_layers import as_model
 
-    if not on_jax():
-        for name, model in models.items():
-            for variable, value in zip(model.variables, arrays(name, "variable"), strict=True):
-                variable.assign(value)
-        return {name: np.array(model.predict_on_batch(arrays(name, "input"))) for name, model in models.items()}
-    import jax
+    with keras.StatelessScope(initialize_variables=False):
+        return {
+            case.name: (case, as_model(case.make(dtype=policy), case))
+            for case in (CASES[::9] if section.smoke else CASES)
+        }
 
-    def all_of_them(values, inputs):
-        outputs = {}
-        for name, model in models.items():
-            with keras.StatelessScope(state_mapping=list(zip(model.variables, values[name], strict=True))):
-                outputs[name] = model(inputs[name], training=False).astype("float32")
-        return outputs
 
-    values, inputs = ({name: arrays(name, kind) for name in models} for kind in ("variable", "input"))
-    with jax.default_matmul_precision(precision or "default"):
-        return {name: np.array(output) for name, output in jax.jit(all_of_them)(values, inputs).items()}
+def computed(models, arrays, precision=None):
+    """The outputs of all models from the variables and inputs in a file; on JAX in one compiled function."""
+    import keras
+    from keras import ops
+
+    def of_each(kind):
+        return {name: [arrays[key] for key in arrays if key.startswith(f"{name}/{kind}/")] for name in models}
+
+    def outputs(values, inputs):
+        found = {}
+        for name, (_, model) in models.items():
+            mapping = list(zip(model.variables, map(ops.convert_to_tensor, values[name]), strict=True))
+            with keras.StatelessScope(mapping, initialize_variables=False):
+                found[name] = ops.cast(model(inputs[name], training=False), "float32")
+        return found
+
+    values, inputs = of_each("variable"), of_each("input")
+    if on_jax():
+        import jax
+
+        with jax.default_matmul_precision(precision or "default"):
+            found = jax.jit(outputs)(values, inputs)
+    else:
+        found = outputs(values, inputs)
+    return {name: ops.convert_to_numpy(output) for name, output in found.items()}
 
 
 # Training --------------------------------------------------------------------------------------
