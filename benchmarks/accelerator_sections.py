@@ -14,7 +14,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 TARGET = 1.4697  # the best validation loss that nanoGPT publishes for its GPU setting, in about 3 minutes on an A100
 NANO = {"context_length": 256, "num_layers": 6, "num_heads": 6, "embedding_dim": 384, "dropout": 0.2}
-TINY = {"context_length": 32, "num_layers": 2, "num_heads": 2, "embedding_dim": 32}
+TINY = {"context_length": 16, "num_layers": 1, "num_heads": 2, "embedding_dim": 32}
 GPT2 = {"vocabulary_size": 50304, "context_length": 1024, "num_layers": 12, "num_heads": 12, "embedding_dim": 768}
 TINY_SMOLLM2 = {**TINY, "vocabulary_size": 300, "num_kv_heads": 1, "hidden_dim": 64}
 
@@ -185,7 +185,7 @@ def battery_models(section, policy=None):
     with keras.StatelessScope(initialize_variables=False):
         return {
             case.name: (case, as_model(case.make(dtype=policy), case))
-            for case in (CASES[::9] if section.smoke else CASES)
+            for case in (CASES[::25] if section.smoke else CASES)
         }
 
 
@@ -331,44 +331,55 @@ def to_the_target(section, name, model, optimizer, train, validation, batch_size
 
 
 def training_classic(section):
-    """nanoGPT's published setting for characters: the run to its loss, then the speed of the layers as they come."""
-    import keras
-
-    from kerasllm.models import GPT, preset
+    """nanoGPT's published setting for characters: the run to its loss."""
     from kerasllm.training import classic
-    from kerasllm.training.fast_gpu import speed_up_on_gpu
 
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    keras.utils.set_random_seed(1337)
-    train, validation, vocabulary = characters(section)
-    sizes, batch_size = section.size((NANO, 64), (TINY, 4))
     steps, every = section.size((5000, 250), (20, 10))
-    settings = preset("nano", vocabulary_size=vocabulary, **sizes)
-    model = speed_up_on_gpu(GPT(settings))
+    model, *data = nano(section, "nano")
     optimizer = classic(steps, 1e-3, warmup_steps=steps // 50)
-    to_the_target(section, "ours, classic", model, optimizer, train, validation, batch_size, steps, every)
-    few = {"context": sizes["context_length"], "batch_size": batch_size, "steps": every // 5, "turns": 5}
-    speed(section, "ours, classic, layers as they come", GPT(settings), classic(steps, 1e-3), train, **few)
+    to_the_target(section, "ours, classic", model, optimizer, *data, steps, every)
 
 
 def training_modern(section):
-    """The blocks and the recipe of today on the same text; attention's weights are not dropped out."""
+    """The blocks and the recipe of today on the same text."""
+    from kerasllm.training import modern
+
+    steps, every = section.size((1000, 50), (20, 10))
+    model, *data = nano(section, "nano-modern")
+    to_the_target(section, "ours, modern", model, modern(steps, 5e-3), *data, steps, every)
+
+
+def training_fast(section):
+    """The speed of both with what JAX has for a GPU; then without dropout of attention's weights, in one kernel."""
+    from kerasllm.training import classic, modern
+    from kerasllm.training.fast_gpu import speed_up_on_gpu
+
+    few = {"steps": section.size(50, 2), "turns": 5}
+    for label, name, dropped, recipe in (
+        ("classic", "nano", True, classic),
+        ("classic, weights of attention not dropped out", "nano", False, classic),
+        ("modern, weights of attention not dropped out", "nano-modern", False, modern),
+    ):
+        model, train, _, batch_size = nano(section, name, dropped)
+        given = (recipe(1000), train, model.context_length, batch_size)
+        speed(section, f"ours for a GPU, {label}", speed_up_on_gpu(model), *given, **few)
+
+
+def nano(section, name, dropped=True):
+    """A model in the published sizes, in mixed bfloat16; training ids, validation ids, and rows of a batch."""
     import keras
 
     from kerasllm.layers.composite import copy_of
     from kerasllm.models import GPT, preset
-    from kerasllm.training import modern
-    from kerasllm.training.fast_gpu import speed_up_on_gpu
 
     keras.config.set_dtype_policy("mixed_bfloat16")
     keras.utils.set_random_seed(1337)
     train, validation, vocabulary = characters(section)
     sizes, batch_size = section.size((NANO, 64), (TINY, 4))
-    steps, every = section.size((1000, 50), (20, 10))
-    settings = preset("nano-modern", vocabulary_size=vocabulary, **sizes)
-    settings = settings.with_(attention=copy_of(settings.attention[0], dropout=0.0))
-    model = speed_up_on_gpu(GPT(settings))
-    to_the_target(section, "ours, modern", model, modern(steps, 5e-3), train, validation, batch_size, steps, every)
+    settings = preset(name, vocabulary_size=vocabulary, **sizes)
+    if not dropped:
+        settings = settings.with_(attention=copy_of(settings.attention[0], dropout=0.0))
+    return GPT(settings), train, validation, batch_size
 
 
 def training_kerashub(section):
@@ -413,30 +424,33 @@ def training_torch(section):
 
 
 def large_gpt2(section):
-    large(section, "GPT-2 124M", "gpt2", section.size(GPT2, {**TINY, "vocabulary_size": 300}))
+    large(section, "ours, GPT-2 124M", "gpt2", section.size(GPT2, {**TINY, "vocabulary_size": 300}))
 
 
 def large_smollm2(section):
-    sizes = section.size({"context_length": 1024}, TINY_SMOLLM2)
-    large(section, "SmolLM2-135M", "smollm2-135m", sizes)
+    large(section, "ours, SmolLM2-135M", "smollm2-135m", section.size({"context_length": 1024}, TINY_SMOLLM2))
 
 
-def large(section, label, name, sizes):
+def large_fast(section):
+    from kerasllm.training.fast_gpu import speed_up_on_gpu
+
+    sizes = section.size(GPT2, {**TINY, "vocabulary_size": 300})
+    large(section, "ours for a GPU, GPT-2 124M", "gpt2", sizes, speed_up_on_gpu)
+
+
+def large(section, label, name, sizes, changed=lambda model: model):
     """Training of a published shape from random weights on random ids: speed and memory, not a loss."""
     import keras
 
     from kerasllm.models import GPT, preset
     from kerasllm.training import classic
-    from kerasllm.training.fast_gpu import speed_up_on_gpu
 
     keras.config.set_dtype_policy("mixed_bfloat16")
     settings = preset(name, **sizes)
     context, batch_size = settings.context_length, section.size(8, 2)
     ids = np.random.default_rng(0).integers(0, settings.vocabulary_size, 64 * batch_size * context)
-    few = {"context": context, "batch_size": batch_size, "steps": section.size(10, 2), "turns": 3}
-    speed(section, f"ours, {label}", speed_up_on_gpu(GPT(settings)), classic(1000, 6e-4), ids, **few)
-    keras.backend.clear_session()
-    speed(section, f"ours, {label}, layers as they come", GPT(settings), classic(1000, 6e-4), ids, **few)
+    few = {"steps": section.size(10, 2), "turns": 3}
+    speed(section, label, changed(GPT(settings)), classic(1000, 6e-4), ids, context, batch_size, **few)
 
 
 def large_torch(section):
@@ -583,7 +597,7 @@ def main():
     parser.add_argument("--results", required=True)
     parser.add_argument("--text")
     parser.add_argument("--reference")
-    parser.add_argument("--budget", type=int, default=90)
+    parser.add_argument("--budget", type=int, default=60)
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     globals()[options.name.replace(".", "_").replace("-", "_")](Section(options))
