@@ -7,8 +7,8 @@
 It needs this repository, Keras and JAX (or PyTorch with KERAS_BACKEND=torch; pytest for the section battery), no
 TensorFlow and no network. Each section runs in a process of its own with a limit of seconds, so that frameworks do not
 share the device's memory and a section that fails leaves the others standing: its error is in the results, with what
-it had measured. All together end within ``--seconds``, the eight minutes of a visit. The last line on stdout is one JSON
-object; ``--table`` names a file for the tables.
+it had measured. All together end within ``--seconds``. The last line on stdout is one JSON object; ``--table`` names a
+file for the tables.
 
 The text is for the sections feeds and training: nanoGPT's is tiny Shakespeare, which comes with nanoGPT and char-rnn.
 ``--make-reference FILE`` computes the battery's outputs on this machine's CPU, ``--reference FILE`` compares with them;

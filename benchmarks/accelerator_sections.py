@@ -41,7 +41,9 @@ class Section:
         print(name, json.dumps(found), flush=True)
 
     def save(self):
-        self.path.write_text(json.dumps(self.results), encoding="utf-8")
+        whole = self.path.with_suffix(".new")  # a section may be ended at any moment
+        whole.write_text(json.dumps(self.results), encoding="utf-8")
+        whole.replace(self.path)
 
     def size(self, full, tiny):
         return tiny if self.smoke else full
