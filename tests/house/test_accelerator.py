@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,16 +40,16 @@ def test_sections_give_one_object_and_a_table_and_one_that_fails_leaves_the_othe
     assert "no-such.npz" in results["battery"]["error"]
     assert not [name for name in sections if name != "battery" and "error" in results[name]], found.stdout[-3000:]
     assert results["card"]["matrix_tflops"] > 0
-    whole, plain = results["training.classic"]["runs"].values()
-    assert {"step_ms", "first_step_seconds", "tokens_per_second", "tflops", "peak_gb"} <= whole.keys() & plain.keys()
+    [whole] = results["training.classic"]["runs"].values()
+    assert {"step_ms", "first_step_seconds", "tokens_per_second", "tflops", "peak_gb"} <= whole.keys()
     assert whole["steps"] == 20
     assert [steps for steps, _ in whole["losses"]] == [10, 20]
     assert whole["best_loss"] == min(loss for _, loss in whole["losses"])
     one, many = results["decoding.gpt2"]["writing"].values()
     assert (one["batch"], many["batch"]) == (1, 64)
-    rows = [line for line in table.read_text().splitlines() if re.match(r"\| (ours|cpu)", line)]
-    assert len(rows) == 4
-    assert {len(row.split("|")) for row in rows[:2]} == {9}
+    rows = [line.count("|") for line in table.read_text().splitlines() if line.startswith("| ours")]
+    assert rows == [8, 6, 6]
+    assert table.read_text().startswith("cpu: ")
     assert "- battery: FileNotFoundError" in table.read_text()
 
 
