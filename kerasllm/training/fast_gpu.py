@@ -1,4 +1,4 @@
-"""Faster training steps for JAX on a GPU, to be switched on by name: attention in one kernel, cheaper dropout.
+"""Training steps for JAX on a GPU, to be switched on by name: attention in one kernel, cheaper dropout.
 
 The layers keep their weights and what stands in a file; a model that is saved and loaded is a plain one again.
 """
@@ -16,15 +16,17 @@ from kerasllm.layers import MultiHeadAttention
 
 
 def speed_up_on_gpu(model: keras.Model, attention: bool = True, dropout: bool = True) -> keras.Model:
-    """Let the layers of a model use what JAX has for a GPU; ``benchmarks/accelerator.py`` measures it.
+    """Let the layers of a model use what JAX has for a GPU. On a GPU it has not run: on a CPU its numbers were tested.
+
+    ``benchmarks/accelerator.py`` measures what it is worth there.
 
     Attention becomes one operation, which on a GPU, in bfloat16 or float16, is cuDNN's: it never writes the weights of
     attention down. A layer computes as ever with a cache, a context, a mask, told positions, a window that is shorter
     than the text, dropout of the weights that is active, or when its weights are to be returned. The numbers are the
     same but for rounding.
 
-    Dropout takes its random bits from `jax.lax.rng_bit_generator`, which costs a fraction of Keras's. The share that
-    is dropped stays, which places are dropped is another matter: a run gives other numbers, which are no worse.
+    Dropout takes its random bits from `jax.lax.rng_bit_generator`, which needs fewer operations a bit than what Keras
+    takes. The share that is dropped stays, the places are others: the same seed gives another run.
 
     Other backends compute as ever.
 
