@@ -67,7 +67,7 @@ def test_an_empty_file_in_a_folder_is_nothing_and_a_faulty_one_is_named(tmp_path
     (tmp_path / "full.txt").write_text("Here.")
     assert [one.title for one in read_passages(tmp_path)] == ["full.txt"]
     (tmp_path / "mine.txt").write_bytes("é".encode("latin-1"))
-    with pytest.raises(DataError, match="mine.txt"):
+    with pytest.raises(DataError, match=r"mine\.txt"):
         read_passages(tmp_path)
 
 
