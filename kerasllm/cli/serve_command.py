@@ -49,7 +49,9 @@ def _sources(options):
     if options.documents is None:
         return None
     from kerasllm.cli.documents import open_documents
+    from kerasllm.cli.starting import load_keras
 
+    load_keras()
     retriever = open_documents(options.documents)
     print(f"{options.documents}: {len(retriever):,} passages", flush=True)
 
