@@ -9,6 +9,7 @@ import math
 from types import MethodType
 
 import keras
+import numpy as np
 from keras import ops
 
 from kerasllm.common.inside_keras import all_layers
@@ -87,5 +88,5 @@ def _dropout(layer, inputs, training=False):
 
     key = jax.random.bits(layer.seed_generator.next(), (4,), "uint32")  # neighbouring steps have unlike keys
     _, bits = jax.lax.rng_bit_generator(key, inputs.shape, dtype="uint32")
-    kept = bits >= int(layer.rate * 2**32)
+    kept = bits >= np.uint32(layer.rate * 2**32)
     return ops.where(kept, inputs / (1 - layer.rate), ops.zeros_like(inputs))
