@@ -1,6 +1,6 @@
 """One command on one GPU: is what the device computes right, how fast does it train and write, how much memory.
 
-    python benchmarks/accelerator.py --text shakespeare.txt --table table.md
+    python benchmarks/accelerator.py --text shakespeare.txt --table ~/table.md
     python benchmarks/accelerator.py --text shakespeare.txt --only training decoding.gpt2
     python benchmarks/accelerator.py --text shakespeare.txt --smoke       # tiny sizes, on a CPU
 
