@@ -8,7 +8,8 @@ is ours the process imports itself, so nothing that a test has made is known in 
 environment, standard streams, signals and the exit status are those of the process that was started. Where nothing can
 be forked, and where lines are counted, `python` gives the plain Python.
 
-Not for what is read when Python starts or when JAX is imported: PYTHONHASHSEED, PYTHONIOENCODING, JAX_NUM_CPU_DEVICES.
+Not for what is read when Python starts or when JAX or matplotlib is imported, which Keras does: PYTHONHASHSEED,
+PYTHONIOENCODING, JAX_NUM_CPU_DEVICES, MPLBACKEND.
 """
 
 from __future__ import annotations
@@ -213,8 +214,6 @@ def become(request: dict, streams: list[int]) -> Callable[[], None]:
     _reopen()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()  # Python's own generator does it itself
-    if "matplotlib" in sys.modules and os.environ.get("MPLBACKEND"):
-        sys.modules["matplotlib"].rcParams["backend"] = os.environ["MPLBACKEND"]
     kind, *rest = request["arguments"]
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if kind == "-m":
