@@ -195,9 +195,10 @@ for language in LANGUAGES:
         print(f"   {name}: {len(said)} of {(frame['label'] == language).sum()} fit, {a_token:.1f} characters a token")
 
 # %% [markdown]
-# Only conversations of at most 128 ids are used. A longer one would have to be cut, and a reply that is cut teaches
-# that replies do not end. The last column is the price of a language (lesson 08). Neither vocabulary was made for
-# Chinese. For our GPT a Chinese character is three tokens, its bytes. It has read none of them.
+# The first reply shows that they are not free of mistakes. Only conversations of at most 128 ids are used. A longer
+# one would have to be cut, and a reply that is cut teaches that replies do not end. The last column is the price of a
+# language (lesson 08). Neither vocabulary was made for Chinese. For our GPT a Chinese character is three tokens, its
+# bytes. It has read none of them.
 #
 # ## How to see that a model answers
 #
@@ -304,11 +305,12 @@ for one in LANGUAGES:
         line(f"{one}, {arm}", found[one])
 
 # %% [markdown]
-# Both arms save the same: two bits a character in English, and far more in Chinese, whose bytes this model had never
-# seen. Both have an idea of where a reply ends. And in both the prompt is worth almost nothing. So the replies taught
-# their manner, and the pairs taught nothing that the replies had not. The model that has learned from the right pairs
-# is still in memory. We put the request from the top to it, in the form that it has learned, and a Chinese one. The
-# tokens are drawn from the best 90% (lesson 18), because the best token alone would lead it into circles.
+# Both arms save nearly the same: two bits a character in English, and far more in Chinese, whose bytes this model had
+# never seen. Both have an idea of where a reply ends. And in both the prompt is worth almost nothing. So the replies
+# taught their manner, and what the pairs taught beside it is too small to be seen here. The model that has learned
+# from the right pairs is still in memory. We put the request from the top to it, in the form that it has learned, and
+# a Chinese one. The tokens are drawn from the best 90% (lesson 18), because the best token alone would lead it into
+# circles.
 
 # %%
 for asked in (request.strip(), "给出三个保持健康的建议。"):
@@ -320,7 +322,8 @@ for asked in (request.strip(), "给出三个保持健康的建议。"):
 # This is no Bible any more, and no answer either. Several replies say more than one, and counting says more than
 # reading. `benchmarks/instruction_tuning.py` made these runs too, judged them in the same way and let them reply to 16
 # prompts of each language. Its numbers lie in the set `instruction-tuning`. There is one seed for each arm: more did
-# not fit on the processor at hand. A third arm, the loss on the whole text, has not run.
+# not fit on the processor at hand. Dropout draws anew in each run, so yours differs a little from that of the table. A
+# third arm, the loss on the whole text, has not run.
 
 # %%
 table = load("instruction-tuning")  # model, arm, seed, step, language, measure, item, value, text: a row a number
@@ -373,11 +376,14 @@ def compared(model, measures):
                 ax.text(max(found.mean(), 0), place + shift, f" {found.mean():.2f}", va="center", fontsize=8)
         ax.set_xlabel(name)
         ax.grid(False, axis="y")
-        ax.set_xlim(right=1.2 * ax.get_xlim()[1])
+        if name.startswith("worth"):
+            ax.set_xlim(-0.2, 1.15)  # the same in both figures
+        else:
+            ax.set_xlim(0, 1.2 * ax.get_xlim()[1])
     panels[0].set_yticks(range(len(arms_of(model))), list(arms_of(model)))
     panels[0].set_ylabel("learned from")
     panels[0].invert_yaxis()
-    panels[-1].legend(loc="upper right", frameon=True, framealpha=1)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
@@ -402,18 +408,19 @@ story.claim("Your run is that of the table", live["replies"]["english"]["bits"],
             unit="bits a character", control="the table's run of the same seed")  # fmt: skip
 story.claim("Replies without their prompts make right replies cheaper too", exchanged[0], "<", before[0],
             unit="bits a character", control="the model before")  # fmt: skip
-story.claim("After them replies end", float(ended("king", "exchanged", "english").mean()), ">",
-            float(ended("king", "nothing", "english").mean()), unit="of the replies", control="the model before",
-            headline="a small GPT learns from exchanged replies to end {measured}, before {bound}")  # fmt: skip
+story.claim("After them replies end", 16 * float(ended("king", "exchanged", "english").mean()), ">",
+            16 * float(ended("king", "nothing", "english").mean()), unit="of 16 replies", control="the model before",
+            headline="a small GPT that learned from exchanged replies ends {measured}, before {bound}")  # fmt: skip
 story.claim("Right pairs do not teach it to listen", pairs[1], "<", before[1] + 0.05, unit="bits a character",
             control="the worth of the prompt before, and 0.05")  # fmt: skip
 story.show()
 
 # %% [markdown]
-# So a first answer is this: what looks like answering comes from the replies alone. After 60 steps our GPT ends
-# practically every reply, which it never did before. It needs no prompts for that. But a reply that fits nothing is no
+# So a first answer is this: what looks like answering comes from the replies alone. After 60 steps our GPT ends every
+# reply in English and most in Chinese, which it never did before. It needs no right prompts for that. The two arms
+# differ by some hundredths of a bit in English, and so do two runs of one arm. But a reply that fits nothing is no
 # answer. To use a prompt a model must already know what its words have to do with the words of a reply. A model of
-# this size, with a few hundred pairs, did not learn it. Our 20 conversations would not show a worth of the prompt below
+# this size did not learn it from a few hundred pairs. Our 20 conversations would not show a worth of the prompt below
 # some hundredths of a bit.
 #
 # ## A model that was tuned before
