@@ -71,3 +71,10 @@ def _assistant_answers(dataset: Dataset) -> pd.DataFrame:
     # A number of a place or an expression names an item; an empty answer is one.
     frame = pd.read_csv(folder() / f"{dataset.name}.csv", dtype={"item": str}, keep_default_na=False)
     return whole(frame)
+
+
+@loads("headline-summaries")
+def _headline_summaries(dataset: Dataset) -> pd.DataFrame:
+    # A number has no text, and a headline that was written may be empty, or "None".
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv", keep_default_na=False)
+    return whole(frame)
