@@ -207,18 +207,14 @@ class _Write:
         pieces = [self._pieces(text) for text in texts]
         if not in_parts:
             pieces = [some[:1] for some in pieces]
-        written = self._together(pieces, batch_size)
-        found = []
+        written, found, again = self._together(pieces, batch_size), [], {}
         for text, some, summaries in zip(texts, pieces, written, strict=True):
-            read = sum(map(len, some)) if len(some) > 1 else len(some[0])
-            found.append(Summary(summaries[0], (), len(some), min(read, len(text))))
-        again = [place for place, some in enumerate(pieces) if len(some) > 1]
-        joined = [" ".join(written[place]) for place in again]
-        shorter = [not is_blank(one) and len(one) < len(texts[place]) for place, one in zip(again, joined, strict=True)]
-        again = [place for place, one in zip(again, shorter, strict=True) if one]
-        joined = [one for one, fits in zip(joined, shorter, strict=True) if fits]
+            joined = " ".join(summaries)
+            if len(some) > 1 and not is_blank(joined) and len(joined) < len(text):
+                again[len(found)] = joined
+            found.append(Summary(summaries[0], (), len(some), len(text) if in_parts else len(some[0])))
         if again:
-            for place, one in zip(again, self.made(joined, True, batch_size), strict=True):
+            for place, one in zip(again, self.made(list(again.values()), True, batch_size), strict=True):
                 found[place] = found[place]._replace(text=one.text)
         return found
 
