@@ -101,9 +101,9 @@ show(sheet.figure, "An article goes three ways: a sentence is chosen, which need
 # a probability in proportion to its likeness, and in 15 of 100 steps anywhere. The share of time that they spend at a
 # sentence is its score.
 #
-# On paper, take three sentences: *cats sleep*, *cats eat* and *dogs eat*. The middle one shares a word with each of the
-# others, which share none with each other. *cats* and *eat* stand in two of three sentences, so they weigh
-# ln(3/2) + 1 = 1.41; *sleep* and *dogs* weigh ln 3 + 1 = 2.10. The cosine of neighbours is 1.41² / (2.53 · 1.99) = 0.39.
+# On paper, take three sentences: *cats sleep*, *cats eat* and *dogs eat*. The middle one shares a word with each of
+# the others, which share none with each other. *cats* and *eat* stand in two of three sentences, so they weigh
+# ln(3/2) + 1 = 1.41; *sleep* and *dogs* weigh ln 3 + 1 = 2.10. Neighbours have the cosine 1.41² / (2.53 · 1.99) = 0.39.
 # Without the jumps the walk spends its time in proportion to the sums of the rows, 1.39, 1.79 and 1.39, which gives
 # 0.30, 0.39 and 0.30. The jumps make the shares a little more equal.
 
@@ -123,6 +123,7 @@ def rank(sentences):
     return at
 
 
+# %%
 toy = ["cats sleep".split(), "cats eat".split(), "dogs eat".split()]
 print("cats sleep, cats eat, dogs eat:", rank(toy).round(3))
 assert np.allclose(rank(toy), lexrank(toy))
@@ -234,7 +235,7 @@ print(f"{model.count_params():,} weights, rate {rate:g};", *(here[place] for pla
 # %% [markdown]
 # It writes what headlines of that winter often say, and hardly anything about its article. This is the same failure as
 # in lesson 14, for the same reason. With 2,561 pairs it learns which words are frequent in headlines. To learn *what
-# belongs to what*, others have used four million pairs (Rush et al. 2015, section 7.1).
+# belongs to what*, others have used four million pairs (Rush et al. 2015, section 7).
 #
 # ## A model that is asked
 #
@@ -324,6 +325,22 @@ show(figure, "Bars of ROUGE-1 for nine readers, with a dot for each seed and a l
 # in other words. Predict: which get the better ROUGE-1?
 
 
+# %% tags=["hide"]
+# @title Ten headlines of ours, true and in other words
+MINE = [
+    "Lavrov wants to work more closely with Kabul",
+    "More and more machines wait on people in China",
+    "Shots through a window leave one fighting for life",
+    "Duterte critic held over claims that dealers paid her",
+    "Medvedev: embargo is here to stay",
+    "May condemns Sturgeon's wish to let Scots vote again",
+    "Court stops new entry rules hours before they begin",
+    "Three held after knife attack in Irish town",
+    "Thousands of fakes from China found at San Juan",
+    "Open questions about the source that the committee's head met",
+]
+
+
 # %%
 def wrong_number(text):
     """The first number of a text is another one; None where there is no number."""
@@ -337,12 +354,6 @@ def denied(text):
     return None if changed == text else changed
 
 
-MINE = ["Lavrov wants to work more closely with Kabul", "Robots that greet guests are on the way to do more jobs",
-        "Shots through a window leave one fighting for life", "Duterte critic held over claims that dealers paid her",
-        "Medvedev: embargo is here to stay", "May condemns Sturgeon's wish to let Scots vote again",
-        "Court stops new entry rules hours before they begin", "Three held after knife attack in Irish town",
-        "Thousands of fakes from China found at San Juan",
-        "Open questions about a night at the president's"]  # fmt: skip
 true_ones = [headlines[place] for place in ten]
 in_other_words = rouge(MINE, true_ones, "1", samples=SAMPLES).value
 false_ones = {}
@@ -417,7 +428,7 @@ claims.show()
 # Many believe that a model which has the text in front of it cannot invent. It feels like copying. But the model
 # chooses each word by what is probable, from the article and from all that it has read before, and nothing compares
 # the result with the source. Of the one-sentence summaries that four systems of 2020 wrote for reports of the BBC,
-# more than 70% held something that the report does not say (Maynez et al. 2020, section 5). So whoever shows summaries
+# more than 70% held something that the report does not say (Maynez et al. 2020, section 1). So whoever shows summaries
 # to people shows the source beside them, and checks names and numbers with a program where that is possible.
 #
 # The training pairs can teach it, too. A headline often knows more than the first hundred words, or jokes. A model
@@ -445,10 +456,10 @@ claims.show()
 # - G. Erkan, D. R. Radev (2004). LexRank: graph-based lexical centrality as salience in text summarization. *Journal of
 #   Artificial Intelligence Research* 22. Section 3.2.
 # - A. M. Rush, S. Chopra, J. Weston (2015). A neural attention model for abstractive sentence summarization. *EMNLP*.
-#   Section 7.1: four million pairs.
+#   Section 7: the first words as a baseline, and four million pairs.
 # - A. See, P. J. Liu, C. D. Manning (2017). Get to the point: summarization with pointer-generator networks. *ACL*.
 #   Section 6: the first three sentences.
 # - J. Maynez, S. Narayan, B. Bohnet, R. McDonald (2020). On faithfulness and factuality in abstractive summarization.
-#   *ACL*. Section 5.
+#   *ACL*. Section 1.
 # - J. Wu and others (2021). Recursively summarizing books with human feedback. arXiv:2109.10862. Section 2.1.
 # - E. Hu and others (2022). LoRA: low-rank adaptation of large language models. *ICLR*. Section 4.1.
