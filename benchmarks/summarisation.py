@@ -174,7 +174,8 @@ class LanguageModel:
             key = ("asked", f"prompt {number}", 0, "validation")
             if not self.log.has(*key, items[-1], "headline"):
                 self.log.run("prompt", self.ask, number, "validation", most)
-            found = {row["item"]: row["text"] for row in self.log.rows if self.log.key(row)[:4] == tuple(map(str, key))}
+            rows = [row for row in self.log.rows if self.log.key(row)[:4] == tuple(map(str, key))]
+            found = {str(row["item"]): row["text"] for row in rows}
             if len(found) < len(items):
                 return 0
             texts = [found[str(item)] for item in items]
@@ -256,6 +257,8 @@ class EncoderDecoder:
         self.model = Translator(self.network(), tokens(), max_length=SOURCE)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
         self.model.compile("adam", loss, **quick())
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.fresh = [(one, keras.ops.convert_to_numpy(one)) for one in self.model.optimizer.variables]
 
     def network(self):
         size = {"context_length": SOURCE, "shared": True, **SIZES[self.size]}
@@ -265,9 +268,9 @@ class EncoderDecoder:
         """The least loss on the validation articles; the weights are those of that pass."""
         keras.utils.set_random_seed(seed)
         for old, new in zip(self.model.network.variables, self.network().variables, strict=True):
-            old.assign(new)
-        for number in self.model.optimizer.variables:
-            number.assign(keras.ops.zeros_like(number))
+            old.assign(keras.ops.convert_to_numpy(new))
+        for variable, value in self.fresh:
+            variable.assign(value)
         self.model.optimizer.learning_rate = rate
         _, openings, headlines = (some[: self.most] for some in articles("train"))
         order = {"batch_size": 32, "buckets": 1, "drop_remainder": True}  # batches of one shape
