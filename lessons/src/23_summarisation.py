@@ -33,12 +33,13 @@ from kerasllm.tasks.sentences import lexrank, sentence_spans
 from kerasllm.text import train_bpe
 
 # %%
-WORDS = dial(100, smoke=100)  # words of an article that everybody reads
+WORDS = dial(50, smoke=50)  # words of an article that a network reads
 LEARNED = dial(None, smoke=96)  # articles that the encoder-decoder learns from; None means all
 PASSES = dial(3, smoke=1)  # passes over them
 BLOCKS = dial(30, smoke=1)  # blocks of the language model that are kept; it has 30
 ASKED = dial(10, smoke=1)  # articles for which it is asked here
 NEW = dial(24, smoke=2)  # most tokens of a headline
+EVERY = dial(10, smoke=10)  # every so many test articles get a headline from the networks
 SAMPLES = dial(1_000, smoke=20)  # how often the test articles are drawn anew for an interval
 
 # %% [markdown]
@@ -49,24 +50,23 @@ SAMPLES = dial(1_000, smoke=20)  # how often the test articles are drawn anew fo
 # shortest form. It is a good task to learn from, because every article of a newspaper comes with one right answer.
 # The set `headlines` has articles of nine news sites from the winter of 2016 to 2017.
 #
-# To keep the comparison fair, everybody reads the same: the first hundred words. News puts the important things
-# first, and a hundred words are a fifth of a usual article. Before you run anything, write down an order of four
-# readers: the first sentence of the article, an encoder-decoder trained on 2,561 pairs, a language model of 135
-# million weights that is simply asked, and the same model after it has seen some headlines. Which is best, and by
-# how much?
+# News puts the important things first. So the networks read only the first fifty words of an article, which a laptop
+# can do in the minutes of a lesson; rules cost nothing and read a hundred. Before you run anything, write down an order
+# of four readers: the first sentence of the article, an encoder-decoder trained on 2,561 pairs, a language model of 135
+# million weights that is simply asked, and the same model after it has seen 192 headlines. Which is best, and by how
+# much?
 
 # %%
 frame = load("headlines")  # text, summary (the headline), split
 words = frame["text"].str.split()
 good = (words.str.len() >= 40) & (frame["summary"].str.split().str.len() >= 4)
 good &= ~frame["summary"].str.casefold().duplicated(keep=False)  # a headline of many articles says nothing of one
-frame = frame.assign(opening=words.str[:WORDS].str.join(" "))[good]
+frame = frame.assign(opening=words.str[:100].str.join(" "), start=words.str[:WORDS].str.join(" "))[good]
 parts = {name: frame[frame["split"] == name] for name in ("train", "validation", "test")}
 test = parts["test"]
 openings, headlines = test["opening"].tolist(), test["summary"].tolist()
 print({name: len(part) for name, part in parts.items()})
-ten = list(range(34, len(test), 70))[:10]  # ten articles at even distances, nothing picked by hand
-print(openings[ten[2]][:150], "...\n->", headlines[ten[2]])
+print(openings[174][:150], "...\n->", headlines[174])
 
 # %% [markdown]
 # There are two kinds of summaries. An **extractive** one consists of sentences of the text, so it can hardly say what
@@ -76,7 +76,7 @@ print(openings[ten[2]][:150], "...\n->", headlines[ten[2]])
 # %% tags=["hide"]
 # @title Drawing: three ways from a text to a summary
 sheet = Diagram(8, 3.2)
-article = sheet.box("article,\nfirst 100\nwords", (0.75, 1.6), width=1.1, height=0.9)
+article = sheet.box("the first\nwords of\nan article", (0.75, 1.6), width=1.1, height=0.9)
 ways = [
     (2.65, "choose: which sentence is most like all the others?", "given", "a sentence of the article"),
     (1.6, "write: an encoder-decoder, trained on pairs", "weights", "new words"),
@@ -127,7 +127,7 @@ def rank(sentences):
 toy = ["cats sleep".split(), "cats eat".split(), "dogs eat".split()]
 print("cats sleep, cats eat, dogs eat:", rank(toy).round(3))
 assert np.allclose(rank(toy), lexrank(toy))
-text = openings[ten[2]]
+text = openings[174]
 spans = sentence_spans(text)
 sentences = [text[start:end] for start, end in spans]
 scores = rank([re.findall(r"\w+", one.lower()) for one in sentences])
@@ -180,48 +180,51 @@ for n in (1, 2):
 
 # %%
 written = {
-    "another headline": [headlines[1:] + headlines[:1]],
-    "first words": [[" ".join(t.split()[: len(h.split())]) for t, h in zip(openings, headlines, strict=True)]],
-    "first 15 words": [[" ".join(t.split()[:15]) for t in openings]],
-    "first sentence": [Summarizer.extract("lead").summarize(openings)],
-    "graph": [Summarizer.extract("graph").summarize(openings)],
+    "another headline": headlines[1:] + headlines[:1],
+    "first words": [" ".join(t.split()[: len(h.split())]) for t, h in zip(openings, headlines, strict=True)],
+    "first 15 words": [" ".join(t.split()[:15]) for t in openings],
+    "first sentence": Summarizer.extract("lead").summarize(openings),
+    "graph": Summarizer.extract("graph").summarize(openings),
 }
 
 
-def table(readers):
+def table(written, headlines):
     """ROUGE-1, 2 and L of readers with their intervals, and how many words they write."""
-    for name in readers:
-        texts = written[name][0]
+    print(f"{'':16s} ROUGE-1               ROUGE-2               ROUGE-L")
+    for name, texts in written.items():
         found = [rouge(texts, headlines, kind, samples=SAMPLES) for kind in "12L"]
         shown = "   ".join(f"{one.value:4.1f} ({one.low:4.1f} to {one.high:4.1f})" for one in found)
-        print(f"{name:18s} {shown}   {np.mean([len(one.split()) for one in texts]):4.1f} words")
+        print(f"{name:16s} {shown}   {np.mean([len(one.split()) for one in texts]):4.1f} words")
 
 
-print(f"{'':18s} ROUGE-1               ROUGE-2               ROUGE-L")
-table(written)
+table(written, headlines)
+rules = {name: rouge(texts, headlines, "1", samples=1).value for name, texts in written.items()}
 
 # %% [markdown]
-# Look at the second row before the third. The first words beat the first sentence in ROUGE-L and ROUGE-2 is about the
-# same, although the sentence holds all of these words and more. A sentence has more than twice as many words as a
-# headline, so its recall is higher and its precision is lower. Where somebody else's sentence must serve as a headline,
-# its length decides. The graph is worse than the first sentence. Journalists have already put the most central
-# sentence first, and a method that does not know this cannot make up for it. The same was found for longer
-# summaries of news: the first three sentences were hard to beat (See et al. 2017, section 6).
+# The language of headlines alone is worth little. The first sentence holds all of the first words and more, and yet it
+# is no better: ROUGE-1 and ROUGE-2 are the same, and ROUGE-L is lower. A sentence has nearly three times as many words
+# as a headline, so its recall is higher and its precision lower. Fifteen words are better than both. So where somebody
+# else's words must serve as a headline, their number decides more than one would like.
+#
+# The graph is worse than the first sentence. Journalists have already put the most central sentence first, and a method
+# that does not know this cannot make up for it. The same was found for longer summaries of news: the first three
+# sentences were hard to beat (See et al. 2017, section 6).
 #
 # ## An encoder-decoder that reads news
 #
 # Nothing in the encoder-decoder of lesson 14 speaks of languages. It learns pairs of texts, so an article and its
 # headline will do. Both sides are in one language here, so they share one tokenizer and one table of embeddings. The
-# learning rate is that of the table below, and was chosen on the validation articles.
+# learning rate is that of the table below, and was chosen on the validation articles. From here on every tenth article
+# of the test part gets a headline: the language model is slow, and all readers are compared on the same articles.
 
 # %%
 runs = load("headline-summaries")  # reader, setting, seed, split, item, measure, value, text, machine
 small = runs[(runs["reader"] == "encoder-decoder, small") & runs["setting"].str.startswith("rate")]
 rate = float(small["setting"].iloc[0].split()[1])
-pairs = [parts["train"][name].tolist()[:LEARNED] for name in ("opening", "summary")]
+pairs = [parts["train"][name].tolist()[:LEARNED] for name in ("start", "summary")]
 tokens = train_bpe(pairs[0] + pairs[1], 4_000, lower=True, bos=True, eos=True)
 keras.utils.set_random_seed(0)
-size = {"embedding_dim": 64, "num_layers": 1, "dropout": 0.1, "context_length": 160, "shared": True}
+size = {"embedding_dim": 64, "num_layers": 1, "dropout": 0.1, "context_length": 80, "shared": True}
 model = Translator(Seq2Seq(Seq2SeqSettings(tokens.vocabulary_size, **size)), tokens)
 feed = model.pairs(*pairs, batch_size=32, buckets=1, shuffle=True, seed=0, epochs=PASSES)
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
@@ -229,8 +232,10 @@ model.compile("adam", loss, jit_compile=False)
 falling = keras.callbacks.LearningRateScheduler(lambda done, _: rate * (1 - done / PASSES))
 plan = {"epochs": PASSES, "steps_per_epoch": steps_per_epoch(feed), "callbacks": [falling], "verbose": 0}
 model.fit(feed, shuffle=False, **plan)
-here = Summarizer.of_translator(model).summarize(openings, batch_size=128)
-print(f"{model.count_params():,} weights, rate {rate:g};", *(here[place] for place in ten[:4]), sep="\n  ")
+judged = test.iloc[4::EVERY]
+starts, wanted = judged["start"].tolist(), judged["summary"].tolist()
+here = Summarizer.of_translator(model).summarize(starts, batch_size=128)
+print(f"{model.count_params():,} weights, rate {rate:g};", *here[:4], sep="\n  ")
 
 # %% [markdown]
 # It writes what headlines of that winter often say, and hardly anything about its article. This is the same failure as
@@ -240,79 +245,71 @@ print(f"{model.count_params():,} weights, rate {rate:g};", *(here[place] for pla
 # ## A model that is asked
 #
 # SmolLM2 has read two trillion tokens and was tuned to answer (lesson 20). We put an order and the article into one
-# turn of the user, and take its reply. Three wordings of the order were tried on 128 validation articles, and the one
-# with the best ROUGE-1 was kept. A network reads so many tokens and no more; a longer text is cut there, at the end of
-# a sentence. `Summarizer` has a second rule, which a later section shows.
+# turn of the user, and take its reply. A network reads so many tokens and no more; a longer text is cut there, at the
+# end of a sentence. `Summarizer` has a second rule, which a later section shows. We ask for ten articles at even
+# distances, nothing picked by hand. Read what the model makes of them, and look for what the articles cannot say.
 
 # %%
-PROMPTS = (
-    "Write a headline for this news article.",
-    "Write a headline of at most ten words for this news article.",
-    "Summarize this news article in one sentence of at most ten words.",
-)
-by_prompt = runs[(runs["reader"] == "asked") & (runs["split"] == "test")]
-prompt = PROMPTS[int(by_prompt["setting"].iloc[0].split()[1])]
+PROMPT = "Write a headline of at most ten words for this news article."
+ten = list(range(3, len(judged), 7))[:10]
 language_model, tokenizer = weights.pretrained("smollm2-135m-instruct")
 while len(language_model.blocks) > BLOCKS:  # none, unless the dial was turned
     language_model.blocks.pop()
-way = {"prompt": prompt, "max_new_tokens": NEW, "read": 176}
+way = {"prompt": PROMPT, "max_new_tokens": NEW, "read": 88}
 asked = Summarizer.of_language_model(language_model, tokenizer, **way)
-said = asked.summarize([openings[place] for place in ten[:ASKED]])
-print(prompt)
+said = asked.summarize([starts[place] for place in ten[:ASKED]])
 for place, one in zip(ten, said, strict=False):
-    print(f"  {headlines[place][:60]:60s} -> {' '.join(one.split())}")
+    print(f"{wanted[place][:58]:58s} -> {' '.join(one.split())}")
 
 # %% [markdown]
-# That are ten of the test articles. All of them, several seeds and the tuned models are too much for a laptop.
-# `benchmarks/summarisation.py` wrote them, and its table comes with the course. Every row is a headline, with the
-# machine that wrote it. Of the encoder-decoder there is also a larger one, with at most 30 passes, of which the best
-# on the validation articles counts. Was it only too small?
-#
-# The tuned SmolLM2 has adapters of rank 8 (lesson 20). In 100 steps it was shown 1,600 articles with their headlines,
-# and only the headline weighed in the loss. What would it learn if the headlines did *not* belong to the articles? It
-# could learn that headlines are short, how they begin, and that many of their words have capitals. This is the
-# control: the same steps, with every headline under another article.
+# All of the articles, and a model that learns from headlines, take too long for a lesson. `benchmarks/summarisation.py`
+# asked for them, and its table comes with the course; every row is a headline. There the same model also learned, with
+# adapters of rank 8 (lesson 20). In 24 steps it was shown 192 articles with their headlines, and only the headline
+# weighed in the loss. It is one run, with one seed, for a step takes a laptop ten seconds. Of the encoder-decoder there
+# are three runs.
 
 # %% tags=["hide"]
 # @title The table's headlines, for each reader and seed
 NAMES = {
     ("encoder-decoder, small", "rate"): "encoder-decoder",
-    ("encoder-decoder, large", "rate"): "larger one",
     ("asked", "prompt"): "SmolLM2, asked",
-    ("tuned", "shuffled headlines"): "LoRA, shuffled",
-    ("tuned", "headlines"): "LoRA",
+    ("tuned", "headlines"): "SmolLM2, LoRA",
 }
+seeds = {name: [texts[4::EVERY]] for name, texts in written.items()}
 of_table = runs[(runs["split"] == "test") & (runs["measure"] == "headline")]
 for (reader, setting), name in NAMES.items():
     rows = of_table[(of_table["reader"] == reader) & of_table["setting"].str.startswith(setting)]
-    seeds = [some.set_index("item")["text"] for _, some in rows.groupby("seed")]
-    if seeds:
-        written[name] = [some.reindex(test.index).fillna("").tolist() for some in seeds]
-    print(f"{name:18s} {len(seeds)} seeds, {len(rows)} headlines, on {', '.join(sorted(set(rows['machine'])))}")
-there = [written["SmolLM2, asked"][0][place] for place in ten]
-same = np.mean([" ".join(one.split()) == other for one, other in zip(said, there, strict=False)])
+    found = [some.set_index("item")["text"].reindex(judged.index) for _, some in rows.groupby("seed")]
+    assert all(one.notna().all() for one in found)  # every reader wrote for every article
+    seeds[name] = [one.tolist() for one in found]
+    print(f"{name}: {len(found)} seeds, on {', '.join(sorted(set(rows['machine'])))}")
+first = {name: texts[0] for name, texts in seeds.items()}
+same = np.mean([" ".join(one.split()) == first["SmolLM2, asked"][i] for i, one in zip(ten, said, strict=False)])
 print(f"{same:.0%} of the headlines that SmolLM2 wrote above are those of the table")
 
 # %%
-value = {name: [rouge(texts, headlines, "1", samples=1).value for texts in seeds] for name, seeds in written.items()}
-repeat = rouge(here, headlines, "1", samples=1).value
-print(f"encoder-decoder: ROUGE-1 {repeat:.2f} here; in the table {np.round(value['encoder-decoder'], 2)}")
-table(name for name in NAMES.values() if name in written)
-for name, other in (("SmolLM2, asked", "first words"), ("LoRA", "first words"), ("LoRA", "SmolLM2, asked")):
-    found = compare_summaries(written[other][0], written[name][0], headlines, "1", samples=SAMPLES)
-    print(f"{name} less {other}: {found.difference:+.1f} ({found.low:+.1f} to {found.high:+.1f}),"
-          f" p = {found.p_value:.3f}")  # fmt: skip
+value = {name: [rouge(texts, wanted, "1", samples=1).value for texts in some] for name, some in seeds.items()}
+repeat = rouge(here, wanted, "1", samples=1).value
+print(f"encoder-decoder: ROUGE-1 {repeat:.1f} here; in the table {np.round(value['encoder-decoder'], 1)}")
+table(first, wanted)
+pairs = [("first 15 words", "SmolLM2, asked"), ("first 15 words", "SmolLM2, LoRA"), ("SmolLM2, asked", "SmolLM2, LoRA")]
+for baseline, system in pairs:
+    found = compare_summaries(first[baseline], first[system], wanted, "1", samples=SAMPLES)
+    low, high = found.low, found.high
+    print(f"{system} less {baseline}: {found.difference:+.1f} ({low:+.1f} to {high:+.1f}), p = {found.p_value:.3f}")
 
 # %% tags=["hide"]
 # @title Figure: ROUGE-1 of all readers
-order = ["another headline", "encoder-decoder", "larger one", "graph", "first sentence", "first words",
-         "SmolLM2, asked", "LoRA, shuffled", "LoRA"]  # fmt: skip
-shown = {name: value[name] for name in order if name in value}
-paints = {name: "subject" if "LoRA" in name or "SmolLM2" in name else "given" for name in shown}
-paints |= dict.fromkeys(["encoder-decoder", "larger one", "LoRA, shuffled"], "control")
-figure = bars(shown, title="TITLE", x_label="ROUGE-1 on the test articles, a dot for each seed", colors=paints,
-              digits=1, reference=(value["first words"][0], "first words"))  # fmt: skip
-show(figure, "Bars of ROUGE-1 for nine readers, with a dot for each seed and a line at the first words of the article.")
+order = ["another headline", "encoder-decoder", "graph", "first words", "first sentence", "first 15 words",
+         "SmolLM2, asked", "SmolLM2, LoRA"]  # fmt: skip
+shown = {name: value[name] for name in order}
+paints = {name: "subject" if "SmolLM2" in name else "control" if "coder" in name else "given" for name in shown}
+best_rule = value["first 15 words"][0]
+x_label = f"ROUGE-1 on {len(wanted)} test articles, a dot for each seed"
+figure = bars(shown, title="TITLE", x_label=x_label, colors=paints, digits=1,
+              reference=(best_rule, "first 15 words"))  # fmt: skip
+show(figure, "Bars of ROUGE-1 for eight readers, with a dot for each seed of the encoder-decoder and a dashed line at"
+     " the first 15 words.")  # fmt: skip
 
 # %% [markdown]
 # CONCLUSION
@@ -354,8 +351,8 @@ def denied(text):
     return None if changed == text else changed
 
 
-true_ones = [headlines[place] for place in ten]
-in_other_words = rouge(MINE, true_ones, "1", samples=SAMPLES).value
+true_ones = [wanted[place] for place in ten]
+in_other_words = rouge(MINE[: len(ten)], true_ones, "1", samples=SAMPLES).value
 false_ones = {}
 for way in (wrong_number, denied):
     rows = [(way(one), one) for one in headlines if way(one)]
@@ -378,20 +375,17 @@ print(f"true, in other words: ROUGE-1 {in_other_words:.1f}")
 # things what the article does not say. A text that says nothing is neither. One person counted, once.
 
 # %%
-COUNTED = {"asked": "SmolLM2, asked", "tuned": "LoRA", "encoder-decoder, large": "larger one"}
-by_hand = runs[runs["measure"].isin(["invented", "false"])]
-counts = {name: by_hand[by_hand["reader"] == reader] for reader, name in COUNTED.items()}
+COUNTED = {"encoder-decoder, small": "encoder-decoder", "asked": "SmolLM2, asked", "tuned": "SmolLM2, LoRA"}
+by_hand = runs[runs["measure"].isin(["invented", "false"])].pivot(index=["reader", "item"], columns="measure",
+                                                                  values="value").astype(int)  # fmt: skip
 for place in ten:
-    print("wanted    ", headlines[place])
-    for name in COUNTED.values():
-        if name in written:
-            rows = counts[name][counts[name]["item"] == test.index[place]].set_index("measure")["value"]
-            marks = ", ".join(f"{int(number)} {what}" for what, number in rows.items() if number)
-            print(f"  {name:15s}", written[name][0][place], f"[{marks}]" if marks else "")
-invented = {}
-for name, rows in counts.items():
-    invented[name], false = (rows[rows["measure"] == one]["value"].sum() for one in ("invented", "false"))
-    print(f"{name:15s} invented: {invented[name]:.0f}; false headlines: {false:.0f} of 10")
+    print("wanted:", wanted[place])
+    for reader, name in COUNTED.items():
+        invented, false = by_hand.loc[(reader, judged.index[place])][["invented", "false"]]
+        marks = f"[{invented} invented]" * (invented > 0) + " [false]" * false
+        print(f"    {name:15s} {first[name][place]} {marks}")
+counts = by_hand.groupby("reader").sum().rename(COUNTED)
+print(counts)
 
 # %% [markdown]
 # READING
@@ -405,7 +399,7 @@ for name, rows in counts.items():
 # `Summarizer`. Whether the second one makes better headlines, we have not measured.
 
 # %%
-long_one = max(test["text"], key=len)
+long_one = test.loc[2157, "text"]
 for rule in ("cut", "parts"):
     [found] = Summarizer.of_translator(model, long_texts=rule).summaries([long_one])
     print(f"{rule}: {found.parts} parts, {found.read:,} of {len(long_one):,} characters were read")
@@ -414,10 +408,10 @@ for rule in ("cut", "parts"):
 claims = Claims("What we measured: ROUGE-1 of headlines")
 claims.claim("The repeat of the encoder-decoder is within what the table's seeds allow", repeat, "==",
              np.mean(value["encoder-decoder"]), tolerance=1.5, control="three runs of the table")  # fmt: skip
-claims.claim("The language of headlines alone is worth little", value["another headline"], "<",
-             value["first words"], control="first words, as many as the headline has")  # fmt: skip
-claims.claim("A graph of sentences does not find a better one than the first", value["graph"], "<",
-             value["first sentence"], control="the first sentence")  # fmt: skip
+claims.claim("The language of headlines alone is worth little", rules["another headline"], "<",
+             rules["first words"], control="first words, as many as the headline has")  # fmt: skip
+claims.claim("A graph of sentences does not find a better one than the first", rules["graph"], "<",
+             rules["first sentence"], control="the first sentence")  # fmt: skip
 claims.claim("A headline with a wrong number scores higher than a true one in other words", false_ones["wrong_number"],
              ">", in_other_words, control="ten true headlines of ours")  # fmt: skip
 claims.show()
