@@ -214,7 +214,7 @@ rules = {name: rouge(texts, headlines, "1", samples=1).value for name, texts in 
 #
 # Nothing in the encoder-decoder of lesson 14 speaks of languages. It learns pairs of texts, so an article and its
 # headline will do. Both sides are in one language here, so they share one tokenizer and one table of embeddings. The
-# learning rate is that of the table below, and was chosen on the validation articles. From here on every tenth article
+# learning rate is that of the table below, the best of three on the validation articles. From here on every tenth article
 # of the test part gets a headline: the language model is slow, and all readers are compared on the same articles.
 
 # %%
