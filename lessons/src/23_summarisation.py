@@ -39,7 +39,6 @@ PASSES = dial(3, smoke=1)  # passes over them
 BLOCKS = dial(30, smoke=1)  # blocks of the language model that are kept; it has 30
 ASKED = dial(10, smoke=1)  # articles for which it is asked here
 NEW = dial(24, smoke=2)  # most tokens of a headline
-EVERY = dial(10, smoke=10)  # every so many test articles get a headline from the networks
 SAMPLES = dial(1_000, smoke=20)  # how often the test articles are drawn anew for an interval
 
 # %% [markdown]
@@ -232,7 +231,7 @@ model.compile("adam", loss, jit_compile=False)
 falling = keras.callbacks.LearningRateScheduler(lambda done, _: rate * (1 - done / PASSES))
 plan = {"epochs": PASSES, "steps_per_epoch": steps_per_epoch(feed), "callbacks": [falling], "verbose": 0}
 model.fit(feed, shuffle=False, **plan)
-judged = test.iloc[4::EVERY]
+judged = test.iloc[4::10]
 starts, wanted = judged["start"].tolist(), judged["summary"].tolist()
 here = Summarizer.of_translator(model).summarize(starts, batch_size=128)
 print(f"{model.count_params():,} weights, rate {rate:g};", *here[:4], sep="\n  ")
@@ -275,7 +274,7 @@ NAMES = {
     ("asked", "prompt"): "SmolLM2, asked",
     ("tuned", "headlines"): "SmolLM2, LoRA",
 }
-seeds = {name: [texts[4::EVERY]] for name, texts in written.items()}
+seeds = {name: [texts[4::10]] for name, texts in written.items()}
 of_table = runs[(runs["split"] == "test") & (runs["measure"] == "headline")]
 for (reader, setting), name in NAMES.items():
     rows = of_table[(of_table["reader"] == reader) & of_table["setting"].str.startswith(setting)]
