@@ -213,8 +213,8 @@ rules = {name: rouge(texts, headlines, "1", samples=1).value for name, texts in 
 #
 # Nothing in the encoder-decoder of lesson 14 speaks of languages. It learns pairs of texts, so an article and its
 # headline will do. Both sides are in one language here, so they share one tokenizer and one table of embeddings. The
-# learning rate is that of the table below, the best of three on the validation articles. From here on every tenth article
-# of the test part gets a headline: the language model is slow, and all readers are compared on the same articles.
+# learning rate is that of the table below, the best of three on the validation articles. From here on every tenth
+# article of the test part gets a headline: the language model is slow, and all are compared on the same articles.
 
 # %%
 runs = load("headline-summaries")  # reader, setting, seed, split, item, measure, value, text, machine
@@ -225,7 +225,7 @@ tokens = train_bpe(pairs[0] + pairs[1], 4_000, lower=True, bos=True, eos=True)
 keras.utils.set_random_seed(0)
 size = {"embedding_dim": 64, "num_layers": 1, "dropout": 0.1, "context_length": 80, "shared": True}
 model = Translator(Seq2Seq(Seq2SeqSettings(tokens.vocabulary_size, **size)), tokens)
-feed = model.pairs(*pairs, batch_size=32, buckets=1, shuffle=True, seed=0, epochs=PASSES)
+feed = model.pairs(*pairs, batch_size=32, buckets=1, shuffle=True, seed=0, epochs=PASSES, drop_remainder=True)
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
 model.compile("adam", loss, jit_compile=False)
 falling = keras.callbacks.LearningRateScheduler(lambda done, _: rate * (1 - done / PASSES))
@@ -234,12 +234,14 @@ model.fit(feed, shuffle=False, **plan)
 judged = test.iloc[4::10]
 starts, wanted = judged["start"].tolist(), judged["summary"].tolist()
 here = Summarizer.of_translator(model).summarize(starts, batch_size=128)
-print(f"{model.count_params():,} weights, rate {rate:g};", *here[:4], sep="\n  ")
+print(f"{model.count_params():,} weights, rate {rate:g};", *(one[:90] for one in here[:4]), sep="\n  ")
 
 # %% [markdown]
-# It writes what headlines of that winter often say, and hardly anything about its article. This is the same failure as
-# in lesson 14, for the same reason. With 2,561 pairs it learns which words are frequent in headlines. To learn *what
-# belongs to what*, others have used four million pairs (Rush et al. 2015, section 7).
+# It has learned which words are frequent in the headlines of that winter, and repeats them without end, whatever the
+# article says. This is the failure of lesson 14 once more, and a harder one: the texts were shorter there, and there
+# were more passes. Three are what the minutes of a lesson allow, and the loss was still falling. How far more passes
+# would bring it, we have not measured. To learn from nothing *what belongs to what*, others have used four million
+# pairs (Rush et al. 2015, section 7).
 #
 # ## A model that is asked
 #
@@ -303,15 +305,25 @@ order = ["another headline", "encoder-decoder", "graph", "first words", "first s
          "SmolLM2, asked", "SmolLM2, LoRA"]  # fmt: skip
 shown = {name: value[name] for name in order}
 paints = {name: "subject" if "SmolLM2" in name else "control" if "coder" in name else "given" for name in shown}
-best_rule = value["first 15 words"][0]
+first_15 = value["first 15 words"][0]
 x_label = f"ROUGE-1 on {len(wanted)} test articles, a dot for each seed"
-figure = bars(shown, title="TITLE", x_label=x_label, colors=paints, digits=1,
-              reference=(best_rule, "first 15 words"))  # fmt: skip
+figure = bars(shown, title="Fifteen words of the article are hard to beat", x_label=x_label, colors=paints, digits=1,
+              reference=(first_15, "first 15 words"))  # fmt: skip
 show(figure, "Bars of ROUGE-1 for eight readers, with a dot for each seed of the encoder-decoder and a dashed line at"
      " the first 15 words.")  # fmt: skip
 
 # %% [markdown]
-# CONCLUSION
+# The encoder-decoder is where the headlines of other articles are: it has learned nothing about its article. Merely
+# asked, SmolLM2 does not beat the first fifteen words. It often begins to tell the article anew and is cut off at the
+# end. After 192 headlines it does better than before, by 3.4 points, and the interval of this difference does not hold
+# zero. It has learned at least to be short: its headlines have 11 words in place of 17. What of the gain is length, and
+# what is a better choice of words? The control would be the same steps with headlines of *other* articles. The script
+# has it (`shuffled`), and it has not run.
+#
+# Against the first fifteen words the gain is smaller than its doubt: on 71 articles, nobody can tell the two apart. And
+# it is one run, with one seed. That such a plain control is strong is nothing new. In the paper that began this line of
+# work, the first 75 characters of the article had a ROUGE-1 of 22, and a network trained on four million pairs 28 (Rush
+# et al. 2015, table 1; another test set, and recall in place of F1).
 #
 # ## What the score does not see
 #
@@ -360,18 +372,19 @@ for way in (wrong_number, denied):
 print(f"true, in other words: ROUGE-1 {in_other_words:.1f}")
 
 # %% [markdown]
-# The false headlines score several times as high as any reader, and the true ones of ours score like the headline of
-# another article, or not much better. So a high ROUGE does not say that a summary is true, and a low one does not say
+# The false headlines score four times as high as any reader, and the true ones of ours a third of what the first fifteen
+# words get. So a high ROUGE does not say that a summary is true, and a low one does not say
 # that it is false. ROUGE asks whether two texts look alike. It is useful for comparing systems of one kind on many
 # texts, and useless as a promise about one text.
 #
 # ## Ten headlines, read
 #
-# What remains is reading. Below stand the ten articles' headlines with those of three readers (the first seed of
-# each). We counted by hand what was invented. The rule was written down before: *a name, a number or a place in the
-# headline that stands nowhere in the whole article, each counted once; another spelling or form of the same name is
-# not invented.* The second count is for the whole headline: *false* is one that says of the article's people or
-# things what the article does not say. A text that says nothing is neither. One person counted, once.
+# What remains is reading. Below stand the headlines of the ten articles with those of three readers, the first seed of
+# each. We counted by hand what was invented, by a rule that was written down before: *a name, a number or a place in
+# the headline that stands nowhere in the whole article, each counted once; another spelling of the same name is not
+# invented.* The second count is for the headline as a whole. It is *false* if it says of the article's people or things
+# what the article does not say; a text that says nothing is not false. One reader counted, once, and knew who had
+# written which.
 
 # %%
 COUNTED = {"encoder-decoder, small": "encoder-decoder", "asked": "SmolLM2, asked", "tuned": "SmolLM2, LoRA"}
@@ -382,12 +395,21 @@ for place in ten:
     for reader, name in COUNTED.items():
         invented, false = by_hand.loc[(reader, judged.index[place])][["invented", "false"]]
         marks = f"[{invented} invented]" * (invented > 0) + " [false]" * false
-        print(f"    {name:15s} {first[name][place]} {marks}")
+        print(f"    {name:15s} {first[name][place][:100]} {marks}")
 counts = by_hand.groupby("reader").sum().rename(COUNTED)
 print(counts)
 
 # %% [markdown]
-# READING
+# Prince Andrew is no robot: he met one. All words of that headline stand in the article, so no search for invented
+# names finds the mistake, and ROUGE sees a few common words. The judge did not *urge* the president, he stopped the
+# order. The man of Longford is not thirty years old but in his thirties. Of ten headlines SmolLM2 wrote four that are
+# false, and with LoRA again four. Its ROUGE has risen, and its truth has not, as far as ten articles can say. The
+# encoder-decoder is never false, for it says nothing. But it invents the same name six times, because this name is
+# frequent in the headlines that it learned from.
+#
+# A few cases were hard to judge. "MOSCOWS" still shows the right name, so we let it pass, and "MOSCOVSK" does not.
+# Another reader may count one more or one less. This is why such a rule must be written down, and why two people should
+# count wherever something depends on it.
 #
 # ## Texts that are too long
 #
@@ -405,14 +427,22 @@ for rule in ("cut", "parts"):
 
 # %%
 claims = Claims("What we measured: ROUGE-1 of headlines")
-claims.claim("The repeat of the encoder-decoder is within what the table's seeds allow", repeat, "==",
-             np.mean(value["encoder-decoder"]), tolerance=1.5, control="three runs of the table")  # fmt: skip
-claims.claim("The language of headlines alone is worth little", rules["another headline"], "<",
-             rules["first words"], control="first words, as many as the headline has")  # fmt: skip
-claims.claim("A graph of sentences does not find a better one than the first", rules["graph"], "<",
-             rules["first sentence"], control="the first sentence")  # fmt: skip
-claims.claim("A headline with a wrong number scores higher than a true one in other words", false_ones["wrong_number"],
-             ">", in_other_words, control="ten true headlines of ours")  # fmt: skip
+claims.claim("The language of headlines alone is worth little", rules["another headline"], "<", rules["first words"],
+             control="as many first words as the headline has")  # fmt: skip
+claims.claim("A graph of sentences finds no better one than the first", rules["graph"], "<", rules["first sentence"],
+             control="the first sentence")  # fmt: skip
+claims.claim("SmolLM2 writes here what the table has", 100 * same, ">", 60, unit="% of the ten headlines",
+             control="more than half")  # fmt: skip
+claims.claim("An encoder-decoder of this size learns nothing of use", value["encoder-decoder"], "<",
+             first_15, control="the first 15 words")  # fmt: skip
+claims.claim("Merely asked, SmolLM2 is not better than a rule", value["SmolLM2, asked"], "<", first_15,
+             control="the first 15 words")  # fmt: skip
+claims.claim("Some headlines teach SmolLM2", value["SmolLM2, LoRA"], ">", value["SmolLM2, asked"],
+             control="SmolLM2, asked",
+             headline="SmolLM2 that has seen 192 headlines has a ROUGE-1 of {measured}, {control} {bound}")  # fmt: skip
+claims.claim("A wrong number costs less than other words", false_ones["wrong_number"], ">", in_other_words,
+             control="true, in other words",
+             headline="a headline with a wrong number has a ROUGE-1 of {measured}, {control} {bound}")  # fmt: skip
 claims.show()
 
 # %% [markdown]
