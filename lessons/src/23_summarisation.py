@@ -374,8 +374,8 @@ print(f"true, in other words: ROUGE-1 {in_other_words:.1f}")
 # %% [markdown]
 # The false headlines score four times as high as any reader, and the true ones of ours a third of what the first
 # fifteen words get. So a high ROUGE does not say that a summary is true, and a low one does not say that it is false.
-# ROUGE asks whether two texts look alike. It is useful for comparing systems of one kind on many texts, and useless as a
-# promise about one text.
+# ROUGE asks whether two texts look alike. It is useful for comparing systems of one kind on many texts, and useless as
+# a promise about one text.
 #
 # ## Ten headlines, read
 #
