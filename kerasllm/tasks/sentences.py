@@ -59,7 +59,7 @@ def lexrank(sentences: list[list[str]], damping: float = 0.85) -> np.ndarray:
 
     Sentences are vectors of counts of words, each times $\ln(n / n_w) + 1$ for a word that $n_w$ of the n sentences
     have. With the cosines of these vectors, divided by the sums of their rows, as the matrix M, the scores solve
-    $p = (1 - d) / n + d M^T p$.
+    $p = (1 - d) / n + d M^T p$. A sentence that shares no word with any other keeps its walk, and so has 1/n.
 
     Args:
         sentences: for each its words; one without words is like all others.

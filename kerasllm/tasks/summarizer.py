@@ -57,11 +57,11 @@ class Summarizer:
 
     Example:
         >>> summarizer = Summarizer.extract("graph")
-        >>> text = "It rained. The cat saw the rain and the dog. The dog slept."
+        >>> text = "Rain fell on the town. The town slept in the rain. A dog slept too."
         >>> summarizer.summarize([text, ""])
-        ['The cat saw the rain and the dog.', '']
+        ['The town slept in the rain.', '']
         >>> summarizer.summaries([text])[0].sentences
-        ((11, 44),)
+        ((23, 50),)
 
     Reference: Wu et al. (2021), "Recursively Summarizing Books with Human Feedback", section 2.1, for the parts.
     """

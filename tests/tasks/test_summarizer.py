@@ -262,7 +262,7 @@ def test_half_a_character_and_a_batch_of_none_are_refused(make):
         (lambda: Summarizer.of_translator(language_model()), TypeError, "Translator"),
         (lambda: Summarizer.of_translator(translator(), num_beams=0), ValueError, "num_beams"),
         (lambda: Summarizer.of_translator(translator(), long_texts="skip"), ValueError, "long_texts"),
-        (lambda: Summarizer.of_language_model(translator(), TOKENS), TypeError, ""),
+        (lambda: Summarizer.of_language_model(translator(), TOKENS), TypeError, "Translator"),
         (lambda: Summarizer.of_language_model(language_model(), CHAT), ValueError, "chat template"),
         (lambda: asked(prompt=None), TypeError, "str"),
         (lambda: asked(max_new_tokens=0), ValueError, "max_new_tokens"),
