@@ -187,6 +187,7 @@ written = {
 }
 
 
+# %%
 def table(written, headlines):
     """ROUGE-1, 2 and L of readers with their intervals, and how many words they write."""
     print(f"{'':16s} ROUGE-1               ROUGE-2               ROUGE-L")
