@@ -364,6 +364,7 @@ def denied(text):
     return None if changed == text else changed
 
 
+# %%
 true_ones = [wanted[place] for place in ten]
 in_other_words = rouge(MINE[: len(ten)], true_ones, "1", samples=SAMPLES).value
 false_ones = {}
