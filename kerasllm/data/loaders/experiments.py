@@ -80,3 +80,10 @@ def _instruction_tuning(dataset: Dataset) -> pd.DataFrame:
     for name in ("step", "item"):
         frame[name] = pd.to_numeric(frame[name]).fillna(-1).astype(int)
     return whole(frame)
+
+
+@loads("headline-summaries")
+def _headline_summaries(dataset: Dataset) -> pd.DataFrame:
+    # A number has no text, and a headline that was written may be empty, or "None".
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv", keep_default_na=False)
+    return whole(frame)
