@@ -71,3 +71,10 @@ def _assistant_answers(dataset: Dataset) -> pd.DataFrame:
     # A number of a place or an expression names an item; an empty answer is one.
     frame = pd.read_csv(folder() / f"{dataset.name}.csv", dtype={"item": str}, keep_default_na=False)
     return whole(frame)
+
+
+@loads("vision-language")
+def _vision_language(dataset: Dataset) -> pd.DataFrame:
+    # Seconds stand at runs that trained something. What nobody trained has the seed -1.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv")
+    return whole(frame.fillna({"seconds": 0}).astype({"seconds": int}))
