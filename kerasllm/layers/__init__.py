@@ -14,6 +14,7 @@ from kerasllm.layers.lstm import LSTMCell
 from kerasllm.layers.masks import as_mask
 from kerasllm.layers.mixture import MixtureOfExperts
 from kerasllm.layers.pairs import PairEmbedding
+from kerasllm.layers.patches import PatchEmbedding
 from kerasllm.layers.pooling import MaskedMax, MaskedMean
 from kerasllm.layers.position import LearnedPositions, RotaryPositions, SinusoidalPositions, rotate
 from kerasllm.layers.transformer import TransformerBlock
@@ -32,6 +33,7 @@ __all__ = [
     "MixtureOfExperts",
     "MultiHeadAttention",
     "PairEmbedding",
+    "PatchEmbedding",
     "RotaryPositions",
     "SinusoidalPositions",
     "TransformerBlock",

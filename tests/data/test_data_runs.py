@@ -97,3 +97,19 @@ def test_the_shared_writer_is_held_against_writers_of_one_language_and_rates_wer
     assert not set(rates["seed"]) & set(bits["seed"])
     for _, some in rates.groupby("model"):
         assert len(some) >= 3
+
+
+def test_what_a_gpt_sees_has_three_seeds_of_each_model():
+    table = data.load("vision-language")
+    assert not table.duplicated(["part", "model", "seed", "asked", "measure"]).any()
+    asked = table[table["part"] == "asked"]
+    plan = set(itertools.product(("lite0", "answers shuffled", "others' pictures", "blank at the test"), range(3)))
+    assert plan | {("most frequent", -1)} == set(asked[["model", "seed"]].itertuples(index=False, name=None))
+    assert set(asked["asked"]) == {"name", "colour", "animal", "all"}
+    pairs = table[table["part"] == "pairs"]
+    plan = set(itertools.product(("lite0", "lite0, shuffled", "patches"), range(3)))
+    assert plan <= set(pairs[["model", "seed"]].itertuples(index=False, name=None))
+    assert (pairs["texts"] == 254).all()
+    first, fifth = (pairs.query("measure == @one")["value"].to_numpy() for one in ("recall at 1", "recall at 5"))
+    assert (first <= fifth).all()
+    assert set(table.loc[table["part"] == "digits", "texts"]) == {345}

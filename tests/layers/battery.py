@@ -23,6 +23,7 @@ from kerasllm.layers import (
     MixtureOfExperts,
     MultiHeadAttention,
     PairEmbedding,
+    PatchEmbedding,
     RotaryPositions,
     SinusoidalPositions,
     TransformerBlock,
@@ -42,7 +43,8 @@ class LayerCase:
         masked: the layer takes ``mask`` (batch, time); padded positions never matter.
         padded: ids of 0 at the end are padding; more or less of it never matters.
         pooled: the output has no time axis.
-        context_shape: shape of a second input, the argument ``context``; none when empty.
+        context_shape: shape of a second input, the argument `context_name`; none when empty.
+        context_name: see there.
         context_mask: name of the argument that says which positions of the context are real.
         reads: 0, or the inputs are the ids that a model writes; it is called with what it reads before them, ids from
             1 to below this number of the context's shape, and its masks are `target_mask` and `source_mask`.
@@ -65,6 +67,7 @@ class LayerCase:
     padded: bool = False
     pooled: bool = False
     context_shape: tuple[int, ...] = ()
+    context_name: str = "context"
     context_mask: str = ""
     reads: int = 0
     weightless: bool = False
@@ -87,7 +90,7 @@ class LayerCase:
             return {"source_ids": ids}
         if not self.context_shape:
             return {}
-        return {"context": np.random.default_rng(seed).normal(size=self.context_shape).astype("float32")}
+        return {self.context_name: np.random.default_rng(seed).normal(size=self.context_shape).astype("float32")}
 
     def masks(self, texts: slice = slice(1)) -> dict[str, np.ndarray]:
         """The masks that the layer takes: the last two positions of some texts, else of the first, are padding."""
@@ -282,6 +285,52 @@ def bert_classifier(num_classes, pooling, **named):
 
 def efficientnet(*arguments, **named):
     return lambda **kwargs: models.EfficientNet(models.EfficientNetSettings(*arguments, **named), **kwargs)
+
+
+def convolved(layer, inputs):
+    """Keras's convolution whose kernel is as large as its steps."""
+    theirs = layers.Conv2D(layer.output_dim, layer.patch_size, layer.patch_size, data_format="channels_last")
+    theirs.build(inputs.shape)
+    copy_weights(theirs, layer)
+    return ops.reshape(theirs(inputs), (len(inputs), -1, layer.output_dim))
+
+
+def patch_encoder(*arguments, **named):
+    return lambda **kwargs: models.PatchEncoder(models.PatchEncoderSettings(*arguments, **named), **kwargs)
+
+
+def vision_language(picture_id, features_dim, encoder=None, hidden_dim=None, **named):
+    settings = models.gpt_settings(5, 8, num_heads=2, embedding_dim=8, **named)
+
+    def make(dtype=None, **kwargs):
+        decoder, given = models.GPT(settings, dtype=dtype), {"hidden_dim": hidden_dim, "dtype": dtype, **kwargs}
+        return models.VisionLanguage(decoder, picture_id, features_dim, encoder and encoder(dtype=dtype), **given)
+
+    return make
+
+
+def tokens_of_their_own(model, inputs, pictures):
+    """The logits of a GPT whose table has a row for each place of each picture."""
+    vectors = ops.convert_to_numpy(model.vectors(pictures))
+    rows, own = ops.convert_to_numpy(model.decoder.embed.embeddings), inputs.copy()
+    for text, row in enumerate(own):
+        row[row == model.picture_id] = len(rows) + text * vectors.shape[1] + np.arange((row == model.picture_id).sum())
+    table = np.concatenate([rows, *(vectors / model.decoder.settings.embedding_scale)])
+    larger = models.GPT(model.decoder.settings.with_(vocabulary_size=len(table)))
+    *others, head = model.decoder.get_weights()[1:]
+    larger.set_weights([table, *others, np.pad(head, ((0, 0), (0, len(table) - len(rows))))])
+    return larger(own)[..., : len(rows)]
+
+
+def unit_vectors(pair, inputs, texts):
+    """Projected means of length 1, in NumPy."""
+    found = []
+    for side, x in (("picture", inputs.mean(axis=(1, 2))), ("text", texts)):
+        gamma, beta = getattr(pair, f"{side}_norm").get_weights()
+        x = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5) * gamma + beta
+        x = x @ getattr(pair, f"{side}_project").get_weights()[0]
+        found.append(x / np.linalg.norm(x, axis=-1, keepdims=True))
+    return np.stack(found, axis=1)
 
 
 def gpt(*arguments, **named):
@@ -589,6 +638,18 @@ CASES = [
         reference=images_in_numpy.inverted_residual,
     ),
     LayerCase(
+        "patch_embedding",
+        lambda **kwargs: PatchEmbedding(2, 8, **kwargs),
+        (2, 6, 4, 3),
+        pooled=True,
+        reference=convolved,
+        refused=[
+            ({"patch_size": 0, "output_dim": 4}, "patch_size"),
+            ({"patch_size": 2, "output_dim": True}, "output_dim"),
+        ],
+        quantised=True,
+    ),
+    LayerCase(
         "neural_ngram",
         lambda **kwargs: models.NeuralNGram(30, order=3, embedding_dim=8, hidden_dim=16, dropout=0.3, **kwargs),
         (2, 6),
@@ -850,6 +911,69 @@ CASES = [
             ({"dropout": 1}, "dropout"),
         ],
         refuses=lambda **given: models.EfficientNet(models.EfficientNetSettings(**given)),
+        quantised=True,
+    ),
+    LayerCase(
+        "patch_encoder",
+        patch_encoder(8, 4, embedding_dim=8, num_layers=1, num_heads=2, dropout=0.2),
+        (2, 8, 8, 3),
+        pooled=True,
+        unreached="key/bias",
+        reference=lambda model, inputs: model.final_norm(model.blocks[0](model.embed(inputs) + model.place.embeddings)),
+        refused=[
+            ({"image_size": 0}, "image_size"),
+            ({"image_size": 10, "patch_size": 4}, "image_size=10 is no multiple"),
+            ({"embedding_dim": 10, "num_heads": 4}, "num_heads=4"),
+            ({"channels": 1.0}, "channels"),
+            ({"dropout": 1}, "dropout"),
+        ],
+        refuses=lambda **given: models.PatchEncoder(models.PatchEncoderSettings(**given)),
+        quantised=True,
+    ),
+    LayerCase(
+        "vision_language",  # many of five tokens are places of a picture
+        vision_language(2, 10, num_layers=2, hidden_dim=12, tied=False, positions="rotary"),
+        (2, 6),
+        vocabulary=5,
+        causal=True,
+        masked=True,
+        context_shape=(2, 6, 10),
+        context_name="pictures",
+        reference=tokens_of_their_own,
+        refused=[
+            ({"decoder": gpt(9)(), "picture_id": 9, "features_dim": 4}, "picture_id"),
+            ({"decoder": gpt(9)(), "picture_id": 1, "features_dim": 0}, "features_dim"),
+            ({"decoder": gpt(9)(), "picture_id": 1, "features_dim": 4, "hidden_dim": 0}, "hidden_dim"),
+        ],
+        refuses=models.VisionLanguage,
+        quantised=True,
+    ),
+    LayerCase(
+        "vision_language_encoder",
+        vision_language(2, 8, patch_encoder(6, 2, 1, 8, 1, 2), num_layers=1),
+        (2, 6),
+        vocabulary=5,
+        causal=True,
+        context_shape=(2, 6, 6, 1),
+        context_name="pictures",
+        unreached="key/bias",
+        reference=lambda model, inputs, pictures: model({"ids": inputs, "pictures": pictures}),
+        quantised=True,
+    ),
+    LayerCase(
+        "contrastive_pair",
+        lambda **kwargs: models.ContrastivePair(6, 5, 12, temperature=0.1, **kwargs),
+        (2, 3, 2, 6),
+        pooled=True,
+        context_shape=(2, 5),
+        context_name="texts",
+        unreached="log_scale",  # the loss alone reads it
+        reference=unit_vectors,
+        refused=[
+            ({"picture_dim": 0, "text_dim": 4}, "picture_dim"),
+            ({"picture_dim": 4, "text_dim": 4, "output_dim": 0.5}, "output_dim"),
+            ({"picture_dim": 4, "text_dim": 4, "temperature": 0}, "temperature"),
+        ],
         quantised=True,
     ),
     LayerCase(

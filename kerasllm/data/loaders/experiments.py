@@ -87,3 +87,10 @@ def _headline_summaries(dataset: Dataset) -> pd.DataFrame:
     # A number has no text, and a headline that was written may be empty, or "None".
     frame = pd.read_csv(folder() / f"{dataset.name}.csv", keep_default_na=False)
     return whole(frame)
+
+
+@loads("vision-language")
+def _vision_language(dataset: Dataset) -> pd.DataFrame:
+    # Seconds stand at runs that trained something. What nobody trained has the seed -1.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv")
+    return whole(frame.fillna({"seconds": 0}).astype({"seconds": int}))
