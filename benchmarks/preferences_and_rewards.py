@@ -18,8 +18,8 @@ supervised tuning ("sft"), and take as many updates from as many texts of the sa
     told      supervised tuning on worked examples of the problems of which the others know the answer alone
 
 "chosen" and "dpo" write as many replies to the same problems as GRPO writes, all before their first update. Rates are
-chosen on the validation problems with a seed that is not used again; "format" and "random" have that of "grpo". Test
-problems are read once by each run of the table. Each run is a line of the file; a run whose line is there is skipped,
+chosen on the validation problems with a seed that is not used again, where there are two to choose from. Test problems
+are read by the runs of the table alone. Each run is a line of the file; a run whose line is there is skipped,
 so the script may be stopped and started. `--minutes` ends it well before that time is over.
 """
 
@@ -54,60 +54,71 @@ COLUMNS = ["model", "arm", "seed", "chosen", "rate", "updates", "texts", "writte
 COLUMNS += ["any", "readable", "bits", "seconds", "machine"]
 # worked: examples of the first tuning; first: its updates; problems, group: of an update, and replies to each of them
 PLANS = {
-    "ours": {"worked": 200, "first": 160, "rate": 5e-4, "updates": 40, "problems": 4, "group": 8, "context": 32},
-    "smollm2": {"worked": 50, "first": 16, "rate": 1e-3, "updates": 30, "problems": 8, "group": 8, "context": 64},
+    "ours": {"worked": 64, "first": 60, "rate": 5e-4, "updates": 32, "problems": 4, "group": 8, "context": 32},
+    "smollm2": {"worked": 64, "first": 16, "rate": 1e-3, "updates": 32, "problems": 8, "group": 8, "context": 64},
 }
 ASKED = 256  # problems of the validation and of the test part
-RATES = {"ours": (3e-5, 1e-4, 3e-4), "smollm2": (3e-4, 1e-3)}
+# Tried on the validation problems; "told" has the rate of "more", "format" and "random" that of "grpo".
+RATES = {
+    "ours": {"grpo": (1e-4, 3e-4), "dpo": (3e-5, 1e-4), "chosen": (1e-4, 3e-4), "more": (1e-4, 3e-4)},
+    "smollm2": {"grpo": (1e-3,), "dpo": (3e-4,), "chosen": (1e-3,), "more": (1e-3,)},
+}
 
 
 # The problems -------------------------------------------------------------------------------------
 
 NAMES = "David Saul Moses Aaron Joseph Jacob Solomon Samuel Abraham Isaac Joshua".split()
 THINGS = "sheep stones vessels horses trees goats pieces".split()
-KINDS = {  # what is asked, and what is to be worked out
-    "found": ("{one} had {a} {things} and found {b}. How many are there?", "{a}+{b}"),
-    "lost": ("{one} had {a} {things} and lost {b}. How many are left?", "{a}-{b}"),
-    "gave": ("{one} gave {c} {things} to each of {b} men. How many in all?", "{c}*{b}"),
-    "divided": ("{one} divided {product} {things} among {b} men. How many for each?", "{product}/{b}"),
-    "both": ("{one} had {a} {things}, lost {b} and found {d}. How many?", "{a}-{b}+{d}"),
-    "more": ("{one} has {a} {things}, {b} more than {other}. How many has {other}?", "{a}-{b}"),
-    "less": ("{one} has {a} {things}, {b} less than {other}. How many has {other}?", "{a}+{b}"),
-    "took": ("{one} took {c} {things} from {b} men each and lost {d}. How many?", "{c}*{b}-{d}"),
+# Words that both models have as one token; the books of king-james-gpt have no digits.
+NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "ten": 10, "twelve": 12}
+NUMBERS |= {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "hundred": 100}
+KINDS = {  # what is asked, and what is to be worked out; a is more than b
+    "found": ("{one} had {a} {things} and found {b}. How many are there?", "{a} + {b}"),
+    "lost": ("{one} had {a} {things} and lost {b}. How many are left?", "{a} - {b}"),
+    "gave": ("{one} gave {a} {things} to each of {b} men. How many in all?", "{a} * {b}"),
+    "divided": ("{one} divided {a} {things} among {b} men. How many for each?", "{a} / {b}"),
+    "both": ("{one} had {a} {things}, lost {b} and found {c}. How many?", "{a} - {b} + {c}"),
+    "more": ("{one} has {a} {things}, {b} more than {other}. How many has {other}?", "{a} - {b}"),
+    "less": ("{one} has {a} {things}, {b} less than {other}. How many has {other}?", "{a} + {b}"),
+    "took": ("{one} took {a} {things} from {b} men each and lost {c}. How many?", "{a} * {b} - {c}"),
 }
 
 
 def made_problems(parts, seed=22):
-    """Rows of the set word-problems: no two problems have the same text."""
+    """Rows of the set word-problems: no two problems have the same text, and all answers are whole."""
     drawn, seen, rows = random.Random(seed), set(), []
     for part, count in parts.items():
         while count:
             kind, (asked, worked) = drawn.choice(list(KINDS.items()))
             one, other = drawn.sample(NAMES, 2)
-            b, c, d = drawn.randint(2, 19), drawn.randint(3, 30), drawn.randint(2, 9)
-            numbers = {"a": b + drawn.randint(3, 79), "b": b, "c": c, "d": d, "product": b * c}
-            if kind in ("gave", "divided", "took"):
-                numbers |= {"b": min(b, 9), "product": min(b, 9) * c}
-            named = numbers | {"one": one, "other": other, "things": drawn.choice(THINGS)}
-            problem, expression = asked.format(**named), worked.format(**named)
-            if problem in seen:
+            b, a = sorted(drawn.sample(list(NUMBERS), 2), key=NUMBERS.get)
+            words = {"a": a, "b": b, "c": drawn.choice(list(NUMBERS)[:9]), "one": one, "other": other}
+            words["things"] = drawn.choice(THINGS)
+            problem, expression = asked.format(**words), worked.format(**words)
+            answer = calculator(in_digits(expression))
+            if problem in seen or answer != int(answer):
                 continue
             seen.add(problem)
-            rows.append([problem, expression, calculator(expression), kind, part])
+            rows.append([problem, expression, answer, kind, part])
             count -= 1
     return rows
 
 
+def in_digits(reply):
+    """A reply as the calculator takes it: numbers in digits."""
+    return " ".join(str(NUMBERS.get(word, word)) for word in reply.split())
+
+
 def readable(reply):
     try:
-        calculator(reply)
+        calculator(in_digits(reply))
     except ToolError:
         return False
     return True
 
 
 def right(reply, answer):
-    return readable(reply) and calculator(reply) == answer
+    return readable(reply) and calculator(in_digits(reply)) == answer
 
 
 def couples(good, bad):
@@ -132,7 +143,7 @@ class Problems:
 
 
 class Ours:
-    """king-james-gpt: a problem is a line, the reply the next one."""
+    """king-james-gpt: the reply stands behind the problem, in the same line."""
 
     def __init__(self):
         self.model, self.tokenizer = weights.pretrained("king-james-gpt")
@@ -142,7 +153,7 @@ class Ours:
         self.first = self.tokenizer.encode("\n")
 
     def ids(self, problem, reply=""):
-        return self.tokenizer.encode(f"{problem}\n"), [*self.tokenizer.encode(reply), self.end]
+        return self.tokenizer.encode(problem), [*self.tokenizer.encode(f" {reply}"), self.end]
 
 
 class SmolLM2:
@@ -269,13 +280,14 @@ class Bench:
         found = log_probability(self.model, [self.kind.first], [ids], context=128, stride=96).total[0]
         return -found / math.log(2) / len(self.kind.other)
 
-    def measured(self, test):
+    def measured(self, chosen):
         asked = self.plan["asked"]
-        found = {"validation": self.judged("validation", asked)[0].mean()}
-        if test:
+        if not chosen:
+            found = {"validation": self.judged("validation", asked)[0].mean()}
+        else:
             good, read = self.judged("test", asked)
-            found |= {"test": good.mean(), "readable": read.mean(), "bits": self.bits()}
-            good, _ = self.judged("test", asked // 4, sampler=Sampling(), group=self.plan["group"])
+            found = {"test": good.mean(), "readable": read.mean(), "bits": self.bits()}
+            good, _ = self.judged("test", asked // 8, sampler=Sampling(), group=self.plan["group"])
             found |= {"sampled": good.mean(), "any": good.any(axis=1).mean()}
         return {name: round(float(value), 4) for name, value in found.items()}
 
@@ -321,7 +333,7 @@ class Bench:
         return 2 * len(pairs), written
 
     def run(self, arm, seed, rate, chosen):
-        """The share of right validation problems after a run, which is made unless the table has it."""
+        """The row of a run, which is made unless the table has it."""
         key = {"model": self.name, "arm": arm, "seed": seed, "chosen": chosen, "rate": rate}
         if not (found := self.table.find(**key)):
             if time.monotonic() > self.until:
@@ -341,22 +353,20 @@ class Bench:
             seconds = round(time.process_time() - begun, 1)
             updates = {"none": 0, "sft": self.plan["first"]}.get(arm, self.plan["updates"])
             row = key | {"updates": updates, "texts": texts, "written": written, "seconds": seconds}
-            row |= {"machine": machine()} | self.measured(test=bool(chosen))
+            row |= {"machine": machine()} | self.measured(chosen)
             self.table.add({name: row.get(name, "") for name in COLUMNS})
             found = [row]
-        return float(found[0]["validation"])
+        return found[0]
 
     def all(self, seeds, arms):
-        first = self.plan["rate"]
         self.run("none", seeds[0], 0.0, 1)
         rates = {}
-        for arm in [arm for arm in arms if arm not in ("format", "random")]:
-            tried = {rate: self.run(arm, RATE_SEED, rate, 0) for rate in self.plan["rates"]}
-            rates[arm] = max(tried, key=tried.get)
-        for arm in ("format", "random"):
-            rates[arm] = rates.get("grpo", self.plan["rates"][0])
+        for arm, tried in self.plan["rates"].items():
+            found = {rate: float(self.run(arm, RATE_SEED, rate, 0)["validation"]) for rate in tried if len(tried) > 1}
+            rates[arm] = max(found, key=found.get) if found else tried[-1]
+        rates |= {"format": rates["grpo"], "random": rates["grpo"], "told": rates["more"]}
         for seed in seeds:
-            self.run("sft", seed, first, 1)
+            self.run("sft", seed, self.plan["rate"], 1)
             for arm in arms:
                 self.run(arm, seed, rates[arm], 1)
 
@@ -422,6 +432,7 @@ def main():
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no run after so many")
     parser.add_argument("--smoke", action="store_true", help="tiny numbers, to see that everything runs")
+    parser.add_argument("--unsearched", action="store_true", help="take the largest of the rates, and try none")
     parser.add_argument("--ship", action="store_true", help="train nothing, copy the table into datasets/")
     parser.add_argument("--problems", action="store_true", help="make the problems anew, and nothing else")
     given = parser.parse_args()
@@ -430,9 +441,11 @@ def main():
     if given.ship:
         return ship(given.out)
     plan = PLANS[given.model] | {"rates": RATES[given.model], "asked": ASKED}
+    if given.unsearched:
+        plan["rates"] = {arm: tried[-1:] for arm, tried in plan["rates"].items()}
     if given.smoke:
         plan |= {"worked": 8, "first": 2, "updates": 2, "problems": 2, "group": 2, "asked": 8}
-        plan["rates"] = RATES[given.model][:1]
+        plan["rates"] = {arm: tried[:1] for arm, tried in plan["rates"].items()}
     try:
         Bench(given.model, given.out, plan, given.minutes).all(given.seeds, given.arms)
     except TimeoutError:
