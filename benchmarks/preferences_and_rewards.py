@@ -244,7 +244,7 @@ class Bench:
 
     def own_replies(self, prompts, seed):
         """For each problem its right and its wrong replies of the model as it is, each once, as ids."""
-        self.reward, found = "grpo", []
+        self.reward, self.coins, found = self.plan["judge"], np.random.default_rng(seed), []
         count, draws = self.plan["problems"], np.random.default_rng(seed)
         for place in range(0, len(prompts), count):
             samples = self.grpo.sample(prompts[place : place + count], int(draws.integers(2**31)))
@@ -252,7 +252,7 @@ class Bench:
             for rewards in samples.rewards:
                 both = [], []
                 for worth, ids in zip(rewards, replies, strict=False):
-                    both[worth == 0].append(ids)
+                    both[int(worth == 0)].append(ids)
                 found.append([list(dict.fromkeys(side)) for side in both])
         return found
 
@@ -326,10 +326,12 @@ class Bench:
         own = list(zip(prompts, self.own_replies(prompts, seed), strict=True))
         if arm == "chosen":
             pairs = [(prompt, ids) for prompt, (good, _) in own for ids in good]
-            self.supervised(*map(list, zip(*pairs, strict=True)), updates, rate, seed)
+            if pairs:
+                self.supervised(*map(list, zip(*pairs, strict=True)), updates, rate, seed)
             return len(pairs), written
         pairs = [(prompt, *two) for prompt, (good, bad) in own for two in couples(good, bad)]
-        self.from_pairs(training.Preferences(*map(list, zip(*pairs, strict=True))), updates, rate, seed)
+        if pairs:
+            self.from_pairs(training.Preferences(*map(list, zip(*pairs, strict=True))), updates, rate, seed)
         return 2 * len(pairs), written
 
     def run(self, arm, seed, rate, chosen):
@@ -440,11 +442,12 @@ def main():
         return ship_problems()
     if given.ship:
         return ship(given.out)
-    plan = PLANS[given.model] | {"rates": RATES[given.model], "asked": ASKED}
+    plan = PLANS[given.model] | {"rates": RATES[given.model], "asked": ASKED, "judge": "grpo"}
     if given.unsearched:
         plan["rates"] = {arm: tried[-1:] for arm, tried in plan["rates"].items()}
     if given.smoke:
         plan |= {"worked": 8, "first": 2, "updates": 2, "problems": 2, "group": 2, "asked": 8}
+        plan["judge"] = "random"  # two updates make nothing right, and pairs are wanted
         plan["rates"] = {arm: tried[:1] for arm, tried in plan["rates"].items()}
     try:
         Bench(given.model, given.out, plan, given.minutes).all(given.seeds, given.arms)
