@@ -194,7 +194,7 @@ class Bench:
             tuner.compile(self.optimizer(), **options)
         for tuner in self.tuners.values():
             tuner.optimizer.build(self.model.trainable_variables)
-        self.fresh = Snapshot(self.model)
+        self.fresh = self.weights()
         self.begun = {}  # of each seed the weights after the first tuning
         self.seed = self.problems = None
 
@@ -293,21 +293,31 @@ class Bench:
 
     # Runs -------------------------------------------------------------------------------------------
 
-    def of_seed(self, seed):
-        """The problems of a seed, and the model after the first tuning on its worked examples."""
+    def look_at(self, seed):
+        """Take the problems of a seed."""
         plan = self.plan
         if self.seed != seed:
             self.seed, self.problems = seed, Problems(seed, plan["worked"], plan["updates"] * plan["problems"])
             self.unworked = [self.kind.ids(problem)[0] for problem in self.problems.unworked["problem"]]
             self.answers = dict(zip(map(tuple, self.unworked), self.problems.unworked["answer"], strict=True))
+
+    def of_seed(self, seed):
+        """The problems of a seed, and the model after the first tuning on its worked examples."""
+        self.look_at(seed)
         if seed not in self.begun:
+            plan = self.plan
             self.back_to(self.fresh)
             self.supervised(*self.encoded(self.problems.worked), plan["first"], plan["rate"], seed, falling=True)
-            self.begun = {seed: Snapshot(self.model)}
+            self.begun = {seed: self.weights()}
         self.back_to(self.begun[seed])
 
-    def back_to(self, snapshot):
-        snapshot._assign(snapshot.values)
+    def weights(self):
+        """Copies in NumPy: under JAX a training step deletes the arrays that it was given."""
+        return [np.array(keras.ops.convert_to_numpy(one)) for one in self.model.trainable_variables]
+
+    def back_to(self, values):
+        for variable, value in zip(self.model.trainable_variables, values, strict=True):
+            variable.assign(value)
 
     def encoded(self, frame):
         pairs = [self.kind.ids(*one) for one in zip(frame["problem"], frame["expression"], strict=True)]
@@ -341,8 +351,7 @@ class Bench:
             if time.monotonic() > self.until:
                 raise TimeoutError
             if arm == "none":
-                self.seed = None
-                self.of_seed(seed)
+                self.look_at(seed)
                 self.back_to(self.fresh)
                 begun, texts, written = time.process_time(), 0, 0
             elif arm == "sft":
