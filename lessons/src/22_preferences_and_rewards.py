@@ -3,20 +3,19 @@
 #
 # **Can a model learn from its own answers, if it is only told which of them were good?**
 #
-# **You need** lesson 12 (bits per character), lesson 14 (dates, for a task with one right answer), lesson 18 (drawing
-# tokens, greedy), lesson 20 (LoRA, chat template) and lesson 21 (tuning on replies).
+# **You need** lesson 02 (logistic regression), lesson 12 (bits per character), lesson 18 (drawing tokens), lesson 20
+# (LoRA, chat template) and lesson 21 (tuning on replies).
 #
 # **You will build** the losses of DPO and GRPO and check them on paper. Then a small GPT learns from a calculator that
-# only says "right" or "wrong", and you hold it against five other ways to spend the same number of updates.
+# only says "right" or "wrong", and you hold it against other ways to spend the same number of updates.
 #
-# **Time** about 3 minutes to run on a laptop with 2 cores, and 45 minutes to read.
+# **Time** about 2 minutes to run on a laptop with 2 cores, and 45 minutes to read.
 
 # %% tags=["hide"]
 # @title Imports
 import math
 
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
 
 from kerasllm import training, weights
@@ -25,15 +24,14 @@ from kerasllm.course.diagrams import Diagram
 from kerasllm.course.figures import bars, curves, show, use_style
 from kerasllm.data import load
 from kerasllm.evaluation import log_probability
-from kerasllm.generation import Sampling, Session
 from kerasllm.tasks.tools import ToolError, calculator
 
 use_style()
 
 # %%
-WORKED = dial(200, smoke=32)  # problems with a worked example
-FIRST = dial(160, smoke=2)  # updates of the first tuning
-UPDATES = dial(40, smoke=2)  # updates of the tuning by rewards
+WORKED = dial(64, smoke=32)  # problems with a worked example
+FIRST = dial(60, smoke=1)  # updates of the first tuning
+UPDATES = dial(32, smoke=1)  # updates of the tuning by rewards
 PROBLEMS = dial(4, smoke=2)  # problems of such an update
 GROUP = dial(8, smoke=4)  # replies to each of them
 ASKED = dial(256, smoke=8)  # test problems
@@ -43,93 +41,98 @@ SEED = 0  # the run of the table that is repeated here
 # %% [markdown]
 # ## A teacher who only says right or wrong
 #
-# A shop has ten thousand small problems with known answers: *David had 38 sheep and lost 9. How many are left?* 29.
-# Somebody sat down and wrote for two hundred of them what a calculator should work out, `38-9`. For the others nobody
-# has the time. A model can learn from the two hundred by supervised tuning (lesson 21): it imitates the worked
-# examples. But what can it learn from the others? There is nothing to imitate. There is only a check: give the
-# model's reply to the calculator, and see if 29 comes out.
+# *Joshua had fifty vessels and lost three. How many are left?* A language model need not work this out. It has to
+# write what a calculator should do, `fifty - three`, and the calculator does the rest. Somebody wrote such a worked
+# example for 64 problems. From them a model can learn by supervised tuning (lesson 21): it imitates. For the other
+# problems there is only the answer, 47. There is nothing to imitate, only a check: give the model's reply to the
+# calculator, and see whether 47 comes out.
 #
-# This is a different kind of lesson than all before. The loss of a language model is a function that we can follow
-# downhill, since we know which token should come next. The check is a program with an answer of 0 or 1, and has no
-# slope. So the model must try, and what it tries itself becomes its training text. Predict before you go on: a model
-# of 5.8 million weights is right in about every third problem after the worked examples. Then it writes 1,280 replies
-# to new problems and is told of each whether it was right. Will it be better afterwards, and better than one that
-# simply reads the 200 worked examples some more times?
+# Can a model learn from a check? Everything so far had a loss that we followed downhill, because we knew which token
+# should come next. The check is a program that answers 0 or 1, and has no slope. So the model must try, and what it
+# tries becomes its training text. Predict before you go on: a model is right in some of the problems after the worked
+# examples. Then it writes 1,024 replies to new problems and is told of each one whether it was right. Will it be better
+# afterwards? And will it be better than a model that reads the 64 worked examples some more times?
 
 # %%
 problems = load("word-problems")
 train = problems[problems["split"] == "train"].sample(frac=1, random_state=SEED)
 worked, unworked = train[:WORKED], train[WORKED : WORKED + UPDATES * PROBLEMS]
 test = problems[problems["split"] == "test"][:ASKED]
-answers = dict(zip(problems["problem"] + "\n", problems["answer"], strict=True))
+answers = dict(zip(problems["problem"], problems["answer"], strict=True))
+NUMBERS = dict(two=2, three=3, four=4, five=5, six=6, seven=7, eight=8, ten=10, twelve=12, twenty=20, thirty=30)
+NUMBERS |= dict(forty=40, fifty=50, hundred=100)
 
 
-def readable(reply):
+def result_of(reply):
+    """What the calculator makes of a reply; None if it cannot read it."""
     try:
-        calculator(reply)
+        return calculator(" ".join(str(NUMBERS.get(word, word)) for word in reply.split()))
     except ToolError:
-        return False
-    return True
+        return None
 
 
 def right(problem, reply):
-    return readable(reply) and calculator(reply) == answers[problem]
+    return float(result_of(reply) == answers[problem])
 
 
-for row in worked[:4].itertuples():
-    print(f"{row.problem:66s} {row.expression:8s} {row.answer}")
+# %%
+for row in worked.groupby("kind", observed=True).head(1).itertuples():
+    print(f"{row.kind:8s} {row.problem:74s} {row.expression:24s} {row.answer:5d}")
 
 # %% [markdown]
-# A reply is *right* if the calculator's result is the answer, whatever the reply looks like: `9+38` is as good as
-# `38+9`. It is *readable* if the calculator gives any result at all. The number that a check gives is called a
-# **reward**.
+# A reply is *right* if the result is the answer, whatever the reply looks like: `three + fifty` is as good as `fifty +
+# three`. It is *readable* if the calculator gives any result at all. The number that judges a reply is called a
+# **reward**; here it is 1 for a right reply and 0 for any other. In the last two kinds but one the words mislead: *six
+# less than Abraham* needs a plus.
 #
 # ## Up and down
 #
-# Let the model write several replies to one problem, drawn token by token as in lesson 18, and let the check judge
+# Let the model write several replies to one problem, drawn token by token as in lesson 18, and let the calculator judge
 # them. Now change the weights a little, so that the good ones become more probable and the bad ones less. That is all.
-# Every method of this lesson is this one step, and they differ in *how strongly* each reply is pulled, up or down.
+# Every method of this lesson is this one step, and they differ in *how strongly* each reply is pulled, up or down. In
+# the drawing, four replies to one problem are judged. Look at the two columns on the right.
 
 # %% tags=["hide"]
 # @title Drawing: one update from a model's own replies
 sheet = Diagram(8, 3.9)
-asked = sheet.box("David had 38 sheep\nand lost 9. How\nmany are left?", (0.95, 2.2), width=1.7, height=0.8, size=8.5)
+asked = sheet.box("Joshua had fifty\nvessels and lost three.\nHow many are left?", (1.0, 2.2), width=1.8, height=0.8, size=8)
 writer = sheet.box("the\nmodel", (2.5, 2.2), meaning="weights", width=0.8, height=1.0)
 sheet.arrow(asked.right, writer.left)
-for y, reply, reward in zip((3.1, 2.5, 1.9, 1.3), ("38-9", "38+9", "38-9", "38-99"), (1, 0, 1, 0), strict=True):
-    said = sheet.box(reply, (3.75, y), meaning="state", width=0.75, size=9)
+replies = ("fifty - three", "fifty + three", "fifty - three", "fifty - forty")
+for y, reply, reward in zip((3.1, 2.5, 1.9, 1.3), replies, (1, 0, 1, 0), strict=True):
+    said = sheet.box(reply, (3.95, y), meaning="state", width=1.15, size=8.5)
     sheet.arrow((writer.right[0], 2.2 + (y - 2.2) * 0.4), said.left)
     meaning = "output" if reward else "error"
-    judged = sheet.box(str(reward), (5.2, y), meaning=meaning, width=0.36, height=0.34)
+    judged = sheet.box(str(reward), (5.3, y), meaning=meaning, width=0.36, height=0.34)
     sheet.arrow(said.right, judged.left)
-    sheet.text((6.15, y), "+1" if reward else "−1", meaning=meaning, size=11)
-for x, words in ((3.75, "its own replies"), (5.2, "reward"), (6.15, "GRPO"), (7.3, "DPO")):
-    sheet.text((x, 3.6), words, size=9)
-sheet.text((4.5, 0.95), "the calculator judges", size=8.5)
-better = sheet.box("38-9", (7.3, 2.5), meaning="output", width=0.75, size=9)
-worse = sheet.box("38+9", (7.3, 1.9), meaning="error", width=0.75, size=9)
-sheet.text((7.3, 2.95), "chosen", meaning="output", size=8.5)
-sheet.text((7.3, 1.45), "rejected", meaning="error", size=8.5)
-sheet.arrow((7.3, 1.25), writer.bottom, through=[(7.3, 0.5), (2.5, 0.5)], meaning="error")
-sheet.arrow((6.15, 1.05), (6.15, 0.5), meaning="error", head=False)
-sheet.text((4.9, 0.25), "one update: what is green becomes more probable, what is red less", meaning="error", size=9)
+    sheet.text((6.1, y), "+1" if reward else "−1", meaning=meaning, size=11)
+for x, words in ((3.95, "its own replies"), (5.3, "reward"), (6.1, "GRPO"), (7.25, "DPO")):
+    sheet.text((x, 3.62), words, size=9)
+sheet.text((4.7, 0.97), "the calculator judges", size=8.5)
+sheet.box("fifty - three", (7.25, 2.5), meaning="output", width=1.15, size=8.5)
+sheet.box("fifty + three", (7.25, 1.9), meaning="error", width=1.15, size=8.5)
+sheet.text((7.25, 2.85), "chosen", meaning="output", size=8.5)
+sheet.text((7.25, 1.55), "rejected", meaning="error", size=8.5)
+sheet.arrow((7.25, 1.35), writer.bottom, through=[(7.25, 0.55), (2.5, 0.55)], meaning="given")
+sheet.arrow((6.1, 1.05), (6.1, 0.55), meaning="given", head=False)
+sheet.text((4.9, 0.28), "one update: what is green becomes more probable, what is red becomes less probable", size=9)
 show(sheet.figure, "A problem goes into the model, which writes four replies. The calculator gives each a 1 or a 0. GRPO"
      " pulls them by plus 1 and minus 1; DPO takes a right and a wrong one as a pair. An arrow leads back to the"
      " model.")  # fmt: skip
 
 # %% [markdown]
 # Why may one do this? We want the mean reward of what the model writes to grow: $\sum_y p(y)\, r(y)$ over all replies
-# $y$. The rewards are fixed numbers, so they need no slope; only the probabilities depend on the weights. And because
-# the slope of $p$ is $p$ times the slope of $\log p$, the slope of the whole is the *mean* of $r(y)$ times the slope of
-# $\log p(y)$ over replies that the model draws. So draw some, pull each one's log-probability in proportion to its
-# reward, and on average you walk uphill. This is the **policy gradient** (Williams 1992).
+# $y$. The rewards are fixed numbers, so they need no slope; only the probabilities depend on the weights. The slope of
+# $p$ is $p$ times the slope of $\log p$. So the slope of the whole is the *mean* of $r(y)$ times the slope of $\log
+# p(y)$, over replies that the model itself draws. Therefore draw some, pull the log-probability of each in proportion
+# to its reward, and on average you walk uphill. This is the **policy gradient** (Williams 1992).
 #
-# It is a slow walk if all rewards are positive, for then every reply is pulled up, the wrong ones too, only less. A
-# pull of 1 and 0 says the same as one of 1/2 and −1/2, because pulling all replies alike changes nothing on average.
-# Therefore one compares. **GRPO** (Shao et al. 2024) draws a group of replies to the same problem. The **advantage**
-# of a reply is its reward minus the mean of its group, divided by the group's standard deviation. On paper: rewards
-# 1, 0, 0, 0 have the mean 0.25 and the standard deviation $\sqrt{0.1875} = 0.433$. So the right reply gets $0.75 /
-# 0.433 = 1.73$ and each wrong one −0.58. With 1, 1, 1, 0 it is the other way round: the failure gets −1.73.
+# With rewards of 1 and 0 alone, right replies are pulled up and nothing is pulled down. But a pull of 1/2 and −1/2
+# says the same with less noise, because pulling all replies alike changes nothing on average. So one compares.
+# **GRPO** (Shao et al. 2024) draws a group of replies to the same problem. The **advantage** of a reply is its reward
+# minus the mean of its group, divided by the group's standard deviation. On paper: rewards 1, 0, 0, 0 have the mean
+# 0.25 and the standard deviation $\sqrt{0.1875} = 0.433$. So the right reply gets $0.75 / 0.433 = 1.73$ and each wrong
+# one −0.58. With 1, 1, 1, 0 the one failure gets −1.73.
 
 
 # %%
@@ -144,12 +147,12 @@ assert np.allclose(advantages(rewards), training.group_advantages(rewards))  # t
 
 # %% [markdown]
 # Look at the last row. Where all replies are right there is nothing to compare, and where all are wrong as well. So a
-# model that always fails at a task can learn nothing from its rewards: the task must be within its reach now and then.
+# model that never succeeds at a task learns nothing from its rewards. This is why the worked examples come first.
 #
 # Two details make the walk safe. If the same replies serve several updates, the model that learns is no longer the
 # one that wrote them. So each token's pull is multiplied by the ratio of its new probability to its old one, and this
 # ratio is cut off outside 0.8 to 1.2. And a small term holds each token near the probability that it had at the
-# start, with an estimate $D = u - \log u - 1$ of the distance, where $u$ is the start's probability divided by the
+# start. It is an estimate of the distance, $D = u - \log u - 1$, where $u$ is the start's probability divided by the
 # model's. $D$ is 0 where both agree, and positive elsewhere.
 
 
@@ -169,26 +172,26 @@ library, *_ = training.grpo_loss(*map(np.float32, (new, old, old, [1, -1], np.on
 assert np.allclose(ours, library, atol=1e-5)
 
 # %% [markdown]
-# The ratio 1.8 counts as 1.2: this token has gained enough from these replies. The ratio 0.5 counts as 0.8, for the
-# same reason in the other direction. In our runs each reply serves one update, so all ratios are 1 and only the
-# advantages and the small term are at work.
+# Both ratios above 1.2 count as 1.2, because these tokens have gained enough from these replies. The ratio 0.5 counts
+# as 0.8, for the same reason in the other direction. In our runs each reply serves one update only. All ratios are 1
+# then, and the advantages and the small term do the work.
 #
 # ## A pair instead of a number
 #
-# Often nobody can say how good a reply is, but everybody can say which of two is better. **DPO** (Rafailov et al.
-# 2023) learns from such pairs and needs no group and no new replies. Let $\Delta$ be the growth of the log-probability
-# of the chosen reply since the start, minus that of the rejected one. The loss of the pair is $-\log \sigma(\beta
-# \Delta)$, the loss of logistic regression from lesson 02, where $\beta$ says how dear it is to leave the start.
+# Often nobody can say how good a reply is, although everybody can say which of two is better. **DPO** (Rafailov et al.
+# 2023) learns from such pairs. It needs no new replies while it learns. Let $\Delta$ be the growth of the
+# log-probability of the chosen reply since the start, minus that of the rejected one. The loss of the pair is $-\log
+# \sigma(\beta \Delta)$, the loss of logistic regression, where $\beta$ says how dear it is to leave the start.
 #
 # On paper: at the start both replies have −2. Now the chosen one has −1 and the rejected one −3, so $\Delta = 1 - (-1)
 # = 2$. With $\beta = 0.1$ the loss is $-\log \sigma(0.2) = 0.598$; at the start it was $\log 2 = 0.693$. Its slope says
 # how strongly the two are pulled: $\beta\, \sigma(-\beta \Delta) = 0.1 \cdot 0.45 = 0.045$, the chosen one up, the
-# rejected one down. The larger the distance already is, the weaker the pull.
+# rejected one down. The larger the distance already is, the weaker is the pull.
 
 
 # %%
 def dpo_loss(chosen, rejected, chosen_start, rejected_start, beta=0.1):
-    """Log-probabilities of whole replies. Returns the loss and the pull on each of the two."""
+    """Log-probabilities of whole replies. Returns the loss, and the pull on each of the two."""
     margin = beta * ((chosen - chosen_start) - (rejected - rejected_start))
     return np.log1p(np.exp(-margin)), beta / (1 + np.exp(margin))
 
@@ -201,3 +204,60 @@ for chosen, rejected in ((-2.0, -2.0), (-1.0, -3.0), (-9.0, -20.0), (-3.0, -1.0)
 # %% [markdown]
 # The third line is worth a look. Both replies have become *less* probable, and the loss is small all the same, because
 # only the distance between the two counts. DPO may push down a right reply, as long as the wrong one falls further.
+#
+# ## The worked examples first
+#
+# The model is `king-james-gpt` of lesson 18: 5.8 million weights, and a text that it writes well, the Bible. It has
+# never seen a digit, which is why our numbers are words. What it writes after the question mark, up to the end of the
+# line, is its reply. The first tuning is that of lesson 21, with the loss on the replies alone. Before and after we
+# measure two things: the share of right replies to 256 test problems, each token being the most probable one, and the
+# bits per character on books of the Bible that it has not read.
+
+# %%
+model, tokenizer = weights.pretrained("king-james-gpt")
+(END,) = tokenizer.encode("\n")
+verses = load("king-james")
+bible = "\n".join(verses["text"][verses["split"] == "test"])[:LETTERS]
+tuner = training.GRPO(model, right, tokenizer, stop_id=END, group=GROUP, max_new_tokens=10)
+
+
+def measured():
+    """Whether each test problem is answered rightly, and the bits a character of the Bible."""
+    total = log_probability(model, [[END]], [tokenizer.encode(bible)], context=128, stride=96).total[0]
+    return tuner.rewards(test["problem"].tolist()), -total / math.log(2) / len(bible)
+
+
+before, bits_before = measured()
+print(f"{model.count_params():,} weights; right before any tuning {before.mean():.0%}, Bible {bits_before:.3f} bits")
+
+# %%
+prompts = [tokenizer.encode(problem) for problem in worked["problem"]]
+replies = [[*tokenizer.encode(f" {expression}"), END] for expression in worked["expression"]]
+told = training.Instructions.of_pairs(prompts, replies, context=32)
+falling = keras.optimizers.schedules.PolynomialDecay(5e-4, FIRST, 0.0)
+training.supervise(model, keras.optimizers.Adam(falling, global_clipnorm=1.0), jit_compile=False)
+feed = told.feed(packed=False, batch_size=32, shuffle=True, seed=SEED, drop_remainder=True, epochs=FIRST)
+model.fit(feed, steps_per_epoch=FIRST, shuffle=False, verbose=0)
+start, bits_start = measured()
+print(f"right after {FIRST} updates {start.mean():.1%}, Bible {bits_start:.3f} bits")
+
+# %%
+some = test["problem"].tolist()[:8]
+for problem, reply in zip(some, tuner.writer.write(some, 1, None, 0).replies, strict=True):
+    found = result_of(reply)
+    print(f"{'✓' if right(problem, reply) else '✗'} {problem:70s} {reply:22s} = {'unreadable' if found is None else found}")
+
+# %% [markdown]
+# Now it learns from the check alone. `GRPO` of the library takes the function `right` as its reward, and nothing else
+# tells it what we want. In each update the model writes 8 replies to each of 4 new problems. The reference of the small
+# term is the model as it is now.
+
+# %%
+tuner = training.GRPO(model, right, tokenizer, stop_id=END, group=GROUP, max_new_tokens=10)
+tuner.compile(keras.optimizers.Adam(RATE, global_clipnorm=1.0), jit_compile=False)
+log = tuner.run(unworked["problem"].tolist(), UPDATES, PROBLEMS, seed=SEED)
+after, bits_after = measured()
+for row in (log[0], log[-1]):
+    shown = ", ".join(f"{name} {row[name]:.2f}" for name in ("reward", "equal", "entropy", "kl"))
+    print(f"update {row['step']:2d}: {shown}")
+print(f"right {start.mean():.1%} before, {after.mean():.1%} after; Bible {bits_start:.3f} and {bits_after:.3f} bits")

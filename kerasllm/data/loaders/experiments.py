@@ -71,3 +71,10 @@ def _assistant_answers(dataset: Dataset) -> pd.DataFrame:
     # A number of a place or an expression names an item; an empty answer is one.
     frame = pd.read_csv(folder() / f"{dataset.name}.csv", dtype={"item": str}, keep_default_na=False)
     return whole(frame)
+
+
+@loads("preferences-and-rewards")
+def _preferences_and_rewards(dataset: Dataset) -> pd.DataFrame:
+    # Runs that chose a rate read the validation problems, the others the test problems.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv")
+    return whole(frame.fillna(0.0).astype({"chosen": bool}))
