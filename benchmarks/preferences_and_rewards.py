@@ -54,13 +54,13 @@ COLUMNS = ["model", "arm", "seed", "chosen", "rate", "updates", "texts", "writte
 COLUMNS += ["any", "readable", "bits", "seconds", "machine"]
 # worked: examples of the first tuning; first: its updates; problems, group: of an update, and replies to each of them
 PLANS = {
-    "ours": {"worked": 64, "first": 60, "rate": 5e-4, "updates": 32, "problems": 4, "group": 8, "context": 32},
+    "ours": {"worked": 64, "first": 150, "rate": 5e-4, "updates": 32, "problems": 4, "group": 8, "context": 32},
     "smollm2": {"worked": 64, "first": 16, "rate": 1e-3, "updates": 32, "problems": 8, "group": 8, "context": 64},
 }
 ASKED = 256  # problems of the validation and of the test part
 # Tried on the validation problems; "told" has the rate of "more", "format" and "random" that of "grpo".
 RATES = {
-    "ours": {"grpo": (1e-4, 3e-4), "dpo": (3e-5, 1e-4), "chosen": (1e-4, 3e-4), "more": (1e-4, 3e-4)},
+    "ours": {"grpo": (3e-5, 1e-4), "dpo": (1e-5, 3e-5), "chosen": (1e-4, 3e-4), "more": (1e-4, 3e-4)},
     "smollm2": {"grpo": (1e-3,), "dpo": (3e-4,), "chosen": (1e-3,), "more": (1e-3,)},
 }
 

@@ -289,3 +289,15 @@ shown = table.groupby("arm")[["test", "sampled", "any", "readable", "bits"]].mea
 print(shown.round(3).to_string(), "\n")
 by_seed = table.pivot_table(index="seed", columns="arm", values="test")[ORDER]
 print(by_seed.round(3).to_string())
+
+# %% tags=["hide"]
+# @title Figure: right replies after each way to spend the updates
+paints = dict.fromkeys(ORDER, "control") | {"sft": "given", "told": "given", "grpo": "subject", "dpo": "subject"}
+figure = bars(
+    {NAMES[arm]: by_seed[arm] for arm in ORDER},
+    title=TITLE,
+    x_label="share of right replies, 256 test problems",
+    colors={NAMES[arm]: paint for arm, paint in paints.items()},
+    reference=(by_seed["sft"].mean(), "start of all others"),
+)
+show(figure, ALT)
