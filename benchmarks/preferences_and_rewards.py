@@ -60,7 +60,12 @@ PLANS = {
 ASKED = 256  # problems of the validation and of the test part
 # Tried on the validation problems; "told" has the rate of "more", "format" and "random" that of "grpo".
 RATES = {
-    "ours": {"grpo": (3e-5, 1e-4), "dpo": (1e-5, 3e-5), "chosen": (1e-4, 3e-4), "more": (1e-4, 3e-4)},
+    "ours": {
+        "grpo": (3e-5, 1e-4, 3e-4),
+        "dpo": (1e-5, 3e-5, 1e-4),
+        "chosen": (1e-4, 3e-4, 1e-3),
+        "more": (3e-5, 1e-4, 3e-4),
+    },
     "smollm2": {"grpo": (1e-3,), "dpo": (3e-4,), "chosen": (1e-3,), "more": (1e-3,)},
 }
 
