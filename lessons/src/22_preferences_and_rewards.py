@@ -340,8 +340,8 @@ learned.show()
 # With every seed it ends above GRPO and DPO, and as high as *told*, which was given the worked examples of the same
 # problems. We see two differences that may explain it, and have tested neither. GRPO learns from each reply once, while
 # imitation reads its hundred right ones about ten times. And imitation bears a larger rate: its best one was 0.001, the
-# largest of the three that we tried. For GRPO and DPO the largest of theirs was the best as well, 0.0003 and 0.0001, so a
-# longer search may move all three. Our budget is small. Over thousands of updates, with fresh replies of a model
+# largest of the three that we tried. For GRPO and DPO the largest of theirs was the best as well, 0.0003 and 0.0001.
+# So a longer search may move all three. Our budget is small. Over thousands of updates, with fresh replies of a model
 # that has become better, GRPO may win; papers on large models report such runs.
 #
 # ## What it costs
