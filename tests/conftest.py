@@ -25,7 +25,12 @@ def pytest_configure(config):
 
 
 # What takes longest goes first, so that no worker is left alone with it at the end.
-LONGEST = ("test_runs_at_smoke_scale", "on_jax", "test_a_quantised_model_stays_close_and_gives_the_same_in_a_fresh")
+LONGEST = (
+    "test_runs_at_smoke_scale",
+    "on_jax",
+    "test_a_quantised_model_stays_close_and_gives_the_same_in_a_fresh",
+    "test_a_real_model_knows_the_capital_of_france",
+)
 
 
 def pytest_collection_modifyitems(items):

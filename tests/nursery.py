@@ -8,7 +8,8 @@ is ours the process imports itself, so nothing that a test has made is known in 
 environment, standard streams, signals and the exit status are those of the process that was started. Where nothing can
 be forked, and where lines are counted, `python` gives the plain Python.
 
-Not for what is read when Python starts or when JAX is imported: PYTHONHASHSEED, PYTHONIOENCODING, JAX_NUM_CPU_DEVICES.
+Not for what is read when Python starts or when JAX or matplotlib is imported, which Keras does: PYTHONHASHSEED,
+PYTHONIOENCODING, JAX_NUM_CPU_DEVICES, MPLBACKEND.
 """
 
 from __future__ import annotations
@@ -129,6 +130,8 @@ def serve(address: str, backend: str) -> tuple[dict, list[int]] | None:
     for name in OF_BACKEND[backend] + IMPORTED[backend]:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    if backend == "jax":
+        _start_weights_without_compiling()
     gc.collect()
     gc.freeze()  # collections of a child need not look at it, nor copy its pages
     listener = socket.socket(socket.AF_UNIX)
@@ -156,6 +159,38 @@ def serve(address: str, backend: str) -> tuple[dict, list[int]] | None:
                 _watch(selector, connection, pid)
                 connection.sendall(pid.to_bytes(8))
     return None
+
+
+def _start_weights_without_compiling() -> None:
+    """NumPy draws what weights start with. JAX compiles a function for each kind and shape, and is called once."""
+    import jax
+    import numpy as np
+    from keras.src.backend.jax import random
+
+    def normal(numbers, shape, mean=0.0, stddev=1.0):
+        return numbers.normal(mean, stddev, shape)
+
+    def uniform(numbers, shape, minval=0.0, maxval=1.0):
+        return numbers.uniform(minval, maxval, shape)
+
+    def truncated_normal(numbers, shape, mean=0.0, stddev=1.0):
+        found = numbers.normal(size=shape)
+        while (far := np.abs(found) > 2).any():
+            found[far] = numbers.normal(size=far.sum())
+        return found * stddev + mean
+
+    def without_compiling(draw, plain):
+        def drawn(shape, *arguments, dtype=None, seed=None, **named):
+            seed = random.jax_draw_seed(seed)
+            if isinstance(seed, jax.core.Tracer):  # in a compiled function
+                return plain(shape, *arguments, dtype=dtype, seed=seed, **named)
+            found = draw(np.random.default_rng(np.asarray(seed)), tuple(shape), *arguments, **named)
+            return jax.numpy.asarray(found, dtype or random.floatx())
+
+        return drawn
+
+    for draw in (normal, uniform, truncated_normal):
+        setattr(random, draw.__name__, without_compiling(draw, getattr(random, draw.__name__)))
 
 
 def _runs(pid: int) -> bool:
@@ -213,8 +248,6 @@ def become(request: dict, streams: list[int]) -> Callable[[], None]:
     _reopen()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()  # Python's own generator does it itself
-    if "matplotlib" in sys.modules and os.environ.get("MPLBACKEND"):
-        sys.modules["matplotlib"].rcParams["backend"] = os.environ["MPLBACKEND"]
     kind, *rest = request["arguments"]
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if kind == "-m":

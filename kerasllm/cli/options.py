@@ -201,6 +201,19 @@ def _serve(commands) -> None:
     option("--max-tokens", metavar="N", type=whole_number, default=1024, help="most tokens of a reply (1024)")
     option("--context", metavar="N", type=whole_number, help="most tokens of prompt and reply together (the model's)")
     option("--timeout", metavar="SECONDS", type=positive, default=120.0, help="longest time of a request (120)")
+    documents = (
+        "what chats answer from, with sources: a folder or a file of texts (.txt, .md, .rst), a file that "
+        "Retriever.save wrote, or a data set with titles and texts, such as python-documentation"
+    )
+    option("--documents", metavar="PATH", help=documents)
+    option("--passages", metavar="N", type=whole_number, default=3, help="most passages that a chat answers from (3)")
+    option(
+        "--threshold",
+        metavar="SCORE",
+        type=float,
+        default=0.0,
+        help="the least score of a passage that counts; where none has it, the server says that it does not know (0)",
+    )
     option("--no-warm-up", action="store_true", help="compile when a request needs it, not before the first")
     numbers = (
         "what the weights are held as (auto for a batch of up to 3, which few bits write fastest; full for a "

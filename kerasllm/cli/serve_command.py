@@ -24,7 +24,8 @@ def serve_models(options) -> None:
     names = [Path(name).stem if Path(name).is_file() else Path(name).name for name in options.models]
     if len(set(names)) < len(names):
         raise UserError(f"two models have the same name ({', '.join(names)}): rename a folder or a file")
-    models = {name: _served(name, path, options) for name, path in zip(names, options.models, strict=True)}
+    sources = _sources(options)
+    models = {name: _served(name, path, options, sources) for name, path in zip(names, options.models, strict=True)}
     from kerasllm.serving.server import make_server
 
     limits = {"key": key, "most_tokens": options.max_tokens, "seconds": options.timeout}
@@ -43,24 +44,45 @@ def _of_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _served(name: str, path: str, options):
+def _sources(options):
+    """What looks passages up for a question; None without --documents."""
+    if options.documents is None:
+        return None
+    from kerasllm.cli.documents import open_documents
+    from kerasllm.cli.starting import load_keras
+
+    load_keras()
+    retriever = open_documents(options.documents)
+    print(f"{options.documents}: {len(retriever):,} passages", flush=True)
+
+    def look_up(question: str) -> list[dict]:
+        found = retriever.search(question, options.passages)
+        return [one.passage._asdict() for one in found if one.score >= options.threshold]
+
+    return look_up
+
+
+def _served(name: str, path: str, options, sources):
     print(f"{name}: loading", flush=True)
     numbers = options.numbers or ("auto" if options.max_batch <= FEW else "full")
     model, tokenizer = load_model(path, numbers)
     from kerasllm.serving import Engine
     from kerasllm.serving.app import Served
+    from kerasllm.tasks.assistant import AssistantSettings
     from kerasllm.text import ChatTemplate
 
     limits = {"max_batch": options.max_batch, "max_waiting": options.max_waiting}
     with told(ValueError, TypeError):
         template = None if tokenizer.chat_template is None else ChatTemplate(tokenizer)
+        if sources and not template:
+            raise UserError(f"{path} has no chat template: it cannot chat about --documents")
         context = getattr(model, "context_length", None)
         length = min(options.context, context) if options.context and context else options.context
         engine = Engine(model, tokenizer, max_length=length, **limits)
     if not options.no_warm_up:
         print(f"{name}: compiling", flush=True)
         engine.warm_up()
-    return Served(engine, template)
+    return Served(engine, template, sources, None if sources is None else AssistantSettings().unknown)
 
 
 def _announce(host: str, port: int) -> None:

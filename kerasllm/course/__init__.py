@@ -5,7 +5,7 @@ Nothing in the library imports this room. `figures` and `diagrams` need matplotl
 """
 
 from kerasllm.course.claims import CLAIM_MIME, Claim, ClaimError, Claims, claim
-from kerasllm.course.dials import SCALES, dial, scale, settings
+from kerasllm.course.dials import SCALES, dial, scale
 from kerasllm.course.grading import Case, ExerciseError, between, case, check
 
 __all__ = [
@@ -22,5 +22,4 @@ __all__ = [
     "claim",
     "dial",
     "scale",
-    "settings",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Value = TypeVar("Value")
 
@@ -48,29 +48,4 @@ def dial(value: Value, *, smoke: Value, gpu: Value | None = None) -> Value:
         >>> EPOCHS = dial(6, smoke=1, gpu=30)  # passes over the training texts
     """
     choices = {"smoke": smoke, "cpu": value, "gpu": value if gpu is None else gpu}
-    return choices[scale()]
-
-
-def settings(*, smoke: Any, cpu: Any, gpu: Any = None) -> Any:
-    """The dials of a lesson of the first edition, all at once; a new lesson uses `dial`.
-
-    Args:
-        smoke: values that finish in seconds; the tests use them.
-        cpu: values for a laptop with 2 cores; the default.
-        gpu: values for one accelerator; the ``cpu`` values when left out.
-
-    Returns:
-        The value or tuple of values that belongs to `scale`.
-
-    Raises:
-        ValueError: if the choices are tuples of different lengths, or the scale is unknown.
-
-    Example:
-        >>> EPOCHS, WIDTH = settings(smoke=(1, 16), cpu=(6, 128), gpu=(30, 512))
-    """
-    choices = {"smoke": smoke, "cpu": cpu, "gpu": cpu if gpu is None else gpu}
-    lengths = {name: len(value) if isinstance(value, tuple) else 1 for name, value in choices.items()}
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ValueError(f"Every scale needs the same number of settings, but {found}.")
     return choices[scale()]

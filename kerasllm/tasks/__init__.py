@@ -20,11 +20,13 @@ A language model becomes an assistant with tools and documents:
     answer = assistant.ask("How do I serialize an object?")
     print(answer.text, *(found.passage.title for found in answer.sources))
 
-`kerasllm.tasks.tools` holds the calculator and a calendar, `kerasllm.tasks.dialogue` a dialogue manager.
+`read_passages` cuts the texts of a folder into passages, `kerasllm.tasks.tools` holds the calculator and a calendar,
+`kerasllm.tasks.dialogue` a dialogue manager.
 """
 
 import kerasllm.common.backend  # noqa: F401  says what to install where Keras has no backend
 from kerasllm.tasks.assistant import Assistant, AssistantReply, AssistantSettings
+from kerasllm.tasks.documents import passages_of, read_passages
 from kerasllm.tasks.passages import Passage, Retriever
 from kerasllm.tasks.retriever import BM25, EmbeddingIndex, RankFusion
 from kerasllm.tasks.sentence_encoder import SentenceEncoder
@@ -51,4 +53,6 @@ __all__ = [
     "TokenTagger",
     "Tool",
     "Translator",
+    "passages_of",
+    "read_passages",
 ]

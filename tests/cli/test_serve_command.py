@@ -20,12 +20,23 @@ from command_line import fails
         (["no-such-model"], "there is no no-such-model"),
         (["king-james-gpt", "--context", "1"], "--context must be a whole number from 2"),
         (["king-james-gpt", "--port", "-1"], "is not a whole number"),
+        (["king-james-gpt", "--documents", "no-such-folder"], "no such folder, no such file and no such data set"),
+        (["king-james-gpt", "--documents", "king-james"], "the set has no titles"),
         ([], "MODEL"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(capsys, monkeypatch, arguments, word):
     monkeypatch.delenv("KERASLLM_KEY", raising=False)
     assert word in fails(capsys, "serve", *arguments)
+
+
+def test_a_model_that_does_not_chat_answers_from_no_documents(capsys, tmp_path):
+    (tmp_path / "cats.md").write_text("A cat sleeps.")
+    (tmp_path / "latin.txt").write_bytes("Café crème, déjà vu".encode("latin-1"))
+    arguments = ["king-james-gpt", "--no-warm-up", "--documents"]
+    assert "latin.txt" in fails(capsys, "serve", *arguments, str(tmp_path))
+    (tmp_path / "latin.txt").unlink()
+    assert "no chat template" in fails(capsys, "serve", *arguments, str(tmp_path))
 
 
 # A process that was started in the background inherits deafness to Ctrl-C.

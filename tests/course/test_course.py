@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from kerasllm.course import ClaimError, claim, dial, scale, settings
+from kerasllm.course import ClaimError, claim, dial, scale
 
 
 @pytest.fixture(autouse=True)
@@ -13,13 +13,7 @@ def cpu_scale(monkeypatch):
     monkeypatch.setenv("KERASLLM_SCALE", "cpu")
 
 
-# settings
-
-
-@pytest.mark.parametrize(("name", "expected"), [("smoke", (1, 16)), ("cpu", (6, 128)), ("gpu", (30, 512))])
-def test_settings_follow_the_scale(monkeypatch, name, expected):
-    monkeypatch.setenv("KERASLLM_SCALE", name)
-    assert settings(smoke=(1, 16), cpu=(6, 128), gpu=(30, 512)) == expected
+# dials
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -28,23 +22,13 @@ def test_cpu_is_the_scale_when_unset(monkeypatch, value):
     if value is not None:
         monkeypatch.setenv("KERASLLM_SCALE", value)
     assert scale() == "cpu"
-    assert settings(smoke=1, cpu=2) == 2
-
-
-def test_gpu_settings_default_to_cpu(monkeypatch):
-    monkeypatch.setenv("KERASLLM_SCALE", "gpu")
-    assert settings(smoke=(1, 2), cpu=(3, 4)) == (3, 4)
+    assert dial(2, smoke=1) == 2
 
 
 def test_unknown_scale_names_value_and_choices(monkeypatch):
     monkeypatch.setenv("KERASLLM_SCALE", "huge")
     with pytest.raises(ValueError, match=r"'huge'.*smoke, cpu, gpu"):
-        settings(smoke=1, cpu=2)
-
-
-def test_settings_of_different_length_are_refused():
-    with pytest.raises(ValueError, match="smoke has 1, cpu has 2"):
-        settings(smoke=(1,), cpu=(2, 3))
+        dial(2, smoke=1)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("smoke", 1), ("cpu", 6), ("gpu", 30)])

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from nursery import python
+from nursery import ON_JAX, python
 
 pytestmark = pytest.mark.skipif(len(python()) == 1, reason="there is no nursery here")
 
@@ -82,3 +82,22 @@ def test_a_signal_reaches_it(number, tmp_path):
     while os.path.exists(f"/proc/{pid}") and time.monotonic() < until:
         time.sleep(0.01)
     assert not os.path.exists(f"/proc/{pid}")
+
+
+STARTS = """
+import jax, keras, numpy as np
+shape, starts = (40, 30), {"random_normal": 0.05, "glorot_uniform": (2 / 70) ** 0.5, "truncated_normal": 0.05 * 0.88}
+for name, spread in starts.items():
+    one, again, other = (np.array(keras.initializers.get(name).__class__(seed=seed)(shape)) for seed in (1, 1, 2))
+    assert (one == again).all() and not (one == other).any()
+    assert abs(one.std() / spread - 1) < 0.1 and abs(one.mean()) < 0.1 * spread, (name, one.std())
+assert keras.layers.Dense(3, dtype="bfloat16", kernel_initializer="he_normal")(np.ones((1, 2))).dtype == "bfloat16"
+print(jax.jit(lambda seed: keras.random.normal((2,), seed=seed))(jax.numpy.array([0, 1], "uint32")).shape)
+"""
+
+
+def test_weights_on_jax_start_as_their_initializer_says():
+    pytest.importorskip("jax")
+    run = started("-c", STARTS, env=os.environ | ON_JAX)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout == "(2,)\n"

@@ -35,6 +35,7 @@ ODD = {
     "ordinary": "Bob met Ada in Rome",
 }
 assert {len(one) for name, one in ODD.items() if name.startswith("10,000")} == {10_000}
+WITH_ONE_LONG = [one for name, one in ODD.items() if not name.startswith("10,000 characters ")]
 
 
 def shaken(model, size=0.5):
@@ -47,7 +48,7 @@ def shaken(model, size=0.5):
 
 def bert(tokenizer, **changes):
     settings = models.BERTSettings(
-        tokenizer.vocabulary_size, 16, 2, 2, context_length=32, pad_id=tokenizer.pad_id, **changes
+        tokenizer.vocabulary_size, 16, 2, 2, context_length=64, pad_id=tokenizer.pad_id, **changes
     )
     return models.BERT(settings)
 
@@ -66,7 +67,7 @@ def tagger(tokenizer):
 
 def finder(tokenizer):
     network = models.BERTClassifier(bert(tokenizer, type_vocabulary_size=2), 2, None)
-    return tasks.SpanFinder(network, tokenizer, max_question=10, stride=16)
+    return tasks.SpanFinder(network, tokenizer, max_question=10, stride=40)
 
 
 def translator(tokenizer):
@@ -163,10 +164,11 @@ def test_each_odd_text_has_an_answer_and_neither_padding_nor_batches_nor_order_c
     assert len(together) == len(texts)
     assert all(np.isfinite(numbers).all() for numbers, _ in together)
     same([asked(name, [one])[0] for one in texts], together)
-    same(asked(name, texts, batch_size=5), together)
-    same(asked(name, texts[::-1])[::-1], together)
-    same(asked(name, pd.Series(texts, index=range(9, 9 + len(texts)))), together)
-    same(asked(name, np.array(texts, dtype=object)), together)
+    fewer = [one for one, text in zip(together, texts, strict=True) if text in WITH_ONE_LONG]
+    same(asked(name, WITH_ONE_LONG, batch_size=11), fewer)
+    same(asked(name, WITH_ONE_LONG[::-1])[::-1], fewer)
+    same(asked(name, pd.Series(WITH_ONE_LONG, index=range(9, 9 + len(fewer)))), fewer)
+    same(asked(name, np.array(WITH_ONE_LONG, dtype=object)), fewer)
     assert len({str(numbers.round(3)) + str(words) for numbers, words in together}) > len(texts) / 3
 
 

@@ -123,11 +123,14 @@ def bits_per_character(model, tokenizer):
 
 
 @pytest.mark.network
-def test_a_real_model_knows_the_capital_of_france_and_its_rows(smollm2, monkeypatch):
+def test_a_real_model_knows_the_capital_of_france_and_its_rows(smollm2):
     model, tokenizer = weights.from_gguf(smollm2)
     assert model.count_params() == 134_515_008
     assert "Paris" in generate(model, "The capital of France is", 8, tokenizer=tokenizer)
     right = bits_per_character(model, tokenizer)
-    monkeypatch.setattr(views, "rotary_rows", lambda rows, heads: np.arange(rows))
-    wrong = bits_per_character(weights.from_gguf(smollm2)[0], tokenizer)
+    for block in model.blocks:
+        for dense, heads in ((block.attention.query, 9), (block.attention.key, 3)):
+            as_in_the_file = np.argsort(views.rotary_rows(dense.kernel.shape[1], heads))
+            dense.kernel.assign(dense.kernel.numpy()[:, as_in_the_file])
+    wrong = bits_per_character(model, tokenizer)
     assert right < 0.9 < 1.0 < wrong

@@ -42,27 +42,34 @@ def reached(source: str, library: Path) -> set[Statement]:
         they are imported.
     """
     outside = _Place(library.name, is_package=False, library=library)
-    registered = _registered(library, _state(library))
-    nodes, place, found, seen = [ast.parse(source)], outside, set(), set()
-    open_ends = [piece for _, piece in _imports(nodes[0], outside) if piece.name is not None]
-    while True:
-        open_ends += _named(nodes, place)
-        open_ends += _by_string(nodes, registered)
-        while open_ends and (open_ends[-1] in seen or file_of(open_ends[-1].module, library) is None):
-            open_ends.pop()
-        if not open_ends:
-            return found
+    tree, state = ast.parse(source), _state(library)
+    open_ends = [piece for _, piece in _imports(tree, outside) if piece.name is not None]
+    open_ends += [*_named([tree], outside), *_by_string([tree], _registered(library, state))]
+    found, seen = set(), set()
+    while open_ends:
         piece = open_ends.pop()
-        seen.add(piece)
-        path = file_of(piece.module, library)
-        place = _Place(piece.module, path.name == "__init__.py", library, _tree(path))
-        nodes = _making(piece.name, place)
-        imports = [node for node in nodes if _is_import(node)]
-        nodes = [node for node in nodes if not _is_import(node)]
-        found.update(Statement(piece.module, *_lines(node)) for node in nodes)
-        brought = dict(chain.from_iterable(_imports(node, place) for node in imports))
-        brought.pop(library.name, None)  # `import kerasllm.models` alone only registers
-        open_ends += [brought[piece.name]] if piece.name in brought else brought.values()
+        if piece not in seen:
+            seen.add(piece)
+            statements, others = _behind(piece, library, state)
+            found.update(statements)
+            open_ends += others
+    return found
+
+
+@cache  # what stands behind one lesson stands behind many
+def _behind(piece: Piece, library: Path, state: tuple) -> tuple[set[Statement], list[Piece]]:
+    """The statements that make a piece of the library, in the state in which it is, and what these name."""
+    path = file_of(piece.module, library)
+    if path is None:
+        return set(), []
+    place = _Place(piece.module, path.name == "__init__.py", library, _tree(path))
+    making = _making(piece.name, place)
+    nodes = [node for node in making if not _is_import(node)]
+    brought = dict(chain.from_iterable(_imports(node, place) for node in making if _is_import(node)))
+    brought.pop(library.name, None)  # `import kerasllm.models` alone only registers
+    others = [brought[piece.name]] if piece.name in brought else [*brought.values()]
+    others += [*_named(nodes, place), *_by_string(nodes, _registered(library, state))]
+    return {Statement(piece.module, *_lines(node)) for node in nodes}, others
 
 
 def file_of(module: str, library: Path) -> Path | None:
@@ -133,8 +140,7 @@ def _lines(node: ast.stmt) -> tuple[int, int]:
 
 def _named(nodes: Iterable[ast.AST], place: _Place) -> Iterator[Piece]:
     """What statements name: what their imports bring, and names of their own module."""
-    own = set().union(*map(_bound, place.tree.body))
-    around = dict(chain.from_iterable(_imports(node, place) for node in place.tree.body if _is_import(node)))
+    own, around = _names(place)
     for node in nodes:
         inside = dict(_imports(node, place))  # of functions
         yield from (piece for piece in inside.values() if piece.name is not None)
@@ -144,6 +150,13 @@ def _named(nodes: Iterable[ast.AST], place: _Place) -> Iterator[Piece]:
                 yield _walked(brought.module, attributes, place.library) if brought.name is None else brought
             elif root in own:
                 yield Piece(place.module, root)
+
+
+@cache
+def _names(place: _Place) -> tuple[set[str], dict[str, Piece]]:
+    """The names that a module binds, and those of them that its imports bring."""
+    brought = chain.from_iterable(_imports(node, place) for node in place.tree.body if _is_import(node))
+    return set().union(*map(_bound, place.tree.body)), dict(brought)
 
 
 def _imports(node: ast.AST, place: _Place) -> Iterator[tuple[str, Piece]]:

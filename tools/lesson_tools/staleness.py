@@ -11,6 +11,7 @@ import ast
 import hashlib
 import io
 import tokenize
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -47,6 +48,7 @@ def stale_reason(lesson: Lesson, committed: Path = LESSONS) -> str | None:
     return None
 
 
+@cache  # most statements stand behind many lessons
 def code_text(source: str) -> str:
     """A source without comments, docstrings, empty lines and spaces at the end of lines."""
     docstrings = {(node.lineno, node.col_offset) for node in map(_docstring, ast.walk(ast.parse(source))) if node}

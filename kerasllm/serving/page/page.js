@@ -124,7 +124,7 @@ async function answerNow() {
       if (event.error) throw new Error(event.error.message);
       tokens = event.usage ? event.usage.completion_tokens : tokens;
       const delta = event.choices.length ? event.choices[0].delta : {};
-      if (delta.sources) showSources(box, delta.sources);
+      if (delta.sources?.length) showSources(box, delta.sources);
       if (delta.content) {
         reply.content += delta.content;
         said.textContent = reply.content;

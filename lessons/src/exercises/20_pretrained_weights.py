@@ -75,7 +75,8 @@ check(
     case("two arrays", {"a": wide, "b": wide + 7}, expect=same_arrays({"a": wide, "b": wide + 7})),
     case("a turned array", {"a": wide.T, "b": wide}, expect=same_arrays({"a": wide.T, "b": wide})),
     case("a name that is no ASCII", {"größe": wide[0]}, expect=same_arrays({"größe": wide[0]})),
-    nudge="Where does the second array begin, counted from the end of the header? Is the length that of the bytes?",
+    nudge="Where does the second array begin, counted from the end of the header? Is the length that of the bytes,"
+    " and has it eight of them itself?",
     hint="Encode the header before you count it; each array begins where the one before it ends.",
 )
 

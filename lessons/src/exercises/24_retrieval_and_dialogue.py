@@ -179,6 +179,7 @@ def acts_of(answer):
             acts.append(act)
         return acts
 
+    play.__name__ = "next_turn"  # so that the check speaks of the answer
     return play
 
 
@@ -297,6 +298,7 @@ def or_refusal(answer):
         found = answer(*arguments, **more)
         return "refused" if found is None and arguments else found
 
+    call.__name__ = "prompt_of"
     return call
 
 
@@ -413,21 +415,25 @@ def in_a_library(answer):
         found = None if found is None else list(found)
         left = connection.execute("SELECT COUNT(*) FROM members").fetchone()[0]
         connection.close()
-        return None if found is None else [*found, left]
+        return None if found is None else [*found, f"{left} members are left"]
 
+    call.__name__ = "address_of"
     return call
+
+
+ALL = "4 members are left"
 
 
 check(
     in_a_library(address_of),
-    case("a name", "Ada", expect=["ada@x.org", 4]),
-    case("two of one name", "Cy", expect=["cy@x.org", "cy2@x.org", 4]),
-    case("a quote in a name", "Ben O'Neil", expect=["ben@x.org", 4]),
-    case("nobody", "Dora", expect=[4]),
-    case("an attack", "x' OR '1' = '1", expect=[4]),
-    case("another attack", "x' UNION SELECT name FROM members --", expect=[4]),
-    case("a sign that stands for all", "%", expect=[4]),
-    case("another case", "ada", expect=[4]),
+    case("a name", "Ada", expect=["ada@x.org", ALL]),
+    case("two of one name", "Cy", expect=["cy@x.org", "cy2@x.org", ALL]),
+    case("a quote in a name", "Ben O'Neil", expect=["ben@x.org", ALL]),
+    case("nobody", "Dora", expect=[ALL]),
+    case("an attack", "x' OR '1' = '1", expect=[ALL]),
+    case("another attack", "x' UNION SELECT name FROM members --", expect=[ALL]),
+    case("a sign that stands for all", "%", expect=[ALL]),
+    case("another case", "ada", expect=[ALL]),
     nudge="Who reads the quotes in the name: you, or SQLite?",
     hint='Put a ? into the SQL, and give the value beside it: connection.execute("... name = ?", [name]).',
 )

@@ -123,6 +123,7 @@ def leaves_the_vectors_alone(answer):
         answer(given, languages)
         return given
 
+    call.__name__ = "centred"
     return call
 
 
