@@ -13,6 +13,9 @@ would get alone. `model.save("name.keras")` writes one file, which `keras.saving
 ``import kerasllm.tasks``, and the commands ``kerasllm classify``, ``tag``, ``answer`` and ``translate``. `BM25`,
 `EmbeddingIndex` and `RankFusion` search in texts.
 
+A `Summarizer` makes summaries in one of three ways, with sentences of the text, a trained `Translator` or a language
+model: ``Summarizer.extract("graph").summarize(texts)``.
+
 A language model becomes an assistant with tools and documents:
 
     retriever = Retriever([Passage("json.dumps", "Serialize an object to a string.")])
@@ -31,6 +34,7 @@ from kerasllm.tasks.passages import Passage, Retriever
 from kerasllm.tasks.retriever import BM25, EmbeddingIndex, RankFusion
 from kerasllm.tasks.sentence_encoder import SentenceEncoder
 from kerasllm.tasks.span_finder import Answer, SpanFinder
+from kerasllm.tasks.summarizer import Summarizer, Summary
 from kerasllm.tasks.text_classifier import TextClassifier
 from kerasllm.tasks.token_tagger import Entity, TokenTagger
 from kerasllm.tasks.tools import Tool
@@ -49,6 +53,8 @@ __all__ = [
     "Retriever",
     "SentenceEncoder",
     "SpanFinder",
+    "Summarizer",
+    "Summary",
     "TextClassifier",
     "TokenTagger",
     "Tool",

@@ -155,3 +155,21 @@ def test_runs_of_taggers_and_finders_stand_once_and_the_rule_leaves_nothing_ille
     assert (illegal["softmax, rule"] == 0).all()
     assert (illegal["CRF, rule"] == 0).all()
     assert illegal["softmax"].min() > 0
+
+
+@pytest.mark.network
+def test_headlines_of_readers_stand_once_and_belong_to_test_articles():
+    table = loaded("headline-summaries")
+    assert not table.duplicated(["reader", "setting", "seed", "split", "item", "measure"]).any()
+    headlines = loaded("headlines")
+    written = table[table["item"] >= 0]
+    assert (headlines.loc[written["item"], "split"].to_numpy() == written["split"].to_numpy()).all()
+    finished = written[(written["measure"] == "headline") & (written["split"] == "test")]
+    sizes = finished.groupby(["reader", "setting", "seed"]).size()
+    assert sizes.nunique() == 1  # every reader wrote for the same articles
+    counted = written[written["measure"].isin(["invented", "false"])]
+    assert counted.groupby(["reader", "setting", "seed", "measure"]).size().eq(10).all()
+    # What was counted is a headline that is there, and something invented is named.
+    keys = ["reader", "setting", "seed", "item"]
+    assert set(map(tuple, counted[keys].to_numpy())) <= set(map(tuple, finished[keys].to_numpy()))
+    assert (counted["text"].ne("") == counted["value"].gt(0)).all()

@@ -78,3 +78,10 @@ def _preferences_and_rewards(dataset: Dataset) -> pd.DataFrame:
     # Runs that chose a rate read the validation problems, the others the test problems.
     frame = pd.read_csv(folder() / f"{dataset.name}.csv")
     return whole(frame.fillna(0.0).astype({"chosen": bool}))
+
+
+@loads("headline-summaries")
+def _headline_summaries(dataset: Dataset) -> pd.DataFrame:
+    # A number has no text, and a headline that was written may be empty, or "None".
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv", keep_default_na=False)
+    return whole(frame)
