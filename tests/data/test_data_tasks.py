@@ -143,6 +143,20 @@ def test_answers_of_a_service_stand_once_and_each_has_its_control():
         assert all(one <= max(items, key=len) for one in items), name
 
 
+def test_every_arm_of_instruction_tuning_judged_the_same_conversations():
+    table = loaded("instruction-tuning")
+    judged = table[table["measure"].isin(["own", "other", "end", "characters"])]
+    run = ["model", "arm", "seed", "step", "language", "measure", "item"]
+    assert not judged.duplicated(run).any()
+    assert table.loc[table["measure"].isin(["end", "ended"]), "value"].between(0, 1).all()
+    letters = judged[judged["measure"] == "characters"].groupby(["model", "language", "item"])["value"]
+    assert (letters.nunique() == 1).all()
+    arms = table.groupby("model")["arm"].agg(set)
+    assert all("nothing" in ran for ran in arms)
+    assert {"replies", "exchanged"} <= arms["king-james-gpt"]
+    assert "replies" in arms["smollm2-135m-instruct"]  # its control waits
+
+
 def test_runs_of_taggers_and_finders_stand_once_and_the_rule_leaves_nothing_illegal():
     table = loaded("tokens-and-spans")
     assert not table.duplicated([name for name in table.columns if name != "value"]).any()

@@ -75,9 +75,9 @@ def load(name: str) -> pd.DataFrame:
         - bias: stereotype and anti_stereotype, two sentences, with the kind of bias as label.
         - search: title, kind, text, passage (python-documentation); question, titles, wording (its questions).
         - experiments of ours (reading-order, character-models, modern-blocks, translation-models, bert-pretraining,
-          preferences-and-rewards): a row for each run; there are no splits. tokens-and-spans and multilingual have a
-          row for each number, assistant-answers one for each answer of a service, headline-summaries one for each
-          headline.
+          preferences-and-rewards): a row for each run; there are no splits. tokens-and-spans, multilingual and
+          instruction-tuning have a row for each number, assistant-answers one for each answer of a service,
+          headline-summaries one for each headline.
         - openmoji: emoji, english, chinese and picture, an array of 64 x 64 x 3.
 
         What would give an answer away decides the split: a passage, a template, either side of a pair.

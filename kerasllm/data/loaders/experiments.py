@@ -80,6 +80,15 @@ def _preferences_and_rewards(dataset: Dataset) -> pd.DataFrame:
     return whole(frame.fillna(0.0).astype({"chosen": bool}))
 
 
+@loads("instruction-tuning")
+def _instruction_tuning(dataset: Dataset) -> pd.DataFrame:
+    # The time of a run has no step and no language; texts were kept of one seed.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv", dtype={"text": str}, keep_default_na=False)
+    for name in ("step", "item"):
+        frame[name] = pd.to_numeric(frame[name]).fillna(-1).astype(int)
+    return whole(frame)
+
+
 @loads("headline-summaries")
 def _headline_summaries(dataset: Dataset) -> pd.DataFrame:
     # A number has no text, and a headline that was written may be empty, or "None".
