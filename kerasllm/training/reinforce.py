@@ -12,6 +12,7 @@ from kerasllm.common import positive, share, whole_number
 from kerasllm.generation import Sampling
 from kerasllm.generation.compiling import compiled
 from kerasllm.text import ChatTemplate, Tokenizer
+from kerasllm.training.resume import Resume
 from kerasllm.training.samples import ReplyWriter, Samples
 from kerasllm.training.tuner import Snapshot, Tuner, token_log_probabilities
 
@@ -243,15 +244,23 @@ class GRPO(Tuner):
         prompts_at_once: int = 8,
         seed: int = 0,
         each: Callable[[dict, Samples], None] | None = None,
+        resume: Resume | None = None,
+        every: int = 10,
     ) -> list[dict]:
         """Sample and learn, again and again; every prompt has its turn before one comes again.
+
+        With ``resume=Resume(path)`` the same script goes on where it was killed, and ends with the weights and the log
+        of a run that was not: it makes the tuner from the same start, for the reference is not in the file. A reward
+        that draws lots takes them from Python's or NumPy's global generator, whose state is.
 
         Args:
             prompts: see `sample`.
             steps: how often prompts are sampled.
             prompts_at_once: prompts of a step, at most as many as there are.
             seed: the same seed gives the same run.
-            each: called after each step with its row of the log and its `Samples`.
+            each: called after each step with its row of the log and its `Samples`; not again for steps of before.
+            resume: a `kerasllm.training.Resume`, whose file holds the weights, the optimizer and the log.
+            every: steps between two writings of that file, which a kill may cost.
 
         Returns:
             For each step a row: "step"; "reward", its mean; "spread", the mean standard deviation in a group; "equal",
@@ -264,18 +273,37 @@ class GRPO(Tuner):
         prompts = list(prompts)
         steps = whole_number("steps", steps)
         count = whole_number("prompts_at_once", prompts_at_once, most=max(1, len(prompts)))
-        random, waiting, log = np.random.default_rng(whole_number("seed", seed, least=0)), [], []
+        every, random = whole_number("every", every), np.random.default_rng(whole_number("seed", seed, least=0))
         if not self.compiled:
             raise ValueError("The tuner has no optimizer yet: tuner.compile(keras.optimizers.Adam(1e-5)).")
+        waiting, log = [], self._log_of(resume)
+        done = len(log)
         for step in range(1, steps + 1):
             if len(waiting) < count:
                 waiting += random.permutation(len(prompts)).tolist()
             now, waiting = waiting[:count], waiting[count:]
-            samples = self.sample([prompts[place] for place in now], int(random.integers(2**31)))
+            draw = int(random.integers(2**31))
+            if step <= done:  # before the kill: what it drew is drawn again, so that the next step draws what follows
+                continue
+            samples = self.sample([prompts[place] for place in now], draw)
             log.append({"step": step, **samples.facts(), **self.learn(samples)})
             if each is not None:
                 each(log[-1], samples)
+            if resume is not None and (step % every == 0 or step == steps):
+                rows, done = log[done:], step
+                resume.on_epoch_begin(resume.epoch)
+                resume.on_epoch_end(resume.epoch, {name: [row[name] for row in rows] for name in rows[0]})
         return log
+
+    def _log_of(self, resume: Resume | None) -> list[dict]:
+        """The rows of the log that a file of `resume` holds; weights and optimizer are loaded."""
+        if resume is None:
+            return []
+        resume.set_model(self)
+        resume.on_train_begin()
+        columns = {name: [value for some in blocks for value in some] for name, blocks in resume.history.items()}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return [{**row, "step": int(row["step"])} for row in rows]
 
 
 def _score(model, ids, targets):

@@ -62,7 +62,8 @@ def load(name: str) -> pd.DataFrame:
           texts by place, the label is the language.
         - questions: passage, question, answer (boolq: no or yes); question, choices, answer (the place
           of the right choice, from 0); question, answer, solution (gsm8k); passage, question, answer ("" where the
-          passage does not say), start (of the answer in the passage, or -1), answerable (short-passages).
+          passage does not say), start (of the answer in the passage, or -1), answerable (short-passages); problem,
+          expression, answer, kind (word-problems).
         - tags: words and tags, both separated by spaces (peoples-daily: parts of speech, without label;
           the sets of entities and home-assistant-intents: B-, I- and O).
         - questions about a database of ours: template, language, question, sql ("" where the tables do not say),
@@ -73,10 +74,10 @@ def load(name: str) -> pd.DataFrame:
         - minimal pairs: language, phenomenon, couple, good, bad (minimal-pairs).
         - bias: stereotype and anti_stereotype, two sentences, with the kind of bias as label.
         - search: title, kind, text, passage (python-documentation); question, titles, wording (its questions).
-        - experiments of ours (reading-order, character-models, modern-blocks, translation-models, bert-pretraining):
-          a row for each run; there are no splits. tokens-and-spans, multilingual, instruction-tuning and
-          vision-language have a row for each number, assistant-answers one for each answer of a service,
-          headline-summaries one for each headline.
+        - experiments of ours (reading-order, character-models, modern-blocks, translation-models, bert-pretraining,
+          preferences-and-rewards): a row for each run; there are no splits. tokens-and-spans, multilingual,
+          instruction-tuning and vision-language have a row for each number, assistant-answers one for each answer of a
+          service, headline-summaries one for each headline.
         - openmoji: emoji, english, chinese and picture, an array of 64 x 64 x 3.
 
         What would give an answer away decides the split: a passage, a template, either side of a pair.

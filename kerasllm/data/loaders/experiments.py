@@ -73,6 +73,13 @@ def _assistant_answers(dataset: Dataset) -> pd.DataFrame:
     return whole(frame)
 
 
+@loads("preferences-and-rewards")
+def _preferences_and_rewards(dataset: Dataset) -> pd.DataFrame:
+    # Runs that chose a rate read the validation problems, the others the test problems.
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv")
+    return whole(frame.fillna(0.0).astype({"chosen": bool}))
+
+
 @loads("instruction-tuning")
 def _instruction_tuning(dataset: Dataset) -> pd.DataFrame:
     # The time of a run has no step and no language; texts were kept of one seed.

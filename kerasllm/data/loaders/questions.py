@@ -137,3 +137,10 @@ def _minimal_pairs(dataset: Dataset) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["language", "phenomenon", "couple", "good", "bad"]).assign(split="test")
     frame["language"] = pd.Categorical(frame["language"], ["english", "chinese"])
     return whole(frame)
+
+
+@loads("word-problems")
+def _word_problems(dataset: Dataset) -> pd.DataFrame:
+    frame = pd.read_csv(folder() / f"{dataset.name}.csv")
+    frame["kind"] = pd.Categorical(frame["kind"])
+    return whole(frame)
