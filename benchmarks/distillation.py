@@ -19,14 +19,13 @@ stopped and started. Seconds are processor time.
 """
 
 import argparse
-import csv
 import math
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
+from run_table import RunTable
 
 from kerasllm import weights
 from kerasllm.data import load
@@ -95,7 +94,7 @@ def bits_of(given, targets):
 
 class Bench:
     def __init__(self, path):
-        self.table = Table(path)
+        self.table = RunTable(path, COLUMNS)
         self.teacher, tokenizer = weights.pretrained(TEACHER)
         self.texts = Texts(tokenizer)
         self.parts = {part: self.texts.windows(part, most) for part, most in HELD_OUT.items()}
@@ -197,26 +196,6 @@ class Bench:
                 for seed in SEEDS:
                     self.run(size, arm, *best, seed, 1)
             self.references(size)
-
-
-class Table:
-    def __init__(self, path):
-        self.path = Path(path)
-        self.rows = list(csv.DictReader(self.path.open(encoding="utf-8"))) if self.path.exists() else []
-
-    def find(self, **wanted):
-        return [row for row in self.rows if all(row[name] == str(value) for name, value in wanted.items())]
-
-    def add(self, row):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = not self.path.exists()
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        self.rows.append({name: str(value) for name, value in row.items()})
-        print(",".join(map(str, row.values())), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ Rates are chosen on the validation part, with a seed that is not used again, for
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import math
 import re
@@ -29,11 +28,11 @@ import shutil
 import time
 from collections import Counter
 from functools import partial
-from pathlib import Path
 
 import keras
 import numpy as np
 import short_passages
+from run_table import RunTable
 
 from kerasllm import batches, models, tasks, text, weights
 from kerasllm.data import load
@@ -288,33 +287,17 @@ def best_rate(table, name, system, rates, run):
     return float(max(grid, key=lambda row: float(row["value"]))["rate"])
 
 
-class Table:
+class Table(RunTable):
     """The numbers so far, in a file."""
-
-    def __init__(self, path):
-        self.path = Path(path)
-        self.rows = list(csv.DictReader(self.path.open(encoding="utf-8"))) if self.path.exists() else []
-
-    def find(self, **wanted):
-        return [row for row in self.rows if all(row[name] == str(value) for name, value in wanted.items())]
 
     def add(self, scores, **run):
         """Write a run: for each system a number for each measure."""
         rows = [
-            dict.fromkeys(COLUMNS, "") | run | {"system": system, "measure": measure, "value": f"{value:.4f}"}
+            run | {"system": system, "measure": measure, "value": f"{value:.4f}"}
             for system, measured in scores.items()
             for measure, value in measured.items()
         ]
-        rows = [{name: str(value) for name, value in row.items()} for row in rows]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = not self.path.exists()
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerows(rows)
-        self.rows += rows
-        for row in rows:
+        for row in self.write(rows):
             if row["measure"] in ("f1", "seconds", "f1 answerable"):
                 print(*row.values(), sep=",", flush=True)
 
@@ -335,7 +318,7 @@ if __name__ == "__main__":
     parser.add_argument("--show", action="store_true", help="print the means as they stand, and run nothing")
     parser.add_argument("--ship", action="store_true", help="copy the table into the set that lesson 16 draws")
     arguments = parser.parse_args()
-    table = Table(arguments.out)
+    table = Table(arguments.out, COLUMNS)
     if not (arguments.show or arguments.ship):
         names(table, arguments.texts)
         answers(table, arguments.texts)

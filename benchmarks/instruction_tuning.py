@@ -17,22 +17,19 @@ and no network. On 2 cores seed 0 of SmolLM2 takes about 7 processor minutes, a 
 """
 
 import argparse
-import csv
 import math
 import os
-import re
 import time
 from functools import cache
-from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
+from run_table import RunTable, ship
 
 from kerasllm import weights
 from kerasllm.batches.converse import Conversations
 from kerasllm.data import load
-from kerasllm.data.catalogue import folder
 from kerasllm.generation import Greedy, Sampling, Session
 from kerasllm.generation.compiling import compiled
 from kerasllm.text import ChatTemplate
@@ -168,25 +165,14 @@ def bits_of(model, befores, texts):
     return found
 
 
-class Table:
+class Table(RunTable):
     def __init__(self, path, machine):
-        self.path, self.machine = Path(path), machine
-        self.rows = list(csv.DictReader(self.path.open(encoding="utf-8"))) if self.path.exists() else []
-
-    def has(self, **wanted):
-        return any(all(row[name] == str(value) for name, value in wanted.items()) for row in self.rows)
+        super().__init__(path, COLUMNS)
+        self.machine = machine
 
     def add(self, key, measure, value, item="", text=""):
         row = {**key, "measure": measure, "item": item, "value": round(float(value), 4), "text": text}
-        row["machine"] = self.machine
-        new = not self.path.exists()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        self.rows.append({name: str(value) for name, value in row.items()})
+        self.write([row | {"machine": self.machine}])
 
 
 class Bench:
@@ -298,20 +284,6 @@ class Bench:
                     self.run(key, marks, ends)
 
 
-def ship(path):
-    """Copies the table into the set `instruction-tuning`, and its number of rows into the card and the catalogue."""
-    (folder() / "instruction-tuning.csv").write_text(Path(path).read_text("utf-8"), "utf-8", newline="\n")
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        rows = sum(1 for _ in csv.DictReader(file))  # a text may have several lines
-    for name, pattern, found in (
-        ("instruction-tuning.md", r"\| Rows \| [\d,]+ \|", f"| Rows | {rows:,} |"),
-        ("catalog.toml", r"(\[sets\.instruction-tuning\][^\[]*rows = )\d+", rf"\g<1>{rows}"),
-    ):
-        file = folder() / name
-        file.write_text(re.sub(pattern, found, file.read_text("utf-8"), count=1), "utf-8", newline="\n")
-    print(f"{rows} numbers are in the set instruction-tuning.")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="build/instruction_tuning.csv")
@@ -325,7 +297,7 @@ def main():
     parser.add_argument("--ship", action="store_true", help="train nothing, copy the table into datasets/")
     given = parser.parse_args()
     if given.ship:
-        return ship(given.out)
+        return ship(given.out, "instruction-tuning", "numbers")
     given.judged, given.written, blocks = JUDGED, None, None
     if given.smoke:
         given.judged, given.written, given.marks, given.arms, blocks = 2, 4, [1, 2], given.arms[:2], 2

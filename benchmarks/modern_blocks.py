@@ -11,19 +11,16 @@ skipped, so the script may be stopped and started. After each seed the file is a
 """
 
 import argparse
-import csv
 import math
-import re
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+from run_table import RunTable, ship
 
 from kerasllm.batches.window import Windows
 from kerasllm.data import load
-from kerasllm.data.catalogue import folder
 from kerasllm.evaluation import log_probability
 from kerasllm.layers import MixtureOfExperts
 from kerasllm.layers.composite import copy_of
@@ -160,29 +157,9 @@ class Trainer:
         return spent, {part: self.texts.bits(self.model, part) for part in parts}
 
 
-class Table:
-    def __init__(self, path):
-        self.path = Path(path)
-        self.rows = list(csv.DictReader(self.path.open(encoding="utf-8"))) if self.path.exists() else []
-
-    def find(self, **wanted):
-        return [row for row in self.rows if all(row[name] == str(value) for name, value in wanted.items())]
-
-    def add(self, row):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = not self.path.exists()
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        self.rows.append({name: str(value) for name, value in row.items()})
-        print(",".join(map(str, row.values())), flush=True)
-
-
 class Bench:
     def __init__(self, path, steps):
-        self.table, self.texts, self.trainers, self.steps = Table(path), Texts(), {}, steps
+        self.table, self.texts, self.trainers, self.steps = RunTable(path, COLUMNS), Texts(), {}, steps
 
     def validation(self, name, size, seed, rate, chosen):
         """The bits of a run on the validation books; the run is made unless the table has it."""
@@ -244,20 +221,6 @@ class Bench:
             self.trainers.clear()
 
 
-def ship(path):
-    """Copies the table into the set `modern-blocks`, and its number of rows into the card and the catalogue."""
-    text = Path(path).read_text("utf-8")
-    (folder() / "modern-blocks.csv").write_text(text, "utf-8", newline="\n")
-    rows = len(text.splitlines()) - 1
-    for name, pattern, found in (
-        ("modern-blocks.md", r"\| Rows \| [\d,]+ \|", f"| Rows | {rows:,} |"),
-        ("catalog.toml", r"(\[sets\.modern-blocks\][^\[]*rows = )\d+", rf"\g<1>{rows}"),
-    ):
-        file = folder() / name
-        file.write_text(re.sub(pattern, found, file.read_text("utf-8"), count=1), "utf-8", newline="\n")
-    print(f"{rows} runs are in the set modern-blocks.")
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="build/modern_blocks.csv")
@@ -267,6 +230,6 @@ if __name__ == "__main__":
     parser.add_argument("--ship", action="store_true", help="train nothing, copy the table into datasets/")
     given = parser.parse_args()
     if given.ship:
-        ship(given.out)
+        ship(given.out, "modern-blocks")
     else:
         Bench(given.out, given.steps).all(given.sizes, given.seeds)

@@ -16,16 +16,14 @@ bits of each verse are kept in a folder beside the file.
 """
 
 import argparse
-import csv
 import math
-import re
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from run_table import RunTable, ship
 from scipy.stats import rankdata
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -33,7 +31,6 @@ from sklearn.pipeline import make_pipeline
 
 from kerasllm.batches.window import Windows
 from kerasllm.data import load
-from kerasllm.data.catalogue import folder
 from kerasllm.evaluation import log_probability, ranks
 from kerasllm.generation import Sampling, generate
 from kerasllm.models import GPT, gpt_settings
@@ -55,36 +52,23 @@ RATE_SEED = 100
 FOREIGN = (0, 1, 2, 4, 8)  # tokens of another language behind the request
 
 
-class Table:
+class Table(RunTable):
     """Rows on disk, and a folder for what is too large for a row."""
 
     def __init__(self, path):
-        self.path, self.folder = Path(path), Path(path).with_suffix("")
+        super().__init__(path, COLUMNS)
+        self.folder = self.path.with_suffix("")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.rows = list(csv.DictReader(self.path.open(encoding="utf-8"))) if self.path.exists() else []
 
-    def has(self, **wanted):
-        return any(all(row[name] == str(value) for name, value in wanted.items()) for row in self.rows)
-
-    def find(self, **wanted):
+    def value(self, **wanted):
         """The value of the first such row."""
-        rows = (row for row in self.rows if all(row[name] == str(value) for name, value in wanted.items()))
-        return float(next(rows)["value"])
+        return float(self.find(**wanted)[0]["value"])
 
     def add(self, value, interval=("", ""), **row):
         if self.has(**row):
             return  # of a run that was stopped before its last number
         numbers = [round(float(one), 4) if one != "" else "" for one in (value, *interval)]
-        row |= dict(zip(("value", "low", "high"), numbers, strict=True))
-        row = {name: str(row.get(name, "")) for name in COLUMNS}
-        new = not self.path.exists()
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        self.rows.append(row)
-        print(",".join(row.values()), flush=True)
+        super().add(row | dict(zip(("value", "low", "high"), numbers, strict=True)))
 
     def kept(self, name, make):
         """An array that is made once."""
@@ -400,7 +384,7 @@ def best_rate(table, texts, trainer, name, first):
             bits = sum(texts.bits(model, "validation", one).sum() for one in some)
             letters = sum(texts.characters("validation", one).sum() for one in some)
             table.add(bits / letters, **key, texts=VERSES * len(some))
-        tried[ahead[0]] = table.find(**key)
+        tried[ahead[0]] = table.value(**key)
 
 
 def writing(table, seeds, alone):
@@ -484,21 +468,6 @@ def switching(table, texts, model, seed, each=10, new=16):
             table.add(held.mean(), ends, **key, target="", measure=measure, texts=len(held))
 
 
-def ship(path):
-    """Copies the table into the set `multilingual`, and its number of rows into the card and the catalogue."""
-    text = Path(path).read_text("utf-8")
-    (folder() / "multilingual.csv").write_text(text, "utf-8", newline="\n")
-    rows = len(text.splitlines()) - 1
-    for name, pattern, found in (
-        ("multilingual.md", r"\| Rows \| [\d,]+ \|", f"| Rows | {rows:,} |"),
-        ("multilingual.md", r"dropped: [\d,]+ rows", f"dropped: {rows:,} rows"),
-        ("catalog.toml", r"(\[sets\.multilingual\][^\[]*rows = )\d+", rf"\g<1>{rows}"),
-    ):
-        file = folder() / name
-        file.write_text(re.sub(pattern, found, file.read_text("utf-8"), count=1), "utf-8", newline="\n")
-    print(f"{rows} numbers are in the set multilingual.")
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}; all when left out")
@@ -508,7 +477,7 @@ if __name__ == "__main__":
     parser.add_argument("--ship", action="store_true", help="compute nothing, copy the table into datasets/")
     given = parser.parse_args()
     if given.ship:
-        ship(given.out)
+        ship(given.out, "multilingual", "numbers")
     else:
         table = Table(given.out)
         for part in given.parts:

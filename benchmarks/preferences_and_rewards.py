@@ -28,13 +28,12 @@ import csv
 import math
 import os
 import random
-import re
 import time
 from itertools import cycle, islice
-from pathlib import Path
 
 import keras
 import numpy as np
+from run_table import RunTable, ship
 
 from kerasllm import training, weights
 from kerasllm.data import load
@@ -183,7 +182,7 @@ class Bench:
     """A model with its tuners, each compiled once; before a run weights and optimizers are put back."""
 
     def __init__(self, name, path, plan, minutes):
-        self.name, self.plan, self.table = name, plan, Table(path)
+        self.name, self.plan, self.table = name, plan, RunTable(path, COLUMNS)
         self.rows = plan["problems"] * plan["group"]  # texts of an update
         self.until = time.monotonic() + 60 * minutes
         self.kind = Ours() if name == "ours" else SmolLM2()
@@ -397,26 +396,6 @@ def machine():
     return f"{os.cpu_count()} cores"
 
 
-class Table:
-    def __init__(self, path):
-        self.path = Path(path)
-        self.rows = list(csv.DictReader(self.path.open(encoding="utf-8"))) if self.path.exists() else []
-
-    def find(self, **wanted):
-        return [row for row in self.rows if all(row[name] == str(value) for name, value in wanted.items())]
-
-    def add(self, row):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = not self.path.exists()
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        self.rows.append({name: str(value) for name, value in row.items()})
-        print(",".join(map(str, row.values())), flush=True)
-
-
 def ship_problems():
     """Makes the set word-problems anew."""
     rows = made_problems({"train": 1_200, "validation": 256, "test": 256})
@@ -424,20 +403,6 @@ def ship_problems():
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["problem", "expression", "answer", "kind", "split"])
         writer.writerows(rows)
-
-
-def ship(path):
-    """Copies the table into the set `preferences-and-rewards`, and its number of rows into card and catalogue."""
-    text = Path(path).read_text("utf-8")
-    (folder() / "preferences-and-rewards.csv").write_text(text, "utf-8", newline="\n")
-    rows = len(text.splitlines()) - 1
-    for name, pattern, found in (
-        ("preferences-and-rewards.md", r"\| Rows \| [\d,]+ \|", f"| Rows | {rows:,} |"),
-        ("catalog.toml", r"(\[sets\.preferences-and-rewards\][^\[]*rows = )\d+", rf"\g<1>{rows}"),
-    ):
-        file = folder() / name
-        file.write_text(re.sub(pattern, found, file.read_text("utf-8"), count=1), "utf-8", newline="\n")
-    print(f"{rows} runs are in the set preferences-and-rewards.")
 
 
 def main():
@@ -455,7 +420,7 @@ def main():
     if given.problems:
         return ship_problems()
     if given.ship:
-        return ship(given.out)
+        return ship(given.out, "preferences-and-rewards")
     plan = PLANS[given.model] | {"rates": RATES[given.model], "asked": ASKED, "judge": "grpo"}
     if given.unsearched:
         plan["rates"] = {arm: tried[-1:] for arm, tried in plan["rates"].items()}

@@ -17,24 +17,22 @@ Features are kept in a folder beside the file.
 """
 
 import argparse
-import csv
 import os
 import re
 import time
 from functools import cache
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 from keras import ops
+from run_table import RunTable, ship
 from scipy.sparse.csgraph import connected_components
 from sklearn.linear_model import LogisticRegression
 
 from kerasllm import text, weights
 from kerasllm.batches import ImageInput
 from kerasllm.data import load
-from kerasllm.data.catalogue import folder
 from kerasllm.evaluation import hit_rate, mean_reciprocal_rank, ranks
 from kerasllm.generation import generate
 from kerasllm.models import (
@@ -84,33 +82,26 @@ NO_ANIMALS = re.compile(
 )
 
 
-class Table:
+class Table(RunTable):
     """Rows on disk, and a folder for arrays that are made once."""
 
     def __init__(self, path, minutes):
-        self.path, self.folder = Path(path), Path(path).with_suffix("")
+        super().__init__(path, COLUMNS)
+        self.folder = self.path.with_suffix("")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.rows = list(csv.DictReader(self.path.open(encoding="utf-8"))) if self.path.exists() else []
         self.end = time.monotonic() + 60 * minutes
 
     def has(self, **wanted):
         """Whether such a row is there; True also when the time is over, so that nothing more is begun."""
-        found = any(all(row[name] == str(value) for name, value in wanted.items()) for row in self.rows)
-        return found or time.monotonic() > self.end
+        return super().has(**wanted) or time.monotonic() > self.end
 
     def add(self, values, **key):
         """Rows of one run, written together: (asked, measure) -> (value, texts)."""
-        new = not self.path.exists()
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            for (asked, measure), (value, texts) in values.items():
-                row = {**key, "asked": asked, "measure": measure, "value": round(float(value), 4), "texts": texts}
-                row = {name: str(row.get(name, "")) for name in COLUMNS}
-                writer.writerow(row)
-                self.rows.append(row)
-        print({name: value for name, value in key.items()}, flush=True)
+        self.write(
+            {**key, "asked": asked, "measure": measure, "value": round(float(value), 4), "texts": texts}
+            for (asked, measure), (value, texts) in values.items()
+        )
+        print(key, flush=True)
         for (asked, measure), (value, _) in values.items():
             print(f"    {asked:8s} {measure:24s} {value:.4f}", flush=True)
 
@@ -532,21 +523,6 @@ def shuffled(rows, rng):
     return [rows[i] for i in rng.permutation(len(rows))]
 
 
-def ship(path):
-    """Copies the table into the set `vision-language`, and its number of rows into the card and the catalogue."""
-    content = Path(path).read_text("utf-8")
-    (folder() / "vision-language.csv").write_text(content, "utf-8", newline="\n")
-    rows = len(content.splitlines()) - 1
-    for name, pattern, found_ in (
-        ("vision-language.md", r"\| Rows \| [\d,]+ \|", f"| Rows | {rows:,} |"),
-        ("vision-language.md", r"dropped: [\d,]+ rows", f"dropped: {rows:,} rows"),
-        ("catalog.toml", r"(\[sets\.vision-language\][^\[]*rows = )\d+", rf"\g<1>{rows}"),
-    ):
-        file = folder() / name
-        file.write_text(re.sub(pattern, found_, file.read_text("utf-8"), count=1), "utf-8", newline="\n")
-    print(f"{rows} numbers are in the set vision-language.")
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["pairs", "asked", "digits"], help=f"of {', '.join(PARTS)}")
@@ -556,7 +532,7 @@ if __name__ == "__main__":
     parser.add_argument("--ship", action="store_true", help="compute nothing, copy the table into datasets/")
     given = parser.parse_args()
     if given.ship:
-        ship(given.out)
+        ship(given.out, "vision-language", "numbers")
     else:
         table = Table(given.out, given.minutes)
         for seed in given.seeds:

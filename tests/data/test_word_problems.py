@@ -20,7 +20,9 @@ def script():
     path = Path(__file__).parents[2] / "benchmarks" / "preferences_and_rewards.py"
     specification = importlib.util.spec_from_file_location("preferences_and_rewards", path)
     module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)  # as for a script: it imports its neighbours
+        specification.loader.exec_module(module)
     return module
 
 
