@@ -84,7 +84,12 @@ def test_the_page_chats_and_shows_what_there_is_to_show(browser, running, tmp_pa
         return Served(Engine(Parrot(chat_tokenizer(), said), chat_tokenizer()), chat_template(), *more)
 
     server = running(
-        {"says": served(SAID), "calls": served(CALL), "looks up": served("[1]", lambda asked: SOURCES)}, key="k"
+        {
+            "says": served(SAID),
+            "calls": served(CALL),
+            "looks up": served("[1]", lambda asked: SOURCES * ("1" in asked)),
+        },
+        key="k",
     )
     browser.do("Page.navigate", url=server.address)
     browser.until("document.getElementById('note')?.textContent.includes('key')")
@@ -110,6 +115,8 @@ def test_the_page_chats_and_shows_what_there_is_to_show(browser, running, tmp_pa
     browser.value("model.value = 'looks up'; reset.click(); tools.value = ''")
     browser.say("1 + 2?")
     assert browser.value("document.querySelector('.sources a').textContent") == "Sums"
+    browser.say("Who?")  # nothing is found: no empty list of sources
+    assert browser.value("document.querySelectorAll('.sources').length") == 1
 
     browser.do("Emulation.setDeviceMetricsOverride", width=360, height=640, deviceScaleFactor=2, mobile=True)
     browser.do("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
