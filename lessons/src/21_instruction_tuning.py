@@ -188,7 +188,7 @@ def conversations(encode, part, language, most=None):
 # %%
 for language in LANGUAGES:
     example = frame[(frame["label"] == language) & (frame["reply"].str.len() < 60)].iloc[1]
-    print(f"{example['prompt'][:80]!r} → {example['reply']!r}")
+    print(f"{example['prompt'][:60]!r} → {example['reply'][:40]!r}")
     for name, encode in (("SmolLM2", for_smol), ("our GPT", for_bible)):
         asked, said, characters = conversations(encode, "train", language)
         a_token = sum(characters) / sum(map(len, said))
@@ -364,9 +364,10 @@ def ended(model, arm, language):
     return rows.groupby("seed")["value"].mean().to_numpy()
 
 
-def compared(model, measures):
+def compared(model, title, measures):
     """Bars for each arm and language; a measure is its name and its numbers, one a seed."""
-    figure, panels = plt.subplots(1, len(measures), figsize=(8, 2.7), sharey=True)
+    figure, panels = plt.subplots(1, len(measures), figsize=(8, 3), sharey=True)
+    figure.suptitle(title)
     for ax, (name, numbers) in zip(panels, measures.items(), strict=True):
         for place, (arm, step) in enumerate(arms_of(model).items()):
             for shift, language in ((-0.18, "english"), (0.18, "chinese")):
@@ -383,11 +384,11 @@ def compared(model, measures):
     panels[0].set_yticks(range(len(arms_of(model))), list(arms_of(model)))
     panels[0].set_ylabel("learned from")
     panels[0].invert_yaxis()
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
-figure = compared("king", {
+figure = compared("king", "Exchanged replies teach our GPT to end as well; its prompt stays worth nothing", {
     "right replies, bits a character": lambda arm, step, one: bits_and_worth("king", arm, step, one)[0],
     "worth of the prompt, bits": lambda arm, step, one: bits_and_worth("king", arm, step, one)[1],
     "share of replies that end": lambda arm, step, one: ended("king", arm, one),
@@ -456,7 +457,7 @@ for one in LANGUAGES:
 
 # %% tags=["hide"]
 # @title Figure: SmolLM2 before and after
-figure = compared("smollm2", {
+figure = compared("smollm2", "SmolLM2 learns to end; it used its prompt before", {
     "right replies, bits a character": lambda arm, step, one: bits_and_worth("smollm2", arm, step, one)[0],
     "worth of the prompt, bits": lambda arm, step, one: bits_and_worth("smollm2", arm, step, one)[1],
     "the end, where it belongs": lambda arm, step, one: values("end", "smollm2", arm, step, one).mean(axis=1),
@@ -500,8 +501,8 @@ for model, language in (("king", "english"), ("smollm2", "english"), ("smollm2",
         rows = texts[(texts[["model", "arm", "language"]] == [model, arm, language]).all(axis=1)]
         prompt, reply = rows["text"].iloc[0].split("\n→ ")
         if arm == "nothing":
-            print(f"{model}, {language}: {prompt[:100]!r}")
-        print(f"   {arm:9s} {reply[:100]!r}{'' if rows['value'].iloc[0] else ' (no end)'}")
+            print(f"{model}, {language}: {prompt[:80]!r}")
+        print(f"   {arm:9s} {reply[:80]!r}{'' if rows['value'].iloc[0] else ' (no end)'}")
 
 # %% [markdown]
 # The replies of our GPT have the look of replies, and that is all. SmolLM2 has become short: it gives a list where it

@@ -317,9 +317,9 @@ show(figure, "Eight rows of shares of right replies with a line at the start. Ow
 # %%
 points = {arm: (100 * by_seed[arm]).tolist() for arm in ORDER}
 learned = Claims("What 32 updates teach: right replies in %")
-learned.claim("Its own right replies teach more than the worked examples once more", points["chosen"], ">",
-              points["more"], unit="%", control="supervised tuning goes on with the 64 examples",
-              headline="tuned on its own right replies {measured} are right, on examples again {bound}")  # fmt: skip
+learned.claim("After a long first tuning its own right replies teach more than the examples once more",
+              points["chosen"], ">", points["more"], unit="%", control="supervised tuning goes on with the 64 examples",
+              headline="long first tuning, then own right replies: {measured} right; examples: {bound}")  # fmt: skip
 learned.claim("GRPO teaches more than the worked examples once more", points["grpo"], ">", points["more"], unit="%",
               control="supervised tuning goes on with the 64 examples")  # fmt: skip
 learned.claim("It is the reward that teaches, not the updates", points["grpo"], ">", points["random"], unit="%",
@@ -335,6 +335,13 @@ learned.show()
 # update is a step in an arbitrary direction, and at this rate many such steps destroy what was learned. The reward for
 # readable replies does harm for the same reason, and for another: hardly any reply was unreadable at the start, so most
 # of its groups are equal, and in the others whatever was readable is praised, right or wrong.
+#
+# How far does this reach? No further than this start. Before these runs there was a trial with a first tuning of 60
+# updates, one seed, and rates that were not searched. After it 16% were right. From there the worked examples once more
+# were the best way by far, with 45%. The model's own right replies gave 29%, GRPO 13% and DPO 12%, so these two taught
+# nothing. Only after this trial was the first tuning made longer, until the examples had little left to give, and the
+# rates were searched. The order turned round. Which of the two changes did it, we have not measured. A model that has
+# not yet learned what its examples teach should perhaps read them again; rewards are for the time after that.
 #
 # The winner is the plainest way. *Chosen* uses the same check on as many replies and then only imitates the right ones.
 # With every seed it ends above GRPO and DPO, and as high as *told*, which was given the worked examples of the same
@@ -362,9 +369,10 @@ cost.claim("The first tuning makes the model forget", bits["sft"].dropna().tolis
 first, second = (bits["sft"] - untouched).dropna(), (bits["grpo"] - bits["sft"]).dropna()
 cost.claim("Rewards make it forget less than the first tuning", second.tolist(), "<", first[second.index].tolist(),
            unit="bits a character", control="the first tuning")  # fmt: skip
-here, there = float(100 * after.mean()), float(np.mean(points["grpo"]))
-cost.claim("The run that you have seen falls within the table", here, "==", there, unit="%",
-           tolerance=float(200 * by_seed["grpo"].std()), control="the mean of its three seeds")  # fmt: skip
+here, there = float(100 * start.mean()), float(np.mean(points["sft"]))
+cost.claim("The first tuning that you have seen falls within the table", here, "==", there, unit="%",
+           tolerance=float(200 * by_seed["sft"].std()), control="the mean of its three seeds")  # fmt: skip
+print(f"GRPO, right at the end: {100 * after.mean():.0f}% here; in the table {np.round(points['grpo'])}")
 cost.show()
 
 # %% [markdown]
@@ -375,9 +383,11 @@ cost.show()
 # smaller. Whoever needs only the calculator's clerk takes *chosen*. Whoever wants the Bible too may take GRPO, or
 # imitation at a smaller rate, which was a little worse on the validation problems.
 #
-# The last claim is a wide one, two standard deviations. Our repeat has the problems and the draws of the table's first
-# seed, and yet it may end several points away from it. A sum that is rounded in another order changes one drawn token,
-# and then everything that follows. So trust no single run of this kind.
+# The last claim speaks of the first tuning alone, within two standard deviations. The run with rewards cannot be
+# repeated so well. With the problems and the draws of the table's first seed, four earlier runs ended at 60, 71, 75 and
+# 83%. A sum that is rounded in another order changes one drawn token, and then everything that follows. So one run
+# differs from itself as much as one seed from another. The 17 points between GRPO and *more* are larger than that, but
+# not by much. Trust no single run of this kind.
 #
 # One thing is missing. The same script tunes SmolLM2 with adapters (`--model smollm2`), but this has not run, because
 # it takes hours on two cores. Nothing here says how a model of 135 million weights would behave.
@@ -401,7 +411,8 @@ cost.show()
 # - GRPO compares replies to the same problem; where all are equal it learns nothing. DPO compares two replies, and each
 #   of them with its own start.
 # - A reward needs a model that succeeds now and then, so worked examples come first.
-# - Here imitation of the model's own right replies taught most and forgot most; GRPO taught less and forgot little.
+# - Here, after a long first tuning, imitation of the model's own right replies taught most and forgot most; GRPO taught
+#   less and forgot little. After a short one, more of the worked examples was best.
 # - Hold a reward against supervised tuning with the same check, against a random one, and against one of the form.
 #
 # ## Exercises

@@ -65,7 +65,7 @@ parts = {name: frame[frame["split"] == name] for name in ("train", "validation",
 test = parts["test"]
 openings, headlines = test["opening"].tolist(), test["summary"].tolist()
 print({name: len(part) for name, part in parts.items()})
-print(openings[174][:150], "...\n->", headlines[174])
+print(openings[174][:100], "...\n->", headlines[174])
 
 # %% [markdown]
 # There are two kinds of summaries. An **extractive** one consists of sentences of the text, so it can hardly say what
@@ -250,7 +250,8 @@ print(f"{model.count_params():,} weights, rate {rate:g};", *(one[:90] for one in
 # SmolLM2 has read two trillion tokens and was tuned to answer (lesson 20). We put an order and the article into one
 # turn of the user, and take its reply. A network reads so many tokens and no more; a longer text is cut there, at the
 # end of a sentence. `Summarizer` has a second rule, which a later section shows. We ask for ten articles at even
-# distances, nothing picked by hand. Read what the model makes of them, and look for what the articles cannot say.
+# distances, nothing picked by hand, and print the first 68 characters of each reply. Read what the model makes of them,
+# and look for what the articles cannot say.
 
 # %%
 PROMPT = "Write a headline of at most ten words for this news article."
@@ -262,7 +263,7 @@ way = {"prompt": PROMPT, "max_new_tokens": NEW, "read": 88}
 asked = Summarizer.of_language_model(language_model, tokenizer, **way)
 said = asked.summarize([starts[place] for place in ten[:ASKED]])
 for place, one in zip(ten, said, strict=False):
-    print(f"{wanted[place][:58]:58s} -> {' '.join(one.split())}")
+    print(f"{wanted[place][:44]:44s} -> {' '.join(one.split())[:68]}")
 
 # %% [markdown]
 # All of the articles, and a model that learns from headlines, take too long for a lesson. `benchmarks/summarisation.py`
@@ -398,7 +399,7 @@ for place in ten:
     for reader, name in COUNTED.items():
         invented, false = by_hand.loc[(reader, judged.index[place])][["invented", "false"]]
         marks = f"[{invented} invented]" * (invented > 0) + " [false]" * false
-        print(f"    {name:15s} {first[name][place][:100]} {marks}")
+        print(f"    {name:15s} {first[name][place][:75]} {marks}")
 counts = by_hand.groupby("reader").sum().rename(COUNTED)
 print(counts)
 

@@ -43,7 +43,7 @@ PAIR_EPOCHS = dial(40, smoke=1)  # passes of the pairs
 EPOCHS = dial(25, smoke=1)  # most passes of the GPT over its questions
 NEW = dial(12, smoke=2)  # most tokens of an answer
 LIVE = dial(("EfficientNet",), smoke=("EfficientNet",), gpu=("EfficientNet", "patches"))  # pairs trained here
-SHOWN = dial(6, smoke=2)  # answers of each kind that are printed
+SHOWN = dial(4, smoke=2)  # answers of each kind that are printed
 
 # %% [markdown]
 # ## A picture is numbers in a grid
@@ -475,8 +475,8 @@ said = np.array(asked_about(own))
 right = {kind: 100 * np.mean((said == truth)[kinds == kind]) for kind in QUESTIONS}
 for kind in QUESTIONS:
     some = np.flatnonzero(kinds == kind)
-    print(f"{kind}: {right[kind]:.1f}% right;", end=" ")
-    print("; ".join(f"{names[own[i]]}: {said[i]}" for i in some[:: max(1, len(some) // SHOWN)]))
+    print(f"{kind}: {right[kind]:.1f}% right, such as")
+    print("   ", "; ".join(f"{names[own[i]]}: {said[i]}" for i in some[:: max(1, len(some) // SHOWN)]))
 blank = np.array(asked_about(np.full(len(own), BLANK)))
 print("the same model before a blank picture:", *dict.fromkeys(blank[kinds != "name"]))
 
